@@ -1,0 +1,205 @@
+"""A backbone: preprocessing, an ordered list of named stages, and what to do with them."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torchvision import models
+
+from sktransfer.backbones.features import Normalise, TappedStages
+from sktransfer.backbones.freezing import TrainableStages, freeze
+from sktransfer.backbones.pooling import Pool
+from sktransfer.backbones.stages import CutNetwork, NamedModules, cut
+from sktransfer.exceptions import BackboneError
+from sktransfer.images.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A named part of a backbone.
+
+    Parameters
+    ----------
+    name : str
+    module : Module
+    depth : int
+        The smallest ``unfreeze_depth`` that trains this stage. Stages without weight
+        matrices (a pooling, a normalisation) are not counted: they go with the nearest
+        counted stage before them.
+    """
+
+    name: str
+    module: nn.Module
+    depth: int
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """A network cut into stages, frozen and shared by everyone in the process.
+
+    Parameters
+    ----------
+    name : str
+    pieces : CutNetwork
+    preprocessing : Preprocessing
+    pretrained : bool
+    has_classifier : bool
+        False where the weights came without one.
+    """
+
+    name: str
+    pieces: CutNetwork
+    preprocessing: Preprocessing
+    pretrained: bool = False
+    has_classifier: bool = False
+
+    @classmethod
+    def from_network(
+        cls,
+        name: str,
+        network: nn.Module,
+        preprocessing: Preprocessing,
+        *,
+        pretrained: bool = False,
+        has_classifier: bool = False,
+    ) -> "Backbone":
+        """Freeze a whole network and cut it."""
+        if isinstance(network, models.GoogLeNet | models.Inception3):
+            network.transform_input = pretrained
+        pieces = cut(freeze(network))
+        return cls(name, pieces, preprocessing, pretrained, has_classifier)
+
+    @property
+    def stages(self) -> list[Stage]:
+        """All stages, from the picture to what the network's last Linear is fed."""
+        return _with_depths(self.pieces.maps + self.pieces.neck)
+
+    def feature_stages(self, pooling: str = "native") -> list[Stage]:
+        """The stages whose output is a row of features.
+
+        A `pooling` other than "native" replaces the network's own and all that follows
+        it, such as the first fully connected layers of VGG.
+        """
+        if pooling == "native":
+            return self.stages
+        return _with_depths([*self.pieces.maps, ("neck", Pool(pooling))])
+
+    def feature_network(
+        self, stage: str | Sequence[str] | None = None, pooling: str = "native"
+    ) -> nn.Module:
+        """From uint8 pixels (n, 3, h, w) to rows of features (n, width).
+
+        Raises
+        ------
+        BackboneError
+            If a stage is unknown, or "logits" is asked of weights without a classifier.
+        """
+        entrance = Normalise(self.preprocessing)
+        if stage is None:
+            modules = [s.module for s in self.feature_stages(pooling)]
+            return freeze(nn.Sequential(entrance, *modules))
+        taps = [stage] if isinstance(stage, str) else list(stage)
+        self._check_taps(taps)
+        names = [s.name for s in self.stages]
+        classifier, reads = None, None
+        if "logits" in taps:
+            classifier = self.pieces.classifier
+            reads = self.pieces.maps[-1][0] if self.pieces.reads_map else names[-1]
+        deepest = max(names.index(t if t != "logits" else str(reads)) for t in taps)
+        pool = self.pieces.pooling if pooling == "native" else Pool(pooling)
+        needed = [(s.name, s.module) for s in self.stages[: deepest + 1]]
+        return freeze(TappedStages(entrance, needed, taps, pool, classifier, reads))
+
+    def _check_taps(self, taps: Sequence[str]) -> None:
+        known = [s.name for s in self.stages]
+        if not taps:
+            raise BackboneError(f"stage=[] names no stage of {self.name}; the stages are {known}.")
+        for tap in taps:
+            if tap not in (*known, "logits"):
+                raise BackboneError(
+                    f"stage={tap!r} is not a stage of {self.name}. Use one or several of {known}, "
+                    "'logits' for the pretrained classifier's scores, or None."
+                )
+        if len(set(taps)) < len(taps):
+            raise BackboneError(f"stage={list(taps)} names a stage twice.")
+        if "logits" in taps and not self.has_classifier:
+            raise BackboneError(
+                f"stage='logits' needs a pretrained classifier, and these weights of {self.name} "
+                f"have none. Use other weights, or one of the stages {known}."
+            )
+
+    def split(
+        self, unfreeze_depth: int | str, pooling: str = "native"
+    ) -> tuple[nn.Module, TrainableStages]:
+        """The part that stays frozen, and a copy of the part that trains.
+
+        Running one after the other gives rows of features. The frozen part is shared
+        and reads uint8 pixels; with ``unfreeze_depth="all"`` it is empty, and the
+        trainable part reads the pixels.
+
+        Raises
+        ------
+        BackboneError
+            If the backbone has fewer stages than `unfreeze_depth`.
+        """
+        stages = self.feature_stages(pooling)
+        deepest = max(stage.depth for stage in stages)
+        depth = deepest if unfreeze_depth == "all" else int(unfreeze_depth)
+        if depth > deepest:
+            raise BackboneError(
+                f"unfreeze_depth={unfreeze_depth} is more than {self.name} has with "
+                f"pooling={pooling!r}: use 0 to {deepest}, or 'all'."
+            )
+        named = [(s.name, s.module) for s in stages]
+        first = next((i for i, s in enumerate(stages) if s.depth <= depth), len(stages))
+        entrance = ("normalise", freeze(Normalise(self.preprocessing)))
+        fixed = self.pretrained
+        if first == 0:
+            return nn.Sequential(), TrainableStages([entrance, *named], fixed_statistics=fixed)
+        frozen = freeze(nn.Sequential(entrance[1], *(module for _, module in named[:first])))
+        return frozen, TrainableStages(named[first:], fixed_statistics=fixed)
+
+    def width(self, network: nn.Module, image_size: int | None = None) -> int:
+        """Number of features that `network` gives, found without computing them.
+
+        Raises
+        ------
+        BackboneError
+            If the network can't take pictures of `image_size`.
+        """
+        size = image_size or self.preprocessing.crop_size
+        state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+        on_meta = {key: value.to("meta") for key, value in state.items()}
+        pixels = torch.empty(1, 3, size, size, dtype=torch.uint8, device="meta")
+        try:
+            rows: Tensor = functional_call(network, on_meta, (pixels,))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            usual = self.preprocessing.crop_size
+            raise BackboneError(
+                f"{self.name} can't take pictures of image_size={size}: {error}. Its usual size "
+                f"is {usual}; use image_size=None for that, or try a larger one."
+            ) from error
+        return int(rows.shape[1])
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the name and all values of the stages."""
+        sha = hashlib.sha256(self.name.encode())
+        for stage in self.stages:
+            for key, value in stage.module.state_dict().items():
+                sha.update(f"{stage.name}.{key}".encode())
+                sha.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return sha.hexdigest()
+
+
+def _with_depths(named: NamedModules) -> list[Stage]:
+    depth, stages = 0, []
+    for name, module in reversed(named):
+        counted = any(parameter.ndim > 1 for parameter in module.parameters())
+        stages.append(Stage(name, module, depth + 1))
+        depth += counted
+    return stages[::-1]

@@ -1,0 +1,70 @@
+"""Networks that go from uint8 pixels to rows of features through frozen stages."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sktransfer.images.preprocessing import Preprocessing
+
+
+class Normalise(nn.Module):
+    """uint8 pixels (n, 3, h, w) -> floats, by the mean and std of the weights' preset."""
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
+        self.register_buffer("scale", (1 / (255 * std))[:, None, None])
+        self.register_buffer("shift", (-mean / std)[:, None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.to(self.scale.dtype) * self.scale + self.shift
+
+
+class TappedStages(nn.Module):
+    """Run stages in order and pool the outputs of some of them, in one pass.
+
+    Parameters
+    ----------
+    entrance : Module
+        From pixels to the input of the first stage.
+    stages : sequence of (str, Module)
+        All that must run, in order.
+    taps : sequence of str
+        Names of the stages whose outputs become features, in the order of the columns;
+        ``"logits"`` is the classifier's output.
+    pooling : Module
+        From a stage's output to rows.
+    classifier : Module, optional
+        Needed for ``"logits"``.
+    classifier_reads : str, optional
+        Name of the stage whose output the classifier is fed.
+    """
+
+    def __init__(
+        self,
+        entrance: nn.Module,
+        stages: Sequence[tuple[str, nn.Module]],
+        taps: Sequence[str],
+        pooling: nn.Module,
+        classifier: nn.Module | None = None,
+        classifier_reads: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.entrance = entrance
+        self.stages = nn.ModuleDict(dict(stages))
+        self.taps = tuple(taps)
+        self.pooling = pooling
+        self.classifier = classifier
+        self.classifier_reads = classifier_reads
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.entrance(x)
+        rows: dict[str, Tensor] = {}
+        for name, stage in self.stages.items():
+            x = stage(x)
+            if name in self.taps:
+                rows[name] = x if x.ndim == 2 else self.pooling(x)
+            if self.classifier is not None and name == self.classifier_reads:
+                rows["logits"] = self.classifier(x)
+        return torch.cat([rows[name] for name in self.taps], dim=1)

@@ -1,0 +1,59 @@
+"""Every error and warning that sktransfer raises by name, in one tree.
+
+Each one is also the builtin that scikit-learn's callers catch (``ValueError``,
+``RuntimeError``, ``UserWarning``), so code that knows nothing of sktransfer keeps
+working, and code that does can be precise.
+"""
+
+__all__ = [
+    "BackboneError",
+    "DeviceUnavailableError",
+    "ImageError",
+    "ImageWarning",
+    "SktransferError",
+    "SktransferWarning",
+    "TrainingDivergedError",
+    "UnreadableImageError",
+    "WeightsError",
+    "WeightsUnavailableError",
+]
+
+
+class SktransferError(Exception):
+    """Base of every error that sktransfer raises by name."""
+
+
+class ImageError(SktransferError, ValueError):
+    """X, or one picture of it, is not something that can be read as an image."""
+
+
+class UnreadableImageError(ImageError):
+    """A picture is missing, truncated, or no image: what ``on_error`` is about."""
+
+
+class BackboneError(SktransferError, ValueError):
+    """An unknown backbone, stage or depth, or a size the backbone can't take."""
+
+
+class WeightsError(SktransferError, ValueError):
+    """Weights that exist but don't belong to the backbone, or are damaged."""
+
+
+class WeightsUnavailableError(SktransferError, RuntimeError):
+    """Pretrained weights that can be had neither from disk nor from the network."""
+
+
+class DeviceUnavailableError(SktransferError, ValueError):
+    """A device that this machine doesn't have."""
+
+
+class TrainingDivergedError(SktransferError, RuntimeError):
+    """The training loss became NaN or infinite."""
+
+
+class SktransferWarning(UserWarning):
+    """Base of every warning that sktransfer emits."""
+
+
+class ImageWarning(SktransferWarning):
+    """Pictures that were read, but not as their owner may expect."""

@@ -1,0 +1,146 @@
+"""One array or tensor -> one RGB picture, or an error that says what is wrong with it."""
+
+import numpy as np
+import torch
+from PIL import Image
+
+from sktransfer.exceptions import ImageError
+
+_CHANNELS = (1, 3, 4)
+
+
+def array_to_image(array: np.ndarray, image_shape: tuple[int, ...] | None = None) -> Image.Image:
+    """Turn pixels of one picture into an RGB image.
+
+    Parameters
+    ----------
+    array : ndarray of shape (h, w), (h, w, 1), (h, w, 3) or (h, w, 4)
+        uint8 (0..255), other integers within 0..255, uint16 (0..65535, scaled),
+        bool, or floats in 0..1. Four channels are red, green, blue and alpha.
+    image_shape : tuple of int, optional
+        The shape the user declared; it settles a layout that could be read two ways.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode "RGB", transparent pixels on white.
+
+    Raises
+    ------
+    ImageError
+        If the layout, the dtype or the range of values is none of the above.
+    """
+    check_layout(array.shape, image_shape)
+    pixels = np.ascontiguousarray(to_uint8(array))
+    if pixels.ndim == 2 or pixels.shape[2] == 1:
+        return Image.fromarray(pixels.reshape(pixels.shape[:2])).convert("RGB")
+    if pixels.shape[2] == 4:
+        return on_white(Image.fromarray(pixels))
+    return Image.fromarray(pixels)
+
+
+def tensor_to_array(tensor: torch.Tensor) -> np.ndarray:
+    """Channels-last array of one picture held as a tensor (c, h, w) or (h, w)."""
+    array = tensor.detach().cpu().numpy()
+    if array.ndim == 3:
+        if array.shape[0] not in _CHANNELS:
+            raise ImageError(
+                f"A torch tensor must hold one picture as (3, h, w) or (1, h, w); got shape "
+                f"{tuple(array.shape)}. Use tensor.permute(2, 0, 1), or tensor.numpy() for a "
+                "channels-last array."
+            )
+        if array.shape[2] in _CHANNELS and array.shape[1] != array.shape[2]:
+            _ambiguous(array.shape)
+        array = array.transpose(1, 2, 0)
+    return array
+
+
+def check_layout(shape: tuple[int, ...], image_shape: tuple[int, ...] | None = None) -> None:
+    """Raise unless `shape` is that of one channels-last picture beyond doubt."""
+    if image_shape is not None and tuple(shape) == tuple(image_shape):
+        return
+    if len(shape) not in (2, 3):
+        raise ImageError(
+            f"A picture is an array of shape (h, w), (h, w, 1), (h, w, 3) or (h, w, 4); got {shape}."
+        )
+    if 0 in shape:
+        raise ImageError(f"A picture without pixels: got an array of shape {shape}.")
+    if len(shape) == 2:
+        return
+    if shape[2] not in _CHANNELS:
+        if shape[0] in _CHANNELS:
+            raise ImageError(
+                f"A NumPy picture is channels-last, (h, w, 3); got {shape}, which looks "
+                "channels-first. Use array.transpose(1, 2, 0), or pass a torch tensor."
+            )
+        raise ImageError(
+            f"A picture has 1, 3 or 4 channels in its last axis; got {shape[2]} (shape {shape})."
+        )
+    if shape[0] in _CHANNELS and shape[0] != shape[1]:
+        _ambiguous(shape)
+
+
+def _ambiguous(shape: tuple[int, ...]) -> None:
+    raise ImageError(
+        f"An array of shape {tuple(shape)} can be read as channels-first or channels-last. "
+        "Say which with image_shape=(h, w, c) and a channels-last array."
+    )
+
+
+def to_uint8(array: np.ndarray) -> np.ndarray:
+    """Pixels as uint8, checked against the range that their dtype promises."""
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == bool:
+        return array.astype(np.uint8) * 255
+    if np.issubdtype(array.dtype, np.floating):
+        return _float_to_uint8(array)
+    if array.dtype == np.uint16:
+        return _uint16_to_uint8(array)
+    if np.issubdtype(array.dtype, np.integer):
+        low, high = int(array.min()), int(array.max())
+        if low < 0 or high > 255:
+            raise ImageError(
+                f"Integer pixels must lie in 0..255; got {low}..{high} ({array.dtype}). "
+                "Scale them to uint8 first."
+            )
+        return array.astype(np.uint8)
+    if np.issubdtype(array.dtype, np.complexfloating):
+        raise ImageError(f"Complex data not supported: got pixels of dtype {array.dtype}.")
+    raise ImageError(f"Pixels must be numbers; got an array of dtype {array.dtype}.")
+
+
+def _float_to_uint8(array: np.ndarray) -> np.ndarray:
+    low, high = float(array.min()), float(array.max())  # NaN propagates through both
+    if not np.isfinite([low, high]).all():
+        raise ImageError(
+            "Float pixels must be finite; got NaN or infinity. Replace them or drop the picture."
+        )
+    if low < 0.0 or high > 1.0:
+        raise ImageError(
+            f"Float pixels must lie in 0..1; got {low:g}..{high:g}. Divide by the largest "
+            "possible value (255 for 8-bit pictures), or convert to uint8."
+        )
+    return np.rint(array * 255.0).astype(np.uint8)
+
+
+def _uint16_to_uint8(array: np.ndarray) -> np.ndarray:
+    high = int(array.max())
+    if 0 < high <= 255:
+        raise ImageError(
+            f"uint16 pixels are read on a scale of 0..65535, but the largest here is {high}, "
+            "so this looks like 8-bit data. Use array.astype('uint8'), or multiply by 257."
+        )
+    return scale_16_bit(array)
+
+
+def scale_16_bit(array: np.ndarray) -> np.ndarray:
+    """0..65535 to 0..255: divided by 257 with rounding, never clipped."""
+    return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """An image with transparency, laid on white, as RGB."""
+    image = image.convert("RGBA")
+    background = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(background, image).convert("RGB")

@@ -1,0 +1,142 @@
+"""One file or PIL image -> one RGB picture, in every colour mode that Pillow knows."""
+
+import os
+import warnings
+
+import numpy as np
+from PIL import (
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+from sktransfer.exceptions import ImageError, ImageWarning, UnreadableImageError
+from sktransfer.images.arrays import on_white, scale_16_bit, to_uint8
+
+# An allow-list: Pillow also opens formats that run interpreters (EPS) or that no
+# camera writes, and each is one more parser facing hostile files. JPEG includes the
+# MPO of many phones. Importing a plugin registers its format.
+_PLUGINS = (
+    JpegImagePlugin.JpegImageFile,
+    PngImagePlugin.PngImageFile,
+    WebPImagePlugin.WebPImageFile,
+    GifImagePlugin.GifImageFile,
+    BmpImagePlugin.BmpImageFile,
+    TiffImagePlugin.TiffImageFile,
+)
+FORMATS = tuple(plugin.format for plugin in _PLUGINS)
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+
+
+def decode_file(path: str | os.PathLike[str]) -> Image.Image:
+    """Read one picture from disk.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A JPEG, PNG, WebP, GIF (its first frame), BMP or TIFF file.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode "RGB", turned upright by its EXIF orientation, transparency on white,
+        16-bit values scaled to 8 bits.
+
+    Raises
+    ------
+    UnreadableImageError
+        If there is no such file, or it can't be read as one of these formats.
+    ImageError
+        If the path is a folder, or the picture has more pixels than
+        ``PIL.Image.MAX_IMAGE_PIXELS`` (checked from the header, before decoding).
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            check_pixel_limit(image.size)
+            if image.format in ("GIF", "WEBP"):
+                _warn_if_animated(image)
+            return pil_to_rgb(image)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{error} {_PIXEL_LIMIT_HINT}") from error
+    except IsADirectoryError as error:
+        raise ImageError(
+            "This path is a folder. Pass the files in it; load_image_folder(path) lists them."
+        ) from error
+    except FileNotFoundError as error:
+        raise UnreadableImageError("There is no such file.") from error
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError(
+            f"The file is empty, damaged, or none of {', '.join(FORMATS)}."
+        ) from error
+    except ImageError:
+        raise
+    # Pillow's parsers raise whatever their format's code does on damaged bytes.
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
+        raise UnreadableImageError(f"The file can't be decoded: {error}.") from error
+
+
+_PIXEL_LIMIT_HINT = (
+    "Larger pictures are refused before decoding, because a small file can unpack to "
+    "gigabytes. Set PIL.Image.MAX_IMAGE_PIXELS to allow more."
+)
+
+
+def check_pixel_limit(size: tuple[int, int]) -> None:
+    """Raise if a picture of this size is above ``PIL.Image.MAX_IMAGE_PIXELS``."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and size[0] * size[1] > limit:
+        raise ImageError(
+            f"The picture has {size[0]} x {size[1]} pixels, more than the limit of "
+            f"{limit:,}. {_PIXEL_LIMIT_HINT}"
+        )
+
+
+def _warn_if_animated(image: Image.Image) -> None:
+    if getattr(image, "is_animated", False):
+        # One text for all files: Python's filter then shows it once, not once a file.
+        warnings.warn("Of an animated picture the first frame is used.", ImageWarning, stacklevel=2)
+
+
+def pil_to_rgb(image: Image.Image) -> Image.Image:
+    """Turn an opened PIL image upright and into RGB, leaving the original as it is.
+
+    Raises
+    ------
+    ImageError
+        If the image is closed, or its mode has no defined range of values.
+    """
+    if 0 in image.size:
+        raise ImageError(f"A picture without pixels: got a PIL image of size {image.size}.")
+    image = _upright(image)
+    if image.mode.startswith("I;16") or image.mode == "F":
+        return _high_depth_to_grey(image).convert("RGB")
+    if image.mode == "I":
+        raise ImageError(
+            "32-bit integer pixels (PIL mode 'I') have no defined range. Scale them to "
+            "0..255 and convert to uint8, or save as 16-bit."
+        )
+    if image.has_transparency_data:
+        return on_white(image)
+    # A plain RGB image is decoded, not copied: nothing downstream writes to it.
+    image.load()
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _high_depth_to_grey(image: Image.Image) -> Image.Image:
+    # PIL's own convert("L") clips 16-bit values at 255 instead of scaling them.
+    pixels = np.asarray(image)
+    return Image.fromarray(to_uint8(pixels) if image.mode == "F" else scale_16_bit(pixels))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation, if there is one."""
+    if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:  # skips a copy for most pictures
+        return image
+    return ImageOps.exif_transpose(image)

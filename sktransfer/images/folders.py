@@ -1,0 +1,81 @@
+"""Pictures in one subfolder a class."""
+
+import re
+import warnings
+from pathlib import Path
+
+from sktransfer.exceptions import ImageError, ImageWarning
+from sktransfer.images.decoding import EXTENSIONS
+
+
+def list_class_folders(path: Path) -> tuple[list[Path], list[str], list[str]]:
+    """List the pictures below `path` with the class that each one's folder names.
+
+    Parameters
+    ----------
+    path : Path
+        A folder with one subfolder a class; a class may have folders of its own.
+
+    Returns
+    -------
+    files : list of Path
+        In natural order (``img2`` before ``img10``) within each class.
+    labels : list of str
+        Name of each file's class.
+    classes : list of str
+        The classes that hold at least one picture, in natural order.
+
+    Raises
+    ------
+    ImageError
+        If `path` is not a folder, or holds no picture in a subfolder.
+    """
+    if not path.is_dir():
+        what = "is not a folder" if path.exists() else "does not exist"
+        raise ImageError(f"path={str(path)!r} {what}. Give a folder with one subfolder a class.")
+    files: list[Path] = []
+    labels: list[str] = []
+    classes: list[str] = []
+    for folder in _naturally(p for p in path.iterdir() if p.is_dir() and not _hidden(p)):
+        found = _pictures_below(folder)
+        if not found:
+            warnings.warn(
+                f"The class folder {str(folder)!r} holds no picture and is left out.",
+                ImageWarning,
+                stacklevel=3,
+            )
+            continue
+        classes.append(folder.name)
+        files += found
+        labels += [folder.name] * len(found)
+    if not files:
+        raise ImageError(
+            f"No picture found in the subfolders of {str(path)!r}. Expected one subfolder a class "
+            f"with files ending in {', '.join(EXTENSIONS)}."
+        )
+    return files, labels, classes
+
+
+def _pictures_below(folder: Path) -> list[Path]:
+    # rglob does not follow symbolic links to folders, so a loop of links ends.
+    return _naturally(
+        p
+        for p in folder.rglob("*")
+        if p.suffix.lower() in EXTENSIONS
+        and p.is_file()
+        and not any(_hidden(part) for part in (p, *p.relative_to(folder).parents[:-1]))
+    )
+
+
+def _hidden(path: Path) -> bool:
+    return path.name.startswith(".")
+
+
+def _naturally(paths) -> list[Path]:  # type: ignore[no-untyped-def]
+    """Sorted with runs of digits compared as numbers."""
+
+    def key(path: Path) -> list[tuple[int, int | str]]:
+        parts = re.split(r"(\d+)", str(path).casefold())
+        return [(0, int(part)) if part.isdigit() else (1, part) for part in parts]
+
+    return sorted(paths, key=lambda path: (key(path), str(path)))

@@ -1,0 +1,203 @@
+"""Every form of X -> a sequence of pictures that are read one at a time."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from sktransfer.exceptions import ImageError, UnreadableImageError
+from sktransfer.images.arrays import array_to_image, check_layout, tensor_to_array, to_uint8
+from sktransfer.images.decoding import check_pixel_limit, decode_file, pil_to_rgb
+
+_URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Pictures as the user gave them, opened only when read.
+
+    Parameters
+    ----------
+    items : sequence
+        Paths, PIL images, arrays and tensors, one a picture, in any mixture.
+    image_shape : tuple of int, optional
+        The shape that the user declared for arrays.
+    """
+
+    items: Sequence[Any]
+    image_shape: tuple[int, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def describe(self, row: int) -> str:
+        """The words by which an error names a picture: its row, and its path if it has one."""
+        item = self.items[row]
+        is_path = isinstance(item, str | os.PathLike)
+        return f"row {row} of X ({os.fspath(item)!r})" if is_path else f"row {row} of X"
+
+    def read(self, row: int) -> Image.Image:
+        """One picture as an RGB image; its errors name the row."""
+        try:
+            return _read_item(self.items[row], self.image_shape)
+        except ImageError as error:
+            raise type(error)(f"{self.describe(row)}: {error}") from error
+
+    def check(self, *, missing_ok: bool = False) -> None:
+        """Find what can be found wrong without decoding a file.
+
+        Looks at the layout and values of arrays and at the existence of files, so that
+        a mistake in the last row is told at once and not after an hour.
+
+        Raises
+        ------
+        ImageError
+            Naming the row.
+        """
+        for row, item in enumerate(self.items):
+            try:
+                _check_item(item, self.image_shape)
+            except UnreadableImageError as error:
+                if not missing_ok:
+                    raise type(error)(f"{self.describe(row)}: {error}") from error
+            except ImageError as error:
+                raise type(error)(f"{self.describe(row)}: {error}") from error
+
+
+def _read_item(item: Any, image_shape: tuple[int, ...] | None) -> Image.Image:
+    if isinstance(item, str | os.PathLike):
+        return decode_file(_local_path(item))
+    if isinstance(item, Image.Image):
+        try:
+            check_pixel_limit(item.size)
+            return pil_to_rgb(item)
+        except (OSError, ValueError, AttributeError) as error:
+            if isinstance(error, ImageError):
+                raise
+            raise UnreadableImageError(
+                f"The PIL image can't be read ({error}). Was its file closed or is it damaged?"
+            ) from error
+    return array_to_image(_as_array(item), image_shape)
+
+
+def _check_item(item: Any, image_shape: tuple[int, ...] | None) -> None:
+    if isinstance(item, str | os.PathLike):
+        path = _local_path(item)
+        if not os.path.lexists(path):
+            raise UnreadableImageError("There is no such file.")
+        if os.path.isdir(path):
+            raise ImageError(
+                "This path is a folder. Pass the files in it; load_image_folder(path) lists them."
+            )
+    elif not isinstance(item, Image.Image):
+        array = _as_array(item)
+        check_layout(array.shape, image_shape)
+        if array.dtype != np.uint8:
+            to_uint8(array)
+
+
+def _local_path(item: str | os.PathLike[str]) -> str:
+    path = os.fspath(item)
+    if not path:
+        raise ImageError("An empty string is not a path.")
+    if isinstance(path, bytes):
+        raise ImageError(f"A path is a str or pathlib.Path; got bytes {path!r}.")
+    if _URL.match(path):
+        raise ImageError(
+            "A path, not a URL, is needed: nothing is downloaded. Save the file first."
+        )
+    return path
+
+
+def _as_array(item: Any) -> np.ndarray:
+    if isinstance(item, torch.Tensor):
+        return tensor_to_array(item)
+    if isinstance(item, np.ndarray):
+        return item
+    missing = item is None or (isinstance(item, float) and np.isnan(item))
+    got = "a missing value" if missing else f"{type(item).__name__}"
+    raise ImageError(
+        f"A picture is a path, a PIL image, an array or a tensor; got {got}: {item!r}."
+    )
+
+
+def as_images(X: Any, image_shape: tuple[int, ...] | None = None) -> ImageSource:
+    """Unpack a container of pictures.
+
+    Parameters
+    ----------
+    X : array, tensor, list, Series or one-column DataFrame
+        Arrays of shape (n, h, w), (n, h, w, 1), (n, h, w, 3) or (n, h, w, 4); tensors
+        (n, 3, h, w) or (n, 1, h, w); a sequence of paths, PIL images, arrays or tensors.
+    image_shape : tuple of int, optional
+        Declared shape of one picture, (h, w) or (h, w, c).
+
+    Returns
+    -------
+    ImageSource
+
+    Raises
+    ------
+    ImageError
+        If X is no such container, or holds nothing.
+    """
+    if isinstance(X, str | bytes | os.PathLike):
+        raise ImageError(f"X must be a list of pictures, not one path. Use [{X!r}].")
+    if isinstance(X, Image.Image):
+        raise ImageError("X must be a list of pictures, not one PIL image. Use [image].")
+    if isinstance(X, torch.Tensor):
+        items: Sequence[Any] = _tensor_items(X)
+    elif isinstance(X, list | tuple):
+        items = X
+    elif isinstance(X, np.ndarray):
+        items = _array_items(X, image_shape)
+    elif hasattr(X, "to_numpy"):  # pandas and polars, Series and DataFrame
+        items = _array_items(X.to_numpy(), image_shape)
+    else:
+        raise ImageError(
+            "X must be an array, a tensor, a list, a Series or a one-column DataFrame of "
+            f"pictures or paths; got {type(X).__name__}."
+        )
+    if len(items) == 0:
+        raise ImageError("X is empty: at least one picture is required (0 sample(s) found).")
+    return ImageSource(items, image_shape)
+
+
+def _tensor_items(X: torch.Tensor) -> Sequence[torch.Tensor]:
+    if X.ndim != 4:
+        raise ImageError(
+            f"A torch tensor of pictures has shape (n, 3, h, w) or (n, 1, h, w); got {tuple(X.shape)}."
+        )
+    return X.detach().cpu().unbind(0)
+
+
+def _array_items(X: np.ndarray, image_shape: tuple[int, ...] | None) -> Sequence[Any]:
+    if X.dtype.kind in "OUT":  # object, fixed-width and variable-width strings
+        if X.ndim == 2 and X.shape[1] == 1:
+            X = X[:, 0]
+        if X.ndim != 1:
+            raise ImageError(
+                f"Paths and pictures come in one column; got an array of shape {X.shape}. "
+                "Select the column that holds them."
+            )
+        return X.tolist()
+    if X.ndim in (0, 1):
+        raise ImageError(
+            f"X must hold pictures or paths; got a {X.ndim}-D array of numbers. Reshape your data."
+        )
+    if X.ndim == 2:
+        raise ImageError(
+            f"X is 2-D, of shape {X.shape}: rows of flattened pixels need image_shape=(h, w) or "
+            "(h, w, c); a single picture needs X[None]."
+        )
+    if X.ndim == 3 and X.shape[2] in (1, 3, 4) and X.shape[1:] != image_shape:
+        raise ImageError(
+            f"An array of shape {X.shape} looks like one colour picture rather than n grey ones. "
+            "Use X[None] for one picture, or say image_shape=(h, w) for grey ones."
+        )
+    return list(X)
