@@ -168,6 +168,27 @@ def as_images(X: Any, image_shape: tuple[int, ...] | None = None) -> ImageSource
     return ImageSource(items, image_shape)
 
 
+def holds_images(X: Any) -> bool:
+    """Whether X holds pictures or paths, rather than rows of flattened pixels."""
+    if isinstance(X, torch.Tensor | np.ndarray) and X.ndim > 2:
+        return True
+    if isinstance(X, str | bytes | os.PathLike | Image.Image):
+        return True  # one picture where many belong: as_images says so
+    first = _first(X)
+    if isinstance(first, np.ndarray | torch.Tensor):
+        return first.ndim > 1
+    return isinstance(first, str | bytes | os.PathLike | Image.Image)
+
+
+def _first(X: Any) -> Any:
+    """The first value in a container of any kind, or None."""
+    if hasattr(X, "to_numpy"):
+        X = X.to_numpy()
+    if isinstance(X, np.ndarray):
+        return X.flat[0] if X.size and X.dtype.kind in "OUT" else None
+    return X[0] if isinstance(X, list | tuple) and X else None
+
+
 def _tensor_items(X: torch.Tensor) -> Sequence[torch.Tensor]:
     if X.ndim != 4:
         raise ImageError(

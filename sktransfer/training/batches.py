@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -24,6 +25,17 @@ class Rows(Dataset):  # type: ignore[type-arg]
         self.X = X
         self.y = torch.zeros(len(X), dtype=torch.long) if y is None else y
         self.weights = torch.ones(len(X)) if weights is None else weights
+
+    @classmethod
+    def of(cls, X: Tensor, codes: np.ndarray, weights: np.ndarray, which: np.ndarray) -> "Rows":
+        """Rows `which` of activations, class codes and weights, the latter with a mean of 1."""
+        rows = torch.from_numpy(which)
+        kept = weights[which]
+        return cls(
+            X if len(which) == len(X) else X[rows],
+            torch.from_numpy(codes[which]),
+            torch.from_numpy(kept / kept.mean()).float(),
+        )
 
     def __len__(self) -> int:
         return len(self.X)

@@ -33,44 +33,44 @@ def build_head(
     return nn.Sequential(*layers, nn.Linear(width, n_classes))
 
 
-class StandardisedLinear(nn.Module):
-    """A Linear on features brought to mean 0 and standard deviation 1.
+class NormalisedLinear(nn.Module):
+    """A Linear on features that are centred and divided by one number.
 
-    The same scale for every feature makes the convex problem well-conditioned and gives
-    ``weight_decay`` one meaning whatever the backbone.
+    The number is the root mean square length of the centred rows, so that
+    ``weight_decay`` means the same for every backbone, however wide it is and however
+    large its activations are. Features keep their relative scale: dividing each by its
+    own standard deviation costs accuracy, because it blows up those that hardly vary.
 
     Parameters
     ----------
     features : Tensor of shape (n, n_features)
-        Give the mean and standard deviation.
     weights : Tensor of shape (n,)
-        What each row counts in them.
+        What each row counts in mean and length.
     n_classes : int
     """
 
     mean: torch.Tensor
-    std: torch.Tensor
+    length: torch.Tensor
 
     def __init__(self, features: torch.Tensor, weights: torch.Tensor, n_classes: int) -> None:
         super().__init__()
         share = (weights / weights.sum()).to(features)
         mean = share @ features
-        variance = share @ (features - mean) ** 2
-        # A feature that never changes tells nothing; it must not be blown up either.
-        std = variance.mean().sqrt().expand_as(mean).clone()
+        length = (share @ ((features - mean) ** 2).sum(1)).sqrt()
         self.register_buffer("mean", mean)
-        self.register_buffer("std", std)
+        # Rows that are all the same have no length, and nothing to divide.
+        self.register_buffer("length", length if length > 0 else torch.ones_like(length))
         self.linear = nn.Linear(features.shape[1], n_classes, dtype=features.dtype)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        scores: torch.Tensor = self.linear((x - self.mean) / self.std)
+        scores: torch.Tensor = self.linear((x - self.mean) / self.length)
         return scores
 
     def folded(self) -> nn.Linear:
         """One Linear, in float32, that does both steps."""
-        weight = self.linear.weight.detach() / self.std
+        weight = self.linear.weight.detach() / self.length
         bias = self.linear.bias.detach() - weight @ self.mean
         plain = nn.Linear(weight.shape[1], weight.shape[0])
         plain.load_state_dict({"weight": weight.float(), "bias": bias.float()})

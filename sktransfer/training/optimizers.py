@@ -27,7 +27,7 @@ _WARM_UP = 0.1
 def learning_rates(
     stage_names: list[str], lr: float, lr_decay: float
 ) -> list[tuple[str, dict[str, float]]]:
-    """skorch's parameter groups: each stage learns `lr_decay` times as fast as the next.
+    """Skorch's parameter groups: each stage learns `lr_decay` times as fast as the next.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def learning_rates(
 
 
 def schedule_callbacks(schedule: str | None, n_steps: int) -> list[tuple[str, Any]]:
-    """skorch callbacks that change the learning rate over `n_steps` batches."""
+    """Skorch callbacks that change the learning rate over `n_steps` batches."""
     if schedule is None:
         return []
     factor = partial(warm_cosine, n_steps=n_steps)

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import EarlyStopping
 from skorch.helper import predefined_split
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from sktransfer._devices import seeded
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.training.batches import RowBatches, Rows
-from sktransfer.training.head import StandardisedLinear, build_head
+from sktransfer.training.head import NormalisedLinear, build_head
 from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet
 from sktransfer.training.optimizers import OPTIMIZERS, learning_rates, schedule_callbacks
@@ -104,7 +104,7 @@ class Recipe:
     ) -> tuple[TransferNet, History]:
         """L-BFGS on all rows at once, in float64: the solution needs no learning rate."""
         rows, validation = _doubled(rows), None if validation is None else _doubled(validation)
-        probe = StandardisedLinear(rows.X, rows.weights, n_classes)
+        probe = NormalisedLinear(rows.X, rows.weights, n_classes)
         net = TransferNet(
             probe,
             l2_penalty=self.weight_decay,

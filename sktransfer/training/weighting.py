@@ -54,7 +54,9 @@ def _weight_of_each_class(
 ) -> np.ndarray:
     if isinstance(class_weight, str):  # "balanced"; scikit-learn's own counts rows, not weights
         totals = np.bincount(codes, weights, minlength=len(classes))
-        return np.divide(totals.sum(), len(classes) * totals, where=totals > 0, out=np.zeros_like(totals))
+        return np.divide(
+            totals.sum(), len(classes) * totals, where=totals > 0, out=np.zeros_like(totals)
+        )
     if class_weight is not None and min(class_weight.values(), default=1) < 0:
         raise ValueError(f"class_weight must not be negative; got {dict(class_weight)}.")
     computed: np.ndarray = compute_class_weight(class_weight, classes=classes, y=classes[codes])

@@ -1,0 +1,147 @@
+"""What both estimators share: parameters, images, backbone, pickling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags
+from sklearn.utils.validation import validate_data
+
+from sktransfer._devices import available_or_cpu, reading_threads, resolve_device
+from sktransfer._sklearn import Interval, StrOptions
+from sktransfer.activations.streaming import Pass
+from sktransfer.backbones.backbone import Backbone
+from sktransfer.backbones.loading import load_backbone
+from sktransfer.backbones.pooling import POOLINGS
+from sktransfer.exceptions import ImageError, WeightsError
+from sktransfer.images.sources import ImageSource, as_images, holds_images
+
+_POSITIVE = Interval(Integral, 1, None, closed="left")
+
+
+class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
+    """Base of the estimators that run pictures through a backbone.
+
+    What `fit` found stays until the next one, whatever `set_params` says in between:
+    ``device_``, ``_backbone_key``, ``_preprocessing``, and ``_backbone``, which is shared
+    by the process and left out of pickles.
+    """
+
+    _parameter_constraints: dict[str, Any] = {
+        "backbone": [str],
+        "weights": [str, Path, None],
+        "pooling": [StrOptions(set(POOLINGS))],
+        "image_size": [_POSITIVE, None],
+        "image_shape": [tuple, list, None],
+        "batch_size": [_POSITIVE],
+        "device": [str],
+        "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
+    }
+
+    # Declared for readers and type checkers; assigned by the subclasses' __init__.
+    backbone: str
+    weights: str | Path | None
+    pooling: str
+    image_size: int | None
+    image_shape: tuple[int, ...] | None
+    batch_size: int
+    device: str
+    n_jobs: int | None
+    verbose: int
+
+    def _prepare(self, X: Any, *, missing_ok: bool = False, seed: int = 0) -> ImageSource:
+        """First steps of every fit: check parameters and pictures, find device and backbone."""
+        self._validate_params()
+        self._check_image_shape()
+        self._check_n_jobs()
+        images = self._images(X, reset=True)
+        images.check(missing_ok=missing_ok)
+        self.device_ = resolve_device(self.device)
+        self._backbone_key = (self.backbone, self.weights, seed)
+        self._backbone: Backbone | None = load_backbone(*self._backbone_key)
+        self._preprocessing = self._backbone.preprocessing.at_size(self.image_size)
+        return images
+
+    def _images(self, X: Any, *, reset: bool) -> ImageSource:
+        """The pictures in X; with ``image_shape``, flattened rows become pictures first."""
+        if self.image_shape is None or holds_images(X):
+            return as_images(X, _as_tuple(self.image_shape))
+        rows = validate_data(self, X, reset=reset, dtype="numeric")
+        shape = tuple(self.image_shape)
+        if rows.shape[1] != np.prod(shape):
+            raise ImageError(
+                f"image_shape={shape} needs {np.prod(shape)} columns, but X has {rows.shape[1]}. "
+                "Give the shape of the pictures that the rows were flattened from."
+            )
+        return as_images(rows.reshape(len(rows), *shape), shape)
+
+    def _check_image_shape(self) -> None:
+        shape = self.image_shape
+        if shape is None:
+            return
+        whole = all(isinstance(side, Integral) and side > 0 for side in shape)
+        if len(shape) not in (2, 3) or not whole or (len(shape) == 3 and shape[2] not in (1, 3, 4)):
+            raise ImageError(
+                "image_shape must be (h, w) or (h, w, c) with c 1, 3 or 4, all positive integers; "
+                f"got {shape!r}."
+            )
+
+    def _check_n_jobs(self) -> None:
+        if self.n_jobs == 0:
+            raise ValueError("n_jobs=0 has no meaning: use None for all cores, or 1, 2, ... or -1.")
+
+    def _loaded_backbone(self) -> Backbone:
+        """The backbone that was fitted with, found again after unpickling."""
+        if self._backbone is None:
+            name, weights, seed = self._backbone_key
+            backbone = load_backbone(name, weights, seed)
+            if backbone.digest != self._digest:
+                raise WeightsError(
+                    f"The weights {weights!r} of {name} are not the ones that this "
+                    f"{type(self).__name__} was fitted with. Restore the file, or fit again."
+                )
+            self._backbone = backbone
+        return self._backbone
+
+    def _pass(self, network: Any, title: str, *, skip_unreadable: bool = False) -> Pass:
+        """One pass of pictures through `network`, as the parameters say."""
+        return Pass(
+            network=network,
+            preprocessing=self._preprocessing,
+            device=self.device_,
+            batch_size=self.batch_size,
+            n_threads=reading_threads(self.n_jobs),
+            skip_unreadable=skip_unreadable,
+            progress=title if self.verbose else None,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        if state.get("_backbone") is not None:
+            # Weights that can be found again are not state; their digest tells if they changed.
+            state = {**state, "_backbone": None, "_digest": state["_backbone"].digest}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if hasattr(self, "device_"):
+            self.device_ = available_or_cpu(self.device_)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        flat = self.image_shape is not None
+        tags.input_tags.two_d_array = flat
+        tags.input_tags.three_d_array = True
+        tags.input_tags.string = True
+        tags.input_tags.positive_only = flat
+        return tags
+
+
+def _as_tuple(shape: Sequence[int] | None) -> tuple[int, ...] | None:
+    return None if shape is None else tuple(shape)

@@ -1,0 +1,237 @@
+"""PretrainedFeatureExtractor: pictures in, a feature matrix out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from sktransfer._base import BackboneEstimator
+from sktransfer._sklearn import StrOptions
+from sktransfer.exceptions import ImageWarning
+
+
+class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: ignore[misc]
+    """Turn pictures into the activations of a pretrained network.
+
+    The backbone is frozen, in evaluation mode: a picture's features depend on nothing
+    but the picture. Nothing is learned, so `fit` only checks; pictures are read in
+    `transform`, batch by batch, each once.
+
+    Parameters
+    ----------
+    backbone : str, default="resnet18"
+        Name of any torchvision classification network, or ``"efficientnet_lite0"``;
+        :func:`list_backbones` lists them.
+
+    weights : str, path or None, default="DEFAULT"
+        ``"DEFAULT"``, another of torchvision's names for the backbone's weights, the path
+        of a ``.safetensors`` or ``.pth`` file, or None for random weights (always the same
+        ones).
+
+    stage : str, list of str or None, default=None
+        Whose activations become features: None for the network's own features (what its
+        last Linear layer is fed), the name of a stage, several names (concatenated, still
+        one pass), or ``"logits"`` for the scores of the pretrained classifier.
+
+    pooling : {"native", "avg", "max", "flatten"}, default="native"
+        How a map of activations becomes a row: as the network itself does it, the mean or
+        maximum over places, or all values. With ``stage=None``, anything but "native"
+        replaces the network's pooling and all that follows it. Transformers' tokens are
+        averaged without the class token, which is their "native" row.
+
+    image_size : int or None, default=None
+        Side in pixels of the square the network sees; None for the size the weights were
+        trained on. Larger finds smaller things and costs time by the square.
+
+    image_shape : tuple (h, w) or (h, w, c), or None, default=None
+        Accept rows of flattened pixels of this shape, as scikit-learn's own image sets are.
+
+    batch_size : int, default=64
+        Pictures computed at once. Changes memory and speed, not results.
+
+    device : str, default="auto"
+        ``"auto"`` (CUDA, then MPS, then CPU) or a torch device such as ``"cuda:1"``.
+
+    n_jobs : int or None, default=None
+        Threads that read pictures. None means as many as torch uses, which is one a core,
+        and one in the workers of a parallel search.
+
+    on_error : {"raise", "nan"}, default="raise"
+        What a missing or damaged file does: stop with an error that names the row, or give
+        a row of NaN, counted in one warning.
+
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    device_ : str
+        The device in use.
+
+    n_features_in_ : int
+        Number of columns of X. Only with `image_shape` and flattened rows.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of those columns, where X had names.
+
+    See Also
+    --------
+    PretrainedImageClassifier : Trains a head, and stages of the backbone with it.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sktransfer import PretrainedFeatureExtractor, load_clipart
+    >>> paths, labels = load_clipart(return_X_y=True)
+    >>> extractor = PretrainedFeatureExtractor("efficientnet_lite0")
+    >>> extractor.fit_transform(paths[:4]).shape
+    (4, 1280)
+    >>> model = make_pipeline(extractor, LogisticRegression())
+    >>> model.fit(paths[::20], labels[::20]).predict(paths[:1])
+    array(['bird'], dtype='<U7')
+    """
+
+    _parameter_constraints: dict[str, Any] = {
+        **BackboneEstimator._parameter_constraints,
+        "stage": [str, list, tuple, None],
+        "on_error": [StrOptions({"raise", "nan"})],
+    }
+
+    def __init__(
+        self,
+        backbone: str = "resnet18",
+        *,
+        weights: str | Path | None = "DEFAULT",
+        stage: str | Sequence[str] | None = None,
+        pooling: str = "native",
+        image_size: int | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        batch_size: int = 64,
+        device: str = "auto",
+        n_jobs: int | None = None,
+        on_error: str = "raise",
+        verbose: int = 0,
+    ) -> None:
+        self.backbone = backbone
+        self.weights = weights
+        self.stage = stage
+        self.pooling = pooling
+        self.image_size = image_size
+        self.image_shape = image_shape
+        self.batch_size = batch_size
+        self.device = device
+        self.n_jobs = n_jobs
+        self.on_error = on_error
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> PretrainedFeatureExtractor:
+        """Check the parameters and X, and get the backbone ready.
+
+        Files are checked to exist, not read.
+
+        Parameters
+        ----------
+        X : array, tensor, list, Series or one-column DataFrame
+            Pictures or paths of pictures: uint8 or float (0..1) arrays of shape
+            (n, h, w, 3), (n, h, w) or (n, h, w, 1); tensors of shape (n, 3, h, w); lists of
+            arrays, PIL images or paths; with `image_shape`, rows of flattened pixels.
+        y : ignored
+            Present for scikit-learn's convention.
+
+        Returns
+        -------
+        self : PretrainedFeatureExtractor
+
+        Raises
+        ------
+        ValueError
+            If a parameter or X is invalid; see :mod:`sktransfer.exceptions`.
+        WeightsUnavailableError
+            If the weights can't be downloaded.
+        """
+        self.__dict__.pop("_n_features_out", None)  # a fit that fails leaves no older one
+        self._prepare(X, missing_ok=self.on_error == "nan")
+        backbone = self._loaded_backbone()
+        self._network_key = (self.stage, self.pooling)
+        self._n_features_out = backbone.width(
+            backbone.feature_network(*self._network_key), self._preprocessing.crop_size
+        )
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Compute the features of pictures.
+
+        Parameters
+        ----------
+        X : array, tensor, list, Series or one-column DataFrame
+            As in `fit`; pictures may have other sizes.
+
+        Returns
+        -------
+        features : ndarray of shape (n, n_features), float32
+            A DataFrame after ``set_output``.
+
+        Raises
+        ------
+        ImageError
+            If a picture can't be used, naming its row and path.
+        """
+        check_is_fitted(self)
+        images = self._images(X, reset=False)
+        skip = self.on_error == "nan"
+        images.check(missing_ok=skip)
+        network = self._loaded_backbone().feature_network(*self._network_key)
+        one_pass = self._pass(network, "Extracting features", skip_unreadable=skip)
+        features, unreadable = one_pass.collect(images)
+        if unreadable:
+            shown = ", ".join(images.describe(row) for row in unreadable[:3])
+            warnings.warn(
+                f"{len(unreadable)} of {len(images)} pictures could not be read; their features "
+                f"are NaN: {shown}{', ...' if len(unreadable) > 3 else ''}.",
+                ImageWarning,
+                stacklevel=2,
+            )
+        return features.numpy()
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the columns that `transform` gives.
+
+        Parameters
+        ----------
+        input_features : ignored
+            Present for scikit-learn's convention.
+
+        Returns
+        -------
+        names : ndarray of str
+            ``"resnet18_0"`` and so on; with stages, ``"resnet18_layer4_0"``.
+        """
+        check_is_fitted(self)
+        backbone = self._loaded_backbone()
+        stage, pooling = self._network_key
+        if stage is None:
+            names = [f"{backbone.name}_{i}" for i in range(self._n_features_out)]
+            return np.asarray(names, dtype=object)
+        size = self._preprocessing.crop_size
+        names = []
+        for tap in [stage] if isinstance(stage, str) else stage:
+            width = backbone.width(backbone.feature_network(tap, pooling), size)
+            names += [f"{backbone.name}_{tap}_{i}" for i in range(width)]
+        return np.asarray(names, dtype=object)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_n_features_out")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
