@@ -284,7 +284,8 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
             Of the dtype that y had.
         """
         winners = self._scores(X).argmax(axis=1)
-        return self.classes_[winners]
+        labels: np.ndarray = self.classes_[winners]
+        return labels
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probability of each class.
@@ -299,7 +300,8 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         probabilities : ndarray of shape (n, n_classes), float32
             Columns in the order of ``classes_``.
         """
-        return softmax(self._scores(X), axis=1)
+        probabilities: np.ndarray = softmax(self._scores(X), axis=1)
+        return probabilities
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithm of the probability of each class.
@@ -313,7 +315,8 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         -------
         log_probabilities : ndarray of shape (n, n_classes), float32
         """
-        return log_softmax(self._scores(X), axis=1)
+        logarithms: np.ndarray = log_softmax(self._scores(X), axis=1)
+        return logarithms
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores of the classes before they become probabilities.
@@ -375,9 +378,9 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         return np.sort(train), np.sort(held_out)
 
     def _hidden_layer_sizes(self) -> tuple[int, ...]:
-        sizes = self.hidden_layer_sizes
-        sizes = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
-        if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+        given: Any = self.hidden_layer_sizes
+        sizes = (given,) if isinstance(given, Integral) else tuple(given)
+        if not all(isinstance(size, Integral) and int(size) > 0 for size in sizes):
             raise ValueError(
                 f"hidden_layer_sizes must hold positive integers; got {self.hidden_layer_sizes!r}."
             )

@@ -76,7 +76,7 @@ class Backbone:
     @property
     def stages(self) -> list[Stage]:
         """All stages, from the picture to what the network's last Linear is fed."""
-        return _with_depths(self.pieces.maps + self.pieces.neck)
+        return _with_depths([*self.pieces.maps, *self.pieces.neck])
 
     def feature_stages(self, pooling: str = "native") -> list[Stage]:
         """The stages whose output is a row of features.

@@ -11,6 +11,9 @@ from sktransfer.images.preprocessing import Preprocessing
 class Normalise(nn.Module):
     """uint8 pixels (n, 3, h, w) -> floats, by the mean and std of the weights' preset."""
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
         mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)

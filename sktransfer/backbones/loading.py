@@ -50,7 +50,7 @@ def _load(name: str, source: WeightsSource, seed: int) -> Backbone:
     else:
         network, has_classifier = _pretrained(name, source)
     # Convolutions on CPUs and GPUs run up to twice as fast in this order of memory.
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(memory_format=torch.channels_last)
     return Backbone.from_network(
         name,
         network,

@@ -7,8 +7,9 @@ class token first, or a vector (n, c). Dropout right before the last Linear belo
 the head that is replaced, so it is left out.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torchvision.ops import Permute
 
 from sktransfer.backbones.lite0 import EfficientNetLite0
 
-NamedModules = list[tuple[str, nn.Module]]
+NamedModules = Sequence[tuple[str, nn.Module]]
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,9 @@ class PatchTokens(nn.Module):
 
 class InceptionInput(nn.Module):
     """From ImageNet's mean and std to the -1..1 that Inception's weights were trained on."""
+
+    scale: Tensor
+    shift: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +132,7 @@ def _regnet(net: models.RegNet) -> CutNetwork:
     return _plain([("stem", net.stem), *blocks], net.fc)
 
 
-def _features(net: nn.Module) -> CutNetwork:
+def _features(net: Any) -> CutNetwork:
     """MobileNetV2, EfficientNet and its V2 and Lite variants."""
     return _plain(_by_resolution(net.features), net.classifier[-1])
 

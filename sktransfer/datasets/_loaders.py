@@ -65,8 +65,9 @@ def load_clipart(*, return_X_y: bool = False) -> Any:
 
     The drawings are from the Open Clip Art Library, release 0.18, whose contributors put
     them into the public domain (Creative Commons Public Domain Dedication, CC-PD). They
-    were rendered from SVG, flattened on white, and scaled to a longest side of 160
-    pixels. The classes are unbalanced, and no network was trained on pictures like
+    were rendered from SVG, flattened on white, scaled to a longest side of 160 pixels,
+    and centred on a white square of 183, so that the crop of a network's preprocessing
+    (224 of 256) takes margin and not drawing. The classes are unbalanced, and no network was trained on pictures like
     these: a small, honest test of transfer.
 
     Parameters
@@ -92,6 +93,6 @@ def load_clipart(*, return_X_y: bool = False) -> Any:
         return bunch.data, bunch.target
     bunch.DESCR = (
         "505 drawings of 8 classes from the Open Clip Art Library, release 0.18; public domain "
-        "(CC-PD). Flattened on white, longest side 160 pixels."
+        "(CC-PD). Drawings of up to 160 pixels, each on a white square with a margin of a seventh."
     )
     return bunch

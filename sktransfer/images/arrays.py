@@ -61,7 +61,8 @@ def check_layout(shape: tuple[int, ...], image_shape: tuple[int, ...] | None = N
         return
     if len(shape) not in (2, 3):
         raise ImageError(
-            f"A picture is an array of shape (h, w), (h, w, 1), (h, w, 3) or (h, w, 4); got {shape}."
+            "A picture is an array of shape (h, w), (h, w, 1), (h, w, 3) or (h, w, 4); got "
+            f"{shape}."
         )
     if 0 in shape:
         raise ImageError(f"A picture without pixels: got an array of shape {shape}.")

@@ -186,13 +186,15 @@ def _first(X: Any) -> Any:
         X = X.to_numpy()
     if isinstance(X, np.ndarray):
         return X.flat[0] if X.size and X.dtype.kind in "OUT" else None
-    return X[0] if isinstance(X, list | tuple) and X else None
+    is_filled = isinstance(X, list | tuple) and len(X) > 0
+    return X[0] if is_filled else None
 
 
 def _tensor_items(X: torch.Tensor) -> Sequence[torch.Tensor]:
     if X.ndim != 4:
         raise ImageError(
-            f"A torch tensor of pictures has shape (n, 3, h, w) or (n, 1, h, w); got {tuple(X.shape)}."
+            "A torch tensor of pictures has shape (n, 3, h, w) or (n, 1, h, w); got "
+            f"{tuple(X.shape)}."
         )
     return X.detach().cpu().unbind(0)
 

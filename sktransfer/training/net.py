@@ -39,9 +39,9 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
+        *timers_and_losses, print_log = super()._default_callbacks
         score = PassthroughScoring("valid_score", lower_is_better=False)
-        return [*super()._default_callbacks[:-1], ("valid_score", score), ("lr", RecordRate()),
-                super()._default_callbacks[-1]]  # fmt: skip
+        return [*timers_and_losses, ("valid_score", score), ("lr", RecordRate()), print_log]
 
     def get_iterator(self, dataset: Rows, training: bool = False) -> RowBatches:
         batch_size = len(dataset) if self.batch_size == -1 else self.batch_size
@@ -70,6 +70,9 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
             )
         return step
 
+    def get_train_step_accumulator(self) -> "LowestStep":
+        return LowestStep()
+
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
         step: dict[str, Tensor] = super().validation_step(batch, **fit_params)
         codes, weights = (t.to(step["y_pred"].device) for t in batch[1])
@@ -81,6 +84,25 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
         """One score a class for a batch of activations, in evaluation mode."""
         scores: Tensor = self.evaluation_step((activations, None))
         return scores
+
+
+class LowestStep:
+    """Which of an optimizer step's evaluations is written into the history.
+
+    Most optimizers make only one. L-BFGS searches along a line and ends at its best.
+    """
+
+    def __init__(self) -> None:
+        self._lowest: dict[str, Tensor] | None = None
+
+    def store_step(self, step: dict[str, Tensor]) -> None:
+        """Keep the step if no lower loss was seen."""
+        if self._lowest is None or step["loss"] < self._lowest["loss"]:
+            self._lowest = step
+
+    def get_step(self) -> dict[str, Tensor] | None:
+        """The step of the lowest loss."""
+        return self._lowest
 
 
 class RecordRate(Callback):  # type: ignore[misc]

@@ -8,7 +8,7 @@ import torch
 from skorch.callbacks import LRScheduler
 from torch.optim.lr_scheduler import LambdaLR
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, dict[str, Any]] = {
     "adamw": {"optimizer": torch.optim.AdamW},
     "adam": {"optimizer": torch.optim.Adam},
     "sgd": {

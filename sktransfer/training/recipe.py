@@ -148,7 +148,8 @@ class Recipe:
         )
         net.fit(rows)
         phase = "fine-tune" if names else "head"
-        return _finished(net, module), history + _records(net, phase)
+        history = history + _records(net, phase)  # trimming clears skorch's own
+        return _finished(net, module), history
 
     def _common(self, validation: Rows | None) -> dict[str, Any]:
         return {
