@@ -11,7 +11,12 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils import (
+    assert_all_finite,
+    check_consistent_length,
+    check_random_state,
+    column_or_1d,
+)
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
@@ -76,7 +81,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         "auto" is L-BFGS for a linear head on a frozen backbone without dropout, and AdamW
         elsewhere. "sgd" has a Nesterov momentum of 0.9.
 
-    lr : float, default=1e-3
+    lr : float, default=3e-4
         Learning rate of the head. L-BFGS has none.
 
     lr_decay : float, default=0.9
@@ -186,7 +191,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         image_shape: tuple[int, ...] | None = None,
         class_weight: Mapping[Any, float] | str | None = None,
         optimizer: str = "auto",
-        lr: float = 1e-3,
+        lr: float = 3e-4,
         lr_decay: float = 0.9,
         weight_decay: float = 1e-4,
         schedule: str | None = "cosine",
@@ -342,9 +347,11 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
             )
         labels = column_or_1d(y, warn=True)
         check_consistent_length(np.empty(n_rows), labels)
+        if labels.dtype.kind == "f":
+            assert_all_finite(labels, input_name="y")
         missing = [i for i, label in enumerate(labels.tolist()) if _is_missing(label)]
         if missing:
-            raise ValueError(f"Input y contains NaN or None, first in row {missing[0]}.")
+            raise ValueError(f"Input y contains NaN or None, first in row {missing[0]} of y.")
         check_classification_targets(labels)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:

@@ -89,11 +89,12 @@ class Pass:
             values = (output if then is None else then(output)).cpu()
             if kept is None:  # allocated once: the pass never holds the features twice
                 kept = torch.empty((len(source), *values.shape[1:]), dtype=values.dtype)
-            _check_finite(values, source, rows)
             kept[rows] = values
-            if unreadable:
-                kept[unreadable] = float("nan") if values.is_floating_point() else 0
-                all_unreadable += unreadable
+            kept[unreadable] = 0
+            _check_finite(kept[rows], source, rows)
+            if values.is_floating_point():
+                kept[unreadable] = float("nan")
+            all_unreadable += unreadable
         assert kept is not None  # an ImageSource is never empty
         return kept, all_unreadable
 

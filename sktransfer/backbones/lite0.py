@@ -114,13 +114,17 @@ def _renamed(key: str, places: list[tuple[int, int]]) -> str:
         "_bn1": "features.8.1",
         "_fc": "classifier.1",
     }
-    block = re.match(r"_blocks\.(\d+)\.(\w+)\.(\w+)$", key)
-    if block is None:
-        top, leaf = key.split(".")
-        return f"{tops[top]}.{leaf}"
-    number, layer, leaf = int(block[1]), block[2], block[3]
-    stage, index = places[number]
+    layer, _, leaf = key.rpartition(".")
+    if layer in tops:
+        return f"{tops[layer]}.{leaf}"
+    block = re.fullmatch(r"_blocks\.(\d+)\.(\w+)", layer)
+    if block is None or int(block[1]) >= len(places):
+        return key  # unknown: whoever loads the weights says so
+    layer = block[2]
+    stage, index = places[int(block[1])]
     order = ["_expand_conv", "_bn0", "", "_depthwise_conv", "_bn1", "", "_project_conv", "_bn2"]
     if stage == 1:  # its expansion is 1: no expanding convolution
         order = order[3:]
+    if layer not in order:
+        return key
     return f"features.{stage}.{index}.block.{order.index(layer)}.{leaf}"

@@ -67,9 +67,12 @@ def _pretrained(name: str, source: WeightsSource) -> tuple[nn.Module, bool]:
     has_classifier = f"{classifier}.weight" in state
     num_classes = len(state[f"{classifier}.weight"]) if has_classifier else 1000
     network = build_empty(name, num_classes, source.preprocessing.crop_size)
-    # Batch counts only serve training with a running average; old files lack them.
-    optional = ["num_batches_tracked"] if has_classifier else ["num_batches_tracked", classifier]
-    _check_state(name, source, state, network.state_dict(), optional)
+    expected = network.state_dict()
+    for key in expected:  # only serves training with a running average; old files lack it
+        if key.endswith("num_batches_tracked"):
+            state.setdefault(key, torch.tensor(0))
+    needed = [key for key in expected if has_classifier or not key.startswith(f"{classifier}.")]
+    _check_state(name, source, state, expected, needed)
     network.load_state_dict(state, strict=False, assign=True)
     return network, has_classifier
 
@@ -80,7 +83,7 @@ _AUXILIARY = re.compile(r"^(AuxLogits|aux1|aux2)\.")
 _DOTTED_DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
 
-def _in_todays_names(name: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def _in_todays_names(name: str, state: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
     renamed = from_published_names(state) if name == "efficientnet_lite0" else state
     todays = OrderedDict(
         (
@@ -100,10 +103,10 @@ def _check_state(
     source: WeightsSource,
     state: Mapping[str, Tensor],
     expected: Mapping[str, Tensor],
-    optional: list[str],
+    needed: list[str],
 ) -> None:
     """Raise unless `state` has the names and shapes of the network, and nothing else."""
-    missing = [k for k in expected if k not in state and not any(o in k for o in optional)]
+    missing = [k for k in needed if k not in state]
     unknown = [k for k in state if k not in expected]
     if missing or unknown:
         raise WeightsError(

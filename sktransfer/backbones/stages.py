@@ -213,8 +213,11 @@ def _blocks_by_max_pool(features: nn.Sequential) -> NamedModules:
 
 def _alexnet_or_vgg(net: models.AlexNet | models.VGG) -> CutNetwork:
     pooling = _seq(net.avgpool, nn.Flatten(1))
-    neck = [("neck", pooling), ("fc1", net.classifier[:3]), ("fc2", net.classifier[3:-1])]
-    return CutNetwork(_blocks_by_max_pool(net.features), neck, net.classifier[-1], pooling)
+    hidden, classifier = net.classifier[:-1], net.classifier[-1]
+    if isinstance(hidden[-1], nn.Dropout):  # VGG's; AlexNet's come before its hidden layers
+        hidden = hidden[:-1]
+    neck = [("neck", pooling), ("fc1", hidden[:3]), ("fc2", hidden[3:])]
+    return CutNetwork(_blocks_by_max_pool(net.features), neck, classifier, pooling)
 
 
 def _convnext(net: models.ConvNeXt) -> CutNetwork:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import http.client
 import re
 import urllib.error
 from collections.abc import Mapping
@@ -133,7 +134,7 @@ def fetch(name: str, source: WeightsSource) -> Path:
             if not _is_whole(path, digest_start):  # another process may have been faster
                 path.unlink(missing_ok=True)
                 torch.hub.download_url_to_file(source.url, str(path), hash_prefix=digest_start)
-    except (OSError, urllib.error.URLError) as error:
+    except (OSError, urllib.error.URLError, http.client.HTTPException) as error:
         raise WeightsUnavailableError(_unavailable(name, source, str(error))) from error
     except RuntimeError as error:  # torch's word for a wrong hash
         raise WeightsError(
@@ -199,7 +200,9 @@ def _unwrapped(state: Any, path: Path) -> Mapping[str, Tensor]:
     for key in ("state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
-    if not isinstance(state, Mapping) or not all(torch.is_tensor(v) for v in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(key, str) and torch.is_tensor(value) for key, value in state.items()
+    ):
         raise WeightsError(f"{path} does not hold a state dict (a mapping of names to tensors).")
     if not any(key.startswith("module.") for key in state):
         return state  # as it is, with the metadata that torch keeps on it

@@ -65,10 +65,11 @@ def load_clipart(*, return_X_y: bool = False) -> Any:
 
     The drawings are from the Open Clip Art Library, release 0.18, whose contributors put
     them into the public domain (Creative Commons Public Domain Dedication, CC-PD). They
-    were rendered from SVG, flattened on white, scaled to a longest side of 160 pixels,
-    and centred on a white square of 183, so that the crop of a network's preprocessing
-    (224 of 256) takes margin and not drawing. The classes are unbalanced, and no network was trained on pictures like
-    these: a small, honest test of transfer.
+    were rendered from SVG, flattened on white, scaled down to a longest side of 160 pixels
+    at most, and centred on a white square a seventh larger (183 for most), so that the crop
+    of a network's preprocessing (224 of 256) takes margin and not drawing. The classes are
+    unbalanced, and no network was trained on pictures like these: a small, honest test of
+    transfer.
 
     Parameters
     ----------

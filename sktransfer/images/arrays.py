@@ -41,7 +41,10 @@ def array_to_image(array: np.ndarray, image_shape: tuple[int, ...] | None = None
 
 def tensor_to_array(tensor: torch.Tensor) -> np.ndarray:
     """Channels-last array of one picture held as a tensor (c, h, w) or (h, w)."""
-    array = tensor.detach().cpu().numpy()
+    tensor = tensor.detach().cpu()
+    if tensor.dtype == torch.bfloat16:  # NumPy has no such type
+        tensor = tensor.float()
+    array = tensor.numpy()
     if array.ndim == 3:
         if array.shape[0] not in _CHANNELS:
             raise ImageError(
@@ -96,9 +99,9 @@ def to_uint8(array: np.ndarray) -> np.ndarray:
         return array.astype(np.uint8) * 255
     if np.issubdtype(array.dtype, np.floating):
         return _float_to_uint8(array)
-    if array.dtype == np.uint16:
+    if array.dtype.newbyteorder("=") == np.uint16:  # files often hold big-endian pixels
         return _uint16_to_uint8(array)
-    if np.issubdtype(array.dtype, np.integer):
+    if array.dtype.kind in "iu":  # np.integer would include time differences
         low, high = int(array.min()), int(array.max())
         if low < 0 or high > 255:
             raise ImageError(

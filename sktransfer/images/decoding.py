@@ -1,6 +1,7 @@
 """One file or PIL image -> one RGB picture, in every colour mode that Pillow knows."""
 
 import os
+import struct
 import warnings
 
 import numpy as np
@@ -34,6 +35,9 @@ _PLUGINS = (
 FORMATS = tuple(plugin.format for plugin in _PLUGINS)
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
+# Pillow's parsers raise whatever their format's code does on damaged bytes.
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
+
 
 def decode_file(path: str | os.PathLike[str]) -> Image.Image:
     """Read one picture from disk.
@@ -64,7 +68,11 @@ def decode_file(path: str | os.PathLike[str]) -> Image.Image:
                 _warn_if_animated(image)
             return pil_to_rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{error} {_PIXEL_LIMIT_HINT}") from error
+        # Pillow's own text names twice the limit where it raises instead of warning.
+        raise ImageError(
+            f"The picture has more pixels than the limit of {Image.MAX_IMAGE_PIXELS:,}. "
+            f"{_PIXEL_LIMIT_HINT}"
+        ) from error
     except IsADirectoryError as error:
         raise ImageError(
             "This path is a folder. Pass the files in it; load_image_folder(path) lists them."
@@ -77,8 +85,7 @@ def decode_file(path: str | os.PathLike[str]) -> Image.Image:
         ) from error
     except ImageError:
         raise
-    # Pillow's parsers raise whatever their format's code does on damaged bytes.
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
+    except DAMAGE as error:
         raise UnreadableImageError(f"The file can't be decoded: {error}.") from error
 
 

@@ -76,6 +76,6 @@ def _naturally(paths) -> list[Path]:  # type: ignore[no-untyped-def]
 
     def key(path: Path) -> list[tuple[int, int | str]]:
         parts = re.split(r"(\d+)", str(path).casefold())
-        return [(0, int(part)) if part.isdigit() else (1, part) for part in parts]
+        return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
 
     return sorted(paths, key=lambda path: (key(path), str(path)))

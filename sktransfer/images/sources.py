@@ -2,8 +2,10 @@
 
 import os
 import re
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,14 @@ from PIL import Image
 
 from sktransfer.exceptions import ImageError, UnreadableImageError
 from sktransfer.images.arrays import array_to_image, check_layout, tensor_to_array, to_uint8
-from sktransfer.images.decoding import check_pixel_limit, decode_file, pil_to_rgb
+from sktransfer.images.decoding import DAMAGE, check_pixel_limit, decode_file, pil_to_rgb
 
 _URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
+# A PIL image opened from a file decodes itself on first use, which two threads must not
+# do at once, and one image can stand in several rows. One lock for all would decode
+# different images one after the other. A prime number of them, as ids are multiples of 16.
+_LOCKS = tuple(Lock() for _ in range(61))
 
 
 @dataclass(frozen=True)
@@ -73,22 +80,28 @@ def _read_item(item: Any, image_shape: tuple[int, ...] | None) -> Image.Image:
     if isinstance(item, str | os.PathLike):
         return decode_file(_local_path(item))
     if isinstance(item, Image.Image):
-        try:
-            check_pixel_limit(item.size)
-            return pil_to_rgb(item)
-        except (OSError, ValueError, AttributeError) as error:
-            if isinstance(error, ImageError):
-                raise
-            raise UnreadableImageError(
-                f"The PIL image can't be read ({error}). Was its file closed or is it damaged?"
-            ) from error
+        return _read_pil(item)
     return array_to_image(_as_array(item), image_shape)
+
+
+def _read_pil(image: Image.Image) -> Image.Image:
+    try:
+        check_pixel_limit(image.size)
+        with _LOCKS[id(image) % len(_LOCKS)]:
+            return pil_to_rgb(image)
+    except ImageError:
+        raise
+    except (*DAMAGE, AttributeError, AssertionError) as error:  # the last two: a closed file
+        raise UnreadableImageError(
+            f"The PIL image can't be read ({str(error) or 'no data'}). Was its file closed or is "
+            "it damaged?"
+        ) from error
 
 
 def _check_item(item: Any, image_shape: tuple[int, ...] | None) -> None:
     if isinstance(item, str | os.PathLike):
         path = _local_path(item)
-        if not os.path.lexists(path):
+        if not os.path.exists(path):
             raise UnreadableImageError("There is no such file.")
         if os.path.isdir(path):
             raise ImageError(
@@ -122,7 +135,7 @@ def _as_array(item: Any) -> np.ndarray:
     missing = item is None or (isinstance(item, float) and np.isnan(item))
     got = "a missing value" if missing else f"{type(item).__name__}"
     raise ImageError(
-        f"A picture is a path, a PIL image, an array or a tensor; got {got}: {item!r}."
+        f"A picture is a path, a PIL image, an array or a tensor; got {got}: {reprlib.repr(item)}."
     )
 
 

@@ -20,9 +20,11 @@ from sktransfer.training.net import TransferNet
 from sktransfer.training.optimizers import OPTIMIZERS, learning_rates, schedule_callbacks
 
 # L-BFGS runs this many iterations an epoch (torch's own default), and stops for good
-# when a whole epoch lowers the loss by less than this share.
+# when a whole epoch lowers the loss by less than the first share. If the last epoch it
+# was given still lowered the loss by more than the second, the user is warned.
 _ITERATIONS = 20
 _CONVERGED = 1e-7
+_STILL_FALLING = 1e-2
 
 History = list[dict[str, Any]]
 
@@ -119,7 +121,7 @@ class Recipe:
             **self._common(validation),
         )
         net.fit(rows)
-        if len(net.history) == self.max_epochs and not _has_converged(net):
+        if len(net.history) == self.max_epochs and not _nearly_converged(net):
             warnings.warn(
                 f"L-BFGS did not converge in max_epochs={self.max_epochs} epochs of {_ITERATIONS} "
                 "iterations. Increase max_epochs or weight_decay.",
@@ -172,9 +174,9 @@ def _doubled(rows: Rows) -> Rows:
     return Rows(rows.X.flatten(1).double(), rows.y, rows.weights.double())
 
 
-def _has_converged(net: TransferNet) -> bool:
+def _nearly_converged(net: TransferNet) -> bool:
     losses = net.history[:, "train_loss"]
-    return len(losses) > 1 and losses[-2] - losses[-1] <= _CONVERGED * abs(losses[-2])
+    return len(losses) > 1 and losses[-2] - losses[-1] <= _STILL_FALLING * abs(losses[-2])
 
 
 def _silent(message: str) -> None:

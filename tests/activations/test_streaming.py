@@ -1,0 +1,247 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sktransfer.activations.streaming import Pass
+from sktransfer.backbones.backbone import Backbone
+from sktransfer.backbones.features import Normalise
+from sktransfer.exceptions import UnreadableImageError, WeightsError
+from sktransfer.images.preprocessing import Preprocessing
+from sktransfer.images.sources import as_images
+from tests.backbones.helpers import lively_network
+
+PRESET = Preprocessing(32, 32, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+class Colours(nn.Module):
+    """Mean of each channel: a network whose output anybody can compute."""
+
+    def forward(self, x):
+        return x.float().mean((2, 3))
+
+
+class Constant(nn.Module):
+    """The same row for every picture, but another one for dark pictures."""
+
+    def __init__(self, value, if_dark=0.0):
+        super().__init__()
+        self.value, self.if_dark = value, if_dark
+
+    def forward(self, x):
+        dark = (x.float().mean((1, 2, 3)) < 5)[:, None]
+        return torch.where(dark, self.if_dark, self.value).expand(-1, 4).clone()
+
+
+def make_pass(network=None, batch_size=5, **options):
+    network = Colours() if network is None else network  # an empty Sequential is falsy
+    return Pass(network, PRESET, "cpu", batch_size, 2, **options)
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    network = lively_network("shufflenet_v2_x0_5", 32)
+    return Backbone.from_network("shufflenet_v2_x0_5", network, PRESET)
+
+
+def test_collect_by_hand(pictures):
+    X, _ = pictures
+    rows, unreadable = make_pass().collect(as_images(X))
+    assert unreadable == []
+    assert rows.dtype == torch.float32
+    assert np.allclose(rows, X.mean((1, 2)), rtol=1e-5)
+
+
+def test_collect_equals_direct_computing(pictures, backbone):
+    X, _ = pictures
+    network = backbone.feature_network(["stage2", "neck"], "avg")
+    rows, _ = make_pass(network, batch_size=7).collect(as_images(X))
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(X.copy()).permute(0, 3, 1, 2))
+    assert torch.allclose(rows, expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
+
+
+def test_pictures_are_prepared(picture_files):
+    paths, _ = picture_files
+    smaller = Preprocessing(20, 16, "bilinear", PRESET.mean, PRESET.std)
+    pixels, _ = Pass(nn.Sequential(), smaller, "cpu", 5, 2).collect(as_images(paths))
+    assert pixels.shape == (24, 3, 16, 16)
+    expected = smaller(as_images(paths).read(3))
+    assert np.array_equal(pixels[3].permute(1, 2, 0), expected)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 24, 100])
+def test_batch_size_changes_nothing(pictures, backbone, batch_size):
+    X, _ = pictures
+    network = backbone.feature_network()
+    whole, _ = make_pass(network, batch_size=12).collect(as_images(X))
+    rows, _ = make_pass(network, batch_size=batch_size).collect(as_images(X))
+    assert torch.allclose(rows, whole, rtol=1e-5, atol=1e-5 * whole.abs().max().item())
+
+
+@pytest.mark.parametrize("n_threads", [1, 8])
+def test_number_of_threads_changes_nothing(picture_files, n_threads):
+    paths, _ = picture_files
+    rows, _ = Pass(Colours(), PRESET, "cpu", 5, n_threads).collect(as_images(paths))
+    assert torch.equal(rows, make_pass().collect(as_images(paths))[0])
+
+
+def test_stream_is_in_order(pictures):
+    X, _ = pictures
+    batches = list(make_pass(batch_size=10).stream(as_images(X)))
+    assert [rows for rows, _, _ in batches] == [slice(0, 10), slice(10, 20), slice(20, 24)]
+    assert [len(output) for _, output, _ in batches] == [10, 10, 4]
+    assert all(unreadable == [] for _, _, unreadable in batches)
+
+
+def test_stream_may_be_left_early(pictures):
+    X, _ = pictures
+    stream = make_pass(batch_size=2).stream(as_images(X))
+    assert next(stream)[0] == slice(0, 2)
+    stream.close()
+    assert list(stream) == []
+
+
+def test_read_only_pictures_stay_as_they_are(pictures):
+    X, _ = pictures
+    assert not X.flags.writeable
+    before = X.copy()
+    make_pass(nn.Sequential(Normalise(PRESET), nn.ReLU(inplace=True), Colours())).collect(
+        as_images(X)
+    )
+    assert np.array_equal(X, before)
+
+
+def test_an_empty_network_gives_the_pixels(pictures):
+    X, _ = pictures
+    pixels, _ = make_pass(nn.Sequential()).collect(as_images(X))
+    assert pixels.dtype == torch.uint8
+    assert np.array_equal(pixels, X.transpose(0, 3, 1, 2))
+
+
+def test_then_is_applied_to_each_batch(pictures):
+    X, _ = pictures
+    sizes = []
+
+    def largest(output):
+        sizes.append(len(output))
+        return output.amax(1, keepdim=True)
+
+    rows, _ = make_pass(batch_size=10).collect(as_images(X), then=largest)
+    assert sizes == [10, 10, 4]
+    assert np.allclose(rows[:, 0], X.mean((1, 2)).max(1), rtol=1e-5)
+
+
+def test_activations_can_be_trained_on(pictures):
+    X, _ = pictures
+    rows, _ = make_pass().collect(as_images(X))
+    assert not rows.is_inference()
+    head = nn.Linear(3, 1)
+    head(rows).sum().backward()
+    assert torch.isfinite(head.weight.grad).all()
+
+
+# Unreadable pictures.
+
+
+def damaged(paths, rows):
+    for row in rows:
+        with open(paths[row], "wb") as file:
+            file.write(b"no picture")
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 100])
+def test_unreadable_rows_are_nan(picture_files, batch_size):
+    paths, _ = picture_files
+    whole, _ = make_pass().collect(as_images(paths))
+    damaged(paths, [0, 7, 23])
+    one_pass = make_pass(batch_size=batch_size, skip_unreadable=True)
+    rows, unreadable = one_pass.collect(as_images(paths))
+    assert unreadable == [0, 7, 23]
+    assert torch.isnan(rows[unreadable]).all()
+    others = [row for row in range(24) if row not in unreadable]
+    assert torch.equal(rows[others], whole[others])
+
+
+def test_unreadable_pixels_are_zero(picture_files):
+    paths, _ = picture_files
+    damaged(paths, [4])
+    pixels, unreadable = make_pass(nn.Sequential(), skip_unreadable=True).collect(as_images(paths))
+    assert unreadable == [4]
+    assert not pixels[4].any()
+    assert pixels[5].any()
+
+
+def test_nothing_readable(picture_files):
+    paths, _ = picture_files
+    damaged(paths, range(24))
+    rows, unreadable = make_pass(skip_unreadable=True).collect(as_images(paths))
+    assert unreadable == list(range(24))
+    assert torch.isnan(rows).all()
+
+
+def test_unreadable_picture_is_an_error_unless_skipped(picture_files):
+    paths, _ = picture_files
+    damaged(paths, [7, 9])
+    with pytest.raises(UnreadableImageError, match=r"row 7 of X .*picture_7\.png"):
+        make_pass().collect(as_images(paths))
+
+
+# Weights that give no numbers.
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_bad_output_names_the_picture(pictures, value):
+    X = pictures[0].copy()
+    X[13] = 0
+    with pytest.raises(WeightsError, match=r"for row 13 of X is NaN or infinite"):
+        make_pass(Constant(1.0, if_dark=value)).collect(as_images(X))
+
+
+def test_bad_output_names_the_file(picture_files):
+    paths, _ = picture_files
+    with pytest.raises(WeightsError, match=r"row 0 of X \(.*picture_0\.png"):
+        make_pass(Constant(float("nan"))).collect(as_images(paths))
+
+
+def test_damaged_weights_are_found(pictures):
+    network = lively_network("shufflenet_v2_x0_5", 32)
+    with torch.no_grad():
+        network.conv5[0].weight[3, 0] = float("nan")
+    backbone = Backbone.from_network("shufflenet_v2_x0_5", network, PRESET)
+    with pytest.raises(WeightsError, match="incomplete or damaged"):
+        make_pass(backbone.feature_network()).collect(as_images(pictures[0]))
+
+
+def test_what_comes_after_is_checked_too(pictures):
+    with pytest.raises(WeightsError):
+        make_pass().collect(as_images(pictures[0]), then=lambda output: output / 0)
+
+
+def test_large_numbers_are_no_error(pictures):
+    rows, _ = make_pass(Constant(3e38)).collect(as_images(pictures[0]))  # their sum is infinite
+    assert torch.isfinite(rows).all()
+
+
+def test_unreadable_pictures_are_not_blamed_on_the_weights(picture_files):
+    paths, _ = picture_files
+    damaged(paths, [2])
+    one_pass = make_pass(Constant(1.0, if_dark=float("nan")), skip_unreadable=True)
+    rows, unreadable = one_pass.collect(as_images(paths))
+    assert unreadable == [2]
+    assert torch.isnan(rows[2]).all()
+
+
+# Progress.
+
+
+def test_progress_bar_counts_pictures(pictures, capsys):
+    make_pass(progress="Looking").collect(as_images(pictures[0]))
+    err = capsys.readouterr().err
+    assert "Looking" in err
+    assert "24/24" in err
+
+
+def test_silent_without_a_title(pictures, capsys):
+    make_pass().collect(as_images(pictures[0]))
+    assert capsys.readouterr() == ("", "")

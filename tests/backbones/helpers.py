@@ -1,0 +1,63 @@
+"""Networks, states and structures that several test files ask for."""
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from sktransfer.backbones.backbone import Backbone
+from sktransfer.backbones.networks import build_empty, build_random
+from sktransfer.images.preprocessing import Preprocessing
+
+PRESET = Preprocessing(64, 64, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def lively_network(name, size=64):
+    """A random network in which every layer matters to the output.
+
+    Freshly built networks hide their faults: layers start at zero or at a millionth, and
+    BatchNorm that has seen no picture lets the signal fade until only biases are left.
+    """
+    network = build_random(name, seed=0)
+    generator = torch.Generator().manual_seed(1)
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    with torch.no_grad():
+        for key, parameter in network.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if "layer_scale" in key:
+                parameter.fill_(0.5)
+            elif parameter.ndim == 1:
+                parameter.add_(0.1 * noise)
+            elif not parameter.any():
+                parameter.copy_(noise / parameter.shape[-1] ** 0.5)
+        for norm in norms:
+            norm.momentum = 1.0
+            norm.train()
+        network(torch.randn(4, 3, size, size, generator=generator))
+        for norm in norms:
+            spread = torch.empty(norm.running_var.shape).uniform_(0.8, 1.25, generator=generator)
+            norm.running_var.mul_(spread)
+    return network.eval()
+
+
+def empty_backbone(name, size=224, **options):
+    """A backbone without values, and the network it was cut from."""
+    network = build_empty(name, image_size=size)
+    return Backbone.from_network(name, network, PRESET.at_size(size), **options), network
+
+
+def pixels(n=2, size=64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8, generator=generator)
+
+
+def run(modules, x):
+    with torch.inference_mode():
+        return nn.Sequential(*modules)(x)
+
+
+def values_of(module):
+    return {key: value.clone() for key, value in module.state_dict().items()}
+
+
+def same_values(state, other):
+    return state.keys() == other.keys() and all(torch.equal(state[k], other[k]) for k in state)

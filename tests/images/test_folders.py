@@ -1,0 +1,153 @@
+import pytest
+
+from sktransfer.exceptions import ImageError, ImageWarning
+from sktransfer.images.folders import list_class_folders
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Make empty files below a folder; listing opens none."""
+
+    def make_files(*names):
+        for name in names:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        return tmp_path
+
+    return make_files
+
+
+def listed(folder):
+    files, labels, classes = list_class_folders(folder)
+    return [file.relative_to(folder).as_posix() for file in files], labels, classes
+
+
+def test_files_labels_and_classes(make):
+    folder = make("bee/2.png", "ant/1.jpg", "bee/1.webp")
+    assert listed(folder) == (
+        ["ant/1.jpg", "bee/1.webp", "bee/2.png"],
+        ["ant", "bee", "bee"],
+        ["ant", "bee"],
+    )
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["img1.png", "img2.png", "img10.png", "img20.png", "img100.png"],
+        ["9.png", "10.png", "a.png", "b.png"],
+        ["A1.png", "a2.png", "A10.png", "b1.png"],
+        ["1.2.png", "1.10.png", "2.1.png"],
+        ["ä1.png", "ä2.png", "ä10.png"],
+        ["x1²2.png", "x1²3.png", "x1²10.png"],  # a digit to str.isdigit, not to int
+    ],
+)
+def test_natural_order_of_files(make, names):
+    folder = make(*(f"a/{name}" for name in reversed(names)))
+    assert listed(folder)[0] == [f"a/{name}" for name in names]
+
+
+def test_natural_order_of_classes(make):
+    folder = make("class10/a.png", "class9/a.png", "class100/a.png", "Class1/a.png")
+    assert listed(folder)[2] == ["Class1", "class9", "class10", "class100"]
+
+
+def test_names_that_differ_in_zeros_or_case_have_one_order(make):
+    names = ["a/1.png", "a/01.png", "a/001.png", "a/X.png", "a/x.png"]
+    first = listed(make(*names))
+    assert sorted(first[0]) == sorted(names)
+    assert first[0] == ["a/001.png", "a/01.png", "a/1.png", "a/X.png", "a/x.png"]
+
+
+def test_nested_folders_count_for_their_class(make):
+    folder = make("ant/2019/b/1.png", "ant/2019/a/1.png", "ant/1.png", "bee/deep/er/1.png")
+    files, labels, classes = listed(folder)
+    assert files == ["ant/1.png", "ant/2019/a/1.png", "ant/2019/b/1.png", "bee/deep/er/1.png"]
+    assert labels == ["ant"] * 3 + ["bee"]
+    assert classes == ["ant", "bee"]
+
+
+def test_hidden_files_and_folders_are_ignored(make):
+    folder = make(
+        "ant/1.png", "ant/._1.png", "ant/.cache/2.png", "ant/a/.b/c/3.png", ".git/4.png", ".5.png"
+    )
+    assert listed(folder) == (["ant/1.png"], ["ant"], ["ant"])
+
+
+def test_hidden_parent_folder_does_not_matter(make):
+    folder = make(".data/ant/1.png") / ".data"
+    assert listed(folder)[0] == ["ant/1.png"]
+
+
+def test_other_files_are_ignored(make):
+    folder = make("ant/1.png", "ant/notes.txt", "ant/png", "ant/2.svg", "ant/2.npy", "labels.csv")
+    assert listed(folder)[0] == ["ant/1.png"]
+
+
+def test_pictures_outside_class_folders_are_ignored(make):
+    assert listed(make("1.png", "ant/2.png"))[0] == ["ant/2.png"]
+
+
+@pytest.mark.parametrize(
+    "suffix", ["jpg", "JPG", "jpeg", "png", "Png", "webp", "gif", "bmp", "tif", "TIFF"]
+)
+def test_every_extension_in_any_case(make, suffix):
+    assert listed(make(f"ant/1.{suffix}"))[0] == [f"ant/1.{suffix}"]
+
+
+def test_folder_named_like_a_picture_is_no_picture(make):
+    folder = make("ant/1.png")
+    (folder / "ant" / "2.png").mkdir()
+    assert listed(folder)[0] == ["ant/1.png"]
+
+
+def test_class_folder_without_pictures_warns_and_is_left_out(make):
+    folder = make("ant/1.png", "bee/notes.txt")
+    with pytest.warns(ImageWarning, match=r"bee' holds no picture"):
+        assert listed(folder) == (["ant/1.png"], ["ant"], ["ant"])
+
+
+def test_loop_of_links_ends(make):
+    folder = make("ant/1.png", "ant/deep/2.png")
+    (folder / "ant" / "deep" / "loop").symlink_to(folder / "ant")
+    (folder / "ant" / "self").symlink_to(folder / "ant" / "self")
+    assert listed(folder)[0] == ["ant/1.png", "ant/deep/2.png"]
+
+
+def test_linked_files_and_class_folders_count(make, tmp_path_factory):
+    folder, elsewhere = make("ant/1.png"), tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "3.png").touch()
+    (folder / "ant" / "2.png").symlink_to(folder / "ant" / "1.png")
+    (folder / "bee").symlink_to(elsewhere)
+    assert listed(folder)[0] == ["ant/1.png", "ant/2.png", "bee/3.png"]
+
+
+def test_dangling_links_are_ignored(make):
+    folder = make("ant/1.png")
+    (folder / "ant" / "2.png").symlink_to(folder / "gone.png")
+    assert listed(folder)[0] == ["ant/1.png"]
+
+
+def test_missing_folder_raises(tmp_path):
+    with pytest.raises(ImageError, match=r"nothing' does not exist"):
+        list_class_folders(tmp_path / "nothing")
+
+
+def test_file_raises(make):
+    with pytest.raises(ImageError, match="is not a folder"):
+        list_class_folders(make("1.png") / "1.png")
+
+
+@pytest.mark.parametrize("names", [[], ["1.png"], [".hidden/1.png"]])
+def test_folder_without_class_folders_raises(make, names):
+    with pytest.raises(ImageError, match=r"No picture found .*one subfolder a class.*\.webp"):
+        list_class_folders(make(*names))
+
+
+def test_only_empty_class_folders_warn_and_raise(make):
+    with (
+        pytest.warns(ImageWarning, match="no picture"),
+        pytest.raises(ImageError, match="No picture found"),
+    ):
+        list_class_folders(make("ant/notes.txt"))

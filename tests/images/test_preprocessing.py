@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.models import EfficientNet_B0_Weights, MobileNet_V2_Weights, ResNet50_Weights
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms._presets import ImageClassification
+
+from sktransfer.images.preprocessing import Preprocessing
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+PRESETS = {
+    "256 to 224 bilinear": MobileNet_V2_Weights.IMAGENET1K_V1.transforms(),
+    "232 to 224 bilinear": ResNet50_Weights.IMAGENET1K_V2.transforms(),
+    "256 to 224 bicubic": EfficientNet_B0_Weights.IMAGENET1K_V1.transforms(),
+    "224 bilinear": ImageClassification(crop_size=224, resize_size=224),
+    "96 bicubic": ImageClassification(
+        crop_size=96, resize_size=96, interpolation=InterpolationMode.BICUBIC
+    ),
+    "odd margins": ImageClassification(crop_size=97, resize_size=110),
+}
+
+
+def ours(preset):
+    return Preprocessing(
+        resize_size=preset.resize_size[0],
+        crop_size=preset.crop_size[0],
+        interpolation=preset.interpolation.value,
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+    )
+
+
+def theirs(preset, image):
+    normalized = preset(image)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (preset.mean, preset.std))
+    return ((normalized * std + mean) * 255).round().numpy().transpose(1, 2, 0)
+
+
+def scenery(width, height):
+    """Soft shapes with sharp edges and some noise, as photographs have."""
+    rng = np.random.default_rng(width * 1000 + height)
+    coarse = Image.fromarray(rng.integers(0, 256, (7, 6, 3), dtype=np.uint8))
+    pixels = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(int)
+    pixels[height // 3 : height // 2, width // 4 : width // 2] = [250, 5, 5]
+    noise = rng.integers(-20, 21, pixels.shape)
+    return Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8))
+
+
+def preset_of(size=32, resize=40, interpolation="bilinear"):
+    return Preprocessing(resize, size, interpolation, MEAN, STD)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(
+    "size", [(97, 150), (151, 80), (64, 64), (500, 333), (301, 640), (512, 512), (256, 256)]
+)
+def test_pixels_are_those_of_torchvision(name, size):
+    image = scenery(*size)
+    pixels = ours(PRESETS[name])(image)
+    expected = theirs(PRESETS[name], image)
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == expected.shape
+    assert np.abs(pixels - expected).max() <= 2
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (3, 1), (1, 20_000), (20_000, 1)])
+def test_degenerate_pictures_give_their_colour(size, interpolation):
+    preprocessing = preset_of(interpolation=interpolation)
+    pixels = preprocessing(Image.new("RGB", size, (10, 200, 30)))
+    assert pixels.shape == (32, 32, 3)
+    assert (pixels == [10, 200, 30]).all()
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(1, 20_000), (20_000, 1)])
+def test_very_long_picture_is_not_resized_whole(size, interpolation):
+    image = Image.new("RGB", size, (10, 200, 30))
+    Image.core.reset_stats()
+    preset_of(224, 256, interpolation)(image)  # whole, it would take 5 GB
+    stats = Image.core.get_stats()
+    blocks = stats["allocated_blocks"] + stats["reused_blocks"]
+    assert 1 <= blocks <= 8  # of 16 MiB at most
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_center_is_kept(interpolation):
+    image = Image.new("RGB", (90, 30), "black")
+    image.paste((255, 255, 255), (30, 0, 60, 30))
+    pixels = preset_of(32, 32, interpolation)(image)
+    assert pixels[:, 3:-3].min() > 250
+    turned = preset_of(32, 32, interpolation)(image.transpose(Image.Transpose.ROTATE_90))
+    assert turned[3:-3].min() > 250
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+def test_picture_of_the_right_size_is_kept(interpolation):
+    image = scenery(32, 32)
+    np.testing.assert_array_equal(preset_of(32, 32, interpolation)(image), image)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_picture_is_not_modified(interpolation):
+    image = scenery(50, 40)
+    before = image.tobytes()
+    preset_of(interpolation=interpolation)(image)
+    assert (image.size, image.tobytes()) == ((50, 40), before)
+
+
+@pytest.mark.parametrize(
+    ("resize", "crop", "image_size", "expected"),
+    [
+        (256, 224, 112, (128, 112)),
+        (256, 224, 448, (512, 448)),
+        (256, 224, 96, (110, 96)),
+        (232, 224, 1, (1, 1)),
+        (224, 224, 100, (100, 100)),
+        (225, 224, 50, (50, 50)),
+        (200, 224, 112, (112, 112)),
+    ],
+)
+def test_another_size_keeps_the_proportion(resize, crop, image_size, expected):
+    preset = Preprocessing(resize, crop, "bicubic", MEAN, STD)
+    resized = preset.at_size(image_size)
+    assert (resized.resize_size, resized.crop_size) == expected
+    assert (resized.interpolation, resized.mean, resized.std) == ("bicubic", MEAN, STD)
+    assert resized(scenery(70, 90)).shape == (image_size, image_size, 3)
+    assert (preset.resize_size, preset.crop_size) == (resize, crop)
+
+
+@pytest.mark.parametrize("image_size", [None, 32])
+def test_same_size_is_the_same_preset(image_size):
+    preset = preset_of()
+    assert preset.at_size(image_size) is preset
