@@ -68,10 +68,10 @@ def _pretrained(name: str, source: WeightsSource) -> tuple[nn.Module, bool]:
     num_classes = len(state[f"{classifier}.weight"]) if has_classifier else 1000
     network = build_empty(name, num_classes, source.preprocessing.crop_size)
     expected = network.state_dict()
-    for key in expected:  # only serves training with a running average; old files lack it
-        if key.endswith("num_batches_tracked"):
-            state.setdefault(key, torch.tensor(0))
-    needed = [key for key in expected if has_classifier or not key.startswith(f"{classifier}.")]
+    # Batch counts only serve training with a running average; old files lack them.
+    needed = [key for key in expected if not key.endswith(".num_batches_tracked")]
+    if not has_classifier:
+        needed = [key for key in needed if not key.startswith(f"{classifier}.")]
     _check_state(name, source, state, expected, needed)
     network.load_state_dict(state, strict=False, assign=True)
     return network, has_classifier
@@ -83,7 +83,7 @@ _AUXILIARY = re.compile(r"^(AuxLogits|aux1|aux2)\.")
 _DOTTED_DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
 
-def _in_todays_names(name: str, state: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
+def _in_todays_names(name: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     renamed = from_published_names(state) if name == "efficientnet_lite0" else state
     todays = OrderedDict(
         (

@@ -287,14 +287,14 @@ def test_file_that_is_no_picture_is_unreadable(tmp_path, name, contents):
         decode_file(path)
 
 
-def test_gif_with_a_cut_extension_is_unreadable(tmp_path):
-    # Pillow raises struct.error here, which is no OSError and no ValueError.
+@pytest.mark.parametrize("kept", [4, 12, 20])
+def test_gif_that_ends_in_its_second_frame_is_unreadable(tmp_path, kept):
     frames = [Image.new("L", (8, 8), grey) for grey in (0, 255)]
     path = saved(tmp_path / "a.gif", frames[0], save_all=True, append_images=frames[1:])
     contents = path.read_bytes()
-    start = contents.rindex(b"\x21\xf9\x04")  # the second frame's control block of four bytes
-    path.write_bytes(contents[: start + 2] + b"\x01" + contents[start + 3 :])
-    with pytest.raises(UnreadableImageError):
+    second = contents.rindex(b"\x21\xf9\x04")  # where the frame's control block starts
+    path.write_bytes(contents[: second + kept])  # Pillow raises struct.error after 12 bytes
+    with pytest.raises(UnreadableImageError, match="can't be decoded"):
         decode_file(path)
 
 
