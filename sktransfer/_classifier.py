@@ -98,7 +98,8 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
 
     max_epochs : int, default=10
         Passes over the stored activations. For L-BFGS one epoch is up to 20 iterations,
-        and it stops sooner when it has converged.
+        and it stops sooner when it has converged. The head that is trained before
+        fine-tuning gets at least 10.
 
     batch_size : int, default=32
         Rows a training step, and pictures computed at once.

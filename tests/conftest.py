@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -24,6 +25,15 @@ def make_pictures(n: int, size: int = 32, n_classes: int = 2, seed: int = 0):
     X = np.clip(hues[y][:, None, None, :] + noise, 0, 255).astype(np.uint8)
     X.flags.writeable = False  # inputs are never written to
     return X, y
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_torch_thread():
+    """Networks here take milliseconds: threads that wait for each other only cost time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from sktransfer.training.optimizers import OPTIMIZERS, learning_rates, schedule_
 _ITERATIONS = 20
 _CONVERGED = 1e-7
 _STILL_FALLING = 1e-2
+_PROBE_EPOCHS = 10
 
 History = list[dict[str, Any]]
 
@@ -95,7 +96,10 @@ class Recipe:
         def features(of: Rows) -> Rows:
             return of.with_X(_run(stages, of.X, self.batch_size, self.device).flatten(1))
 
-        alone = self if self.hidden_layer_sizes else replace(self, optimizer="auto")
+        # Few epochs of fine-tuning must not mean a head that is half solved.
+        alone = replace(self, max_epochs=max(self.max_epochs, _PROBE_EPOCHS))
+        if not self.hidden_layer_sizes:
+            alone = replace(alone, optimizer="auto")
         nothing = TrainableStages([], fixed_statistics=True)
         held_out = None if validation is None else features(validation)
         net, history = alone.train(nothing, features(rows), held_out, n_classes)
