@@ -80,7 +80,8 @@ def test_import_has_no_side_effects():
 import sys, threading, torch
 import sklearn.utils  # loads pandas by itself where it is installed
 theirs = set(sys.modules)
-threads, state, count = threading.active_count(), torch.random.get_rng_state(), torch.get_num_threads()
+threads, count = threading.active_count(), torch.get_num_threads()
+state = torch.random.get_rng_state()
 def refuse(event, args):
     if event in ("socket.connect", "socket.getaddrinfo"):
         raise SystemExit("network at import")

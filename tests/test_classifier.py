@@ -142,11 +142,12 @@ def test_same_seed_same_predictions_to_the_bit(pictures, parameters):
 
 def test_global_states_are_untouched(pictures):
     torch.manual_seed(3)
-    np.random.seed(3)
-    before = torch.random.get_rng_state(), np.random.get_state()[1].copy(), torch.get_num_threads()
+    np.random.seed(3)  # noqa: NPY002  (the old global state is what is tested)
+    numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = torch.random.get_rng_state(), numpy_state, torch.get_num_threads()
     small(unfreeze_depth=1, dropout=0.5, max_epochs=1).fit(*pictures).predict(pictures[0])
     assert torch.equal(torch.random.get_rng_state(), before[0])
-    assert_array_equal(np.random.get_state()[1], before[1])
+    assert_array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
     assert torch.get_num_threads() == before[2]
 
 
@@ -348,7 +349,7 @@ def test_predicts_other_sizes(pictures):
 @pytest.mark.parametrize(
     ("parameters", "error", "words"),
     [
-        ({"unfreeze_depth": 9}, BackboneError, "unfreeze_depth=9.*0 to 5"),
+        ({"unfreeze_depth": 9}, BackboneError, r"unfreeze_depth=9.*0 to 5"),
         ({"unfreeze_depth": -1}, ValueError, "unfreeze_depth.*-1"),
         ({"unfreeze_depth": "most"}, ValueError, "unfreeze_depth.*most"),
         ({"hidden_layer_sizes": (0,)}, ValueError, "hidden_layer_sizes.*0"),
@@ -356,7 +357,7 @@ def test_predicts_other_sizes(pictures):
         ({"optimizer": "lion"}, ValueError, "optimizer.*lion"),
         ({"optimizer": "lbfgs", "unfreeze_depth": 1}, ValueError, "lbfgs.*unfreeze_depth=1"),
         ({"optimizer": "lbfgs", "hidden_layer_sizes": 8}, ValueError, "lbfgs.*hidden_layer"),
-        ({"optimizer": "lbfgs", "dropout": 0.1}, ValueError, "lbfgs.*dropout=0.1"),
+        ({"optimizer": "lbfgs", "dropout": 0.1}, ValueError, r"lbfgs.*dropout=0\.1"),
         ({"lr": 0}, ValueError, "lr.*0"),
         ({"max_epochs": 0}, ValueError, "max_epochs.*0"),
         ({"class_weight": "even"}, ValueError, "class_weight.*even"),
@@ -379,7 +380,7 @@ def test_bad_parameters_are_told_in_fit(pictures, parameters, error, words):
         (lambda y: np.where(y, np.nan, 1.0), "NaN"),
         (lambda y: np.where(y, None, "a"), "NaN or None.*row 1"),
         (lambda y: np.linspace(0, 1, len(y)), "Unknown label type"),
-        (lambda y: None, "requires y"),
+        (lambda _: None, "requires y"),
         (lambda y: np.stack([y, 1 - y], 1), "1d array"),
     ],
     ids=["length", "one class", "nan", "none", "continuous", "missing", "indicator"],
@@ -399,7 +400,7 @@ def test_bad_picture_is_told_with_its_row(pictures):
 
 def test_sample_weight_is_checked(pictures):
     X, y = pictures
-    with pytest.raises(ValueError, match="[Nn]egative"):
+    with pytest.raises(ValueError, match=r"[Nn]egative"):
         small().fit(X, y, sample_weight=-np.ones(24))
     with pytest.raises(ValueError, match="sample_weight"):
         small().fit(X, y, sample_weight=np.ones(5))

@@ -65,7 +65,7 @@ def test_flattened_rows_equal_pictures():
     flat = small(image_shape=(8, 8)).fit(rows)
     assert flat.n_features_in_ == 64
     assert_array_equal(flat.transform(rows), flat.transform(rows.reshape(-1, 8, 8)))
-    with pytest.raises(ImageError, match="divide|Divide"):
+    with pytest.raises(ImageError, match="Divide"):
         flat.transform(load_digits().data[:10])
 
 

@@ -1,5 +1,6 @@
 """A backbone: preprocessing, an ordered list of named stages, and what to do with them."""
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +8,6 @@ from functools import cached_property
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torchvision import models
 
 from sktransfer.backbones.features import Normalise, TappedStages
@@ -70,7 +70,10 @@ class Backbone:
         """Freeze a whole network and cut it."""
         if isinstance(network, models.GoogLeNet | models.Inception3):
             network.transform_input = pretrained
-        pieces = cut(freeze(network))
+        pieces = cut(network)
+        stages = [module for _, module in (*pieces.maps, *pieces.neck)]
+        for module in (*stages, pieces.classifier, pieces.pooling):
+            freeze(module)
         return cls(name, pieces, preprocessing, pretrained, has_classifier)
 
     @property
@@ -172,11 +175,9 @@ class Backbone:
             If the network can't take pictures of `image_size`.
         """
         size = image_size or self.preprocessing.crop_size
-        state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-        on_meta = {key: value.to("meta") for key, value in state.items()}
         pixels = torch.empty(1, 3, size, size, dtype=torch.uint8, device="meta")
         try:
-            rows: Tensor = functional_call(network, on_meta, (pixels,))
+            rows: Tensor = _on_meta(network)(pixels)
         except (RuntimeError, AssertionError, ValueError) as error:
             usual = self.preprocessing.crop_size
             raise BackboneError(
@@ -203,3 +204,10 @@ def _with_depths(named: NamedModules) -> list[Stage]:
         stages.append(Stage(name, module, depth + 1))
         depth += counted
     return stages[::-1]
+
+
+def _on_meta(network: nn.Module) -> nn.Module:
+    """A copy with shapes and no values; the shared network is left alone, also by other threads."""
+    parameters = {id(p): nn.Parameter(p.to("meta"), False) for p in network.parameters()}
+    buffers = {id(b): b.to("meta") for b in network.buffers()}
+    return copy.deepcopy(network, {**parameters, **buffers})

@@ -58,8 +58,9 @@ class NormalisedLinear(nn.Module):
         mean = share @ features
         length = (share @ ((features - mean) ** 2).sum(1)).sqrt()
         self.register_buffer("mean", mean)
-        # Rows that are all the same have no length, and nothing to divide.
-        self.register_buffer("length", length if length > 0 else torch.ones_like(length))
+        # Rows that are all the same have no length but rounding, and nothing to divide.
+        has_length = length > 1e-6 * mean.norm()
+        self.register_buffer("length", length if has_length else torch.ones_like(length))
         self.linear = nn.Linear(features.shape[1], n_classes, dtype=features.dtype)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)

@@ -1,0 +1,1 @@
+"""Measurements: one script a question, both sides in one run."""
