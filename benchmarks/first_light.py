@@ -29,11 +29,9 @@ class Photos(Dataset):
 
 def hand_written_loop(network, paths, workers):
     """Features by a DataLoader and the network as it comes."""
-    rows = []
+    batches = DataLoader(Photos(paths), batch_size=64, num_workers=workers)
     with torch.inference_mode():
-        for batch in DataLoader(Photos(paths), batch_size=64, num_workers=workers):
-            rows.append(network.features(batch).mean((2, 3)))
-    return torch.cat(rows).numpy()
+        return torch.cat([network.features(batch).mean((2, 3)) for batch in batches]).numpy()
 
 
 def main():

@@ -187,7 +187,7 @@ def test_keras_head(pictures):
 
 def test_pooling_flatten_widens_the_head(pictures):
     classifier = pretrained(image_size=64, pooling="flatten").fit(*pictures)
-    assert classifier.net_.module_.head[-1].in_features == 1280 * 2 * 2
+    assert classifier.net_.module_.head[-1].linear.in_features == 1280 * 2 * 2
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd", "lbfgs"])

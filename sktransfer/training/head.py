@@ -41,6 +41,10 @@ class NormalisedLinear(nn.Module):
     large its activations are. Features keep their relative scale: dividing each by its
     own standard deviation costs accuracy, because it blows up those that hardly vary.
 
+    Fine-tuning keeps this form. Adam moves every weight by about the learning rate
+    whatever its size, so the size of a solved head's weights must not depend on how
+    large the backbone's activations happen to be.
+
     Parameters
     ----------
     features : Tensor of shape (n, n_features)
@@ -68,11 +72,3 @@ class NormalisedLinear(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         scores: torch.Tensor = self.linear((x - self.mean) / self.length)
         return scores
-
-    def folded(self) -> nn.Linear:
-        """One Linear, in float32, that does both steps."""
-        weight = self.linear.weight.detach() / self.length
-        bias = self.linear.bias.detach() - weight @ self.mean
-        plain = nn.Linear(weight.shape[1], weight.shape[0])
-        plain.load_state_dict({"weight": weight.float(), "bias": bias.float()})
-        return plain

@@ -133,7 +133,7 @@ class Recipe:
                 stacklevel=2,
             )
         history = _records(net, "probe")
-        module = TransferModule(stages, nn.Sequential(probe.folded()))
+        module = TransferModule(stages, nn.Sequential(probe.float()))
         return _finished(net, module.to(self.device)), history
 
     def _descend(

@@ -1,18 +1,6 @@
 import torch
-from torch import nn
 
 from sktransfer.training.head import NormalisedLinear, build_head
-
-
-def test_folding_changes_nothing():
-    torch.manual_seed(0)
-    features = torch.randn(30, 7, dtype=torch.float64) * 5 + 3
-    linear = NormalisedLinear(features, torch.rand(30), 3)
-    nn.init.normal_(linear.linear.weight)
-    nn.init.normal_(linear.linear.bias)
-    torch.testing.assert_close(
-        linear.folded()(features.float()).double(), linear(features), rtol=1e-5, atol=1e-5
-    )
 
 
 def test_rows_have_length_1_on_average():

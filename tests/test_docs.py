@@ -1,0 +1,36 @@
+"""The code on the pages of the documentation runs and prints what the pages say."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+# A page without code would pass without a word.
+WITHOUT_CODE = {"index.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_on_the_page_runs(page, tmp_path, monkeypatch):
+    for module in ("pandas", "imblearn"):
+        pytest.importorskip(module)
+    monkeypatch.chdir(tmp_path)  # some pages save files
+    result = doctest.testfile(str(page), module_relative=False, optionflags=OPTIONS)
+    assert result.failed == 0, "see the captured output"
+    assert (result.attempted == 0) == (page.name in WITHOUT_CODE)
+
+
+def test_index_names_every_page():
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    missing = [page.name for page in PAGES if f"({page.name})" not in index]
+    assert missing == ["README.md", "index.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    targets = [t for t in re.findall(r"\]\(([^)#]+)", text) if "://" not in t]
+    assert [t for t in targets if not (page.parent / t).exists()] == []
