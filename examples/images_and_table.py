@@ -54,6 +54,7 @@ folds = StratifiedKFold(n_splits=3, shuffle=True, random_state=0)
 
 
 def report(name, model):
+    """Cross-validate a model and print its accuracy."""
     scores = cross_val_score(model, frame, labels, cv=folds)
     print(f"{name:15} accuracy {scores.mean():.3f} +/- {scores.std():.3f}", flush=True)
 

@@ -90,10 +90,10 @@ print(classification_report(test_labels, predicted))
 auc = roc_auc_score(test_labels, probabilities, multi_class="ovr", average="macro")
 say(f"   AUC-ROC, each class against the rest, mean over the classes: {auc:.3f}")
 
-figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
+figure, axes = plt.subplots(figsize=(5.8, 5.6), layout="constrained")
 ConfusionMatrixDisplay.from_predictions(
     test_labels, predicted, cmap="Blues", colorbar=False, xticks_rotation=45, ax=axes
 )
-axes.set(xlabel="predicted", ylabel="true", title=f"{len(test_paths)} drawings it had not seen")
+axes.set(xlabel="predicted", ylabel="true", title=f"{len(test_paths)} held-out drawings")
 figure.savefig(OUTPUT, dpi=120)
 say(f"Saved {OUTPUT}. Done.")

@@ -1,0 +1,31 @@
+"""The examples run. The quick start is left to CI, which runs it as a newcomer would."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+OUTPUTS = {"grid_search_depth.py": "grid_search_depth.png"}
+SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py") if path.name != "quickstart.py")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_example_runs(script, tmp_path):
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    drawn = sorted(path.name for path in tmp_path.iterdir())
+    assert drawn == [OUTPUTS[script]] if script in OUTPUTS else drawn == []
+
+
+def test_every_example_is_in_the_readme():
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    assert [name for name in [*SCRIPTS, "quickstart.py"] if name not in readme] == []
