@@ -25,8 +25,12 @@ paths, _, labels, _ = train_test_split(
     paths, labels, train_size=120, stratify=labels, random_state=0
 )
 
+# Drawings of 128 pixels instead of 224 take a third of the time.
+classifier = PretrainedImageClassifier(
+    "efficientnet_lite0", image_size=128, max_epochs=3, random_state=0
+)
 search = GridSearchCV(
-    PretrainedImageClassifier("efficientnet_lite0", max_epochs=4, random_state=0),
+    classifier,
     {"unfreeze_depth": [0, 1, 2]},
     cv=StratifiedKFold(3, shuffle=True, random_state=0),
     refit=False,

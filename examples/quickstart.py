@@ -64,10 +64,10 @@ say(f"   accuracy {accuracy:.3f} on the {len(test_paths)} others")
 
 # 3. A search. A third of the training drawings keeps it short; the winner gets them all.
 search_paths, _, search_labels, _ = train_test_split(
-    train_paths, train_labels, train_size=120, stratify=train_labels, random_state=0
+    train_paths, train_labels, train_size=96, stratify=train_labels, random_state=0
 )
 pipeline = Pipeline(
-    [("classify", PretrainedImageClassifier(BACKBONE, max_epochs=5, random_state=0))]
+    [("classify", PretrainedImageClassifier(BACKBONE, max_epochs=3, random_state=0))]
 )
 grid = {"classify__unfreeze_depth": [0, 1], "classify__class_weight": [None, "balanced"]}
 search = GridSearchCV(pipeline, grid, cv=3, scoring="balanced_accuracy", refit=False)
