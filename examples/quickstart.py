@@ -62,7 +62,7 @@ classifier = PretrainedImageClassifier(BACKBONE, random_state=0).fit(train_paths
 accuracy = classifier.score(test_paths, test_labels)
 say(f"   accuracy {accuracy:.3f} on the {len(test_paths)} others")
 
-# 3. A search. A third of the training drawings keeps it short; the winner gets them all.
+# 3. A search. A quarter of the training drawings keeps it short; the winner gets them all.
 search_paths, _, search_labels, _ = train_test_split(
     train_paths, train_labels, train_size=96, stratify=train_labels, random_state=0
 )
