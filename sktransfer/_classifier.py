@@ -434,7 +434,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         check_is_fitted(self)
         images = self._images(X, reset=False)
         images.check()
-        frozen, _ = self._loaded_backbone().split(*self._split_key)
+        frozen = self._loaded_backbone().frozen_network(*self._split_key)
         one_pass = self._pass(frozen, "Predicting")
         scores, _ = one_pass.collect(images, then=self.net_.scores)
         return scores.numpy()

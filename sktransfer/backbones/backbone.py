@@ -149,6 +149,23 @@ class Backbone:
         BackboneError
             If the backbone has fewer stages than `unfreeze_depth`.
         """
+        entrance, frozen, trainable = self._parts(unfreeze_depth, pooling)
+        if not frozen:
+            trainable = [("normalise", entrance), *trainable]
+        stages = TrainableStages(trainable, fixed_statistics=self.pretrained)
+        return self.frozen_network(unfreeze_depth, pooling), stages
+
+    def frozen_network(self, unfreeze_depth: int | str, pooling: str = "native") -> nn.Module:
+        """The frozen part of `split` alone, which costs no copy of the rest."""
+        entrance, frozen, _ = self._parts(unfreeze_depth, pooling)
+        if not frozen:
+            return nn.Sequential()
+        return freeze(nn.Sequential(entrance, *(module for _, module in frozen)))
+
+    def _parts(
+        self, unfreeze_depth: int | str, pooling: str
+    ) -> tuple[nn.Module, NamedModules, NamedModules]:
+        """The entrance, the stages that stay frozen, and those that train."""
         stages = self.feature_stages(pooling)
         deepest = max(stage.depth for stage in stages)
         depth = deepest if unfreeze_depth == "all" else int(unfreeze_depth)
@@ -159,12 +176,7 @@ class Backbone:
             )
         named = [(s.name, s.module) for s in stages]
         first = next((i for i, s in enumerate(stages) if s.depth <= depth), len(stages))
-        entrance = ("normalise", freeze(Normalise(self.preprocessing)))
-        fixed = self.pretrained
-        if first == 0:
-            return nn.Sequential(), TrainableStages([entrance, *named], fixed_statistics=fixed)
-        frozen = freeze(nn.Sequential(entrance[1], *(module for _, module in named[:first])))
-        return frozen, TrainableStages(named[first:], fixed_statistics=fixed)
+        return freeze(Normalise(self.preprocessing)), named[:first], named[first:]
 
     def width(self, network: nn.Module, image_size: int | None = None) -> int:
         """Number of features that `network` gives, found without computing them.
