@@ -261,8 +261,10 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         train, held_out = self._split(codes, seeds[1])
         self._check_optimizer()
 
-        frozen, stages = self._loaded_backbone().split(self.unfreeze_depth, self.pooling)
-        self._check_image_size()
+        backbone = self._loaded_backbone()
+        frozen, stages = backbone.split(self.unfreeze_depth, self.pooling)
+        # A size that the backbone can't take fails here, before any picture is read.
+        backbone.width(pooling=self.pooling, image_size=self._preprocessing.crop_size)
         activations, _ = self._pass(frozen, "Running frozen stages").collect(images)
         rows = Rows.of(activations, codes, weights, train)
         validation = None
@@ -404,13 +406,6 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
                     "optimizer='lbfgs' is for the convex problem, a linear head on a frozen "
                     f"backbone, but {name}={value!r}. Use optimizer='auto' or 'adamw'."
                 )
-
-    def _check_image_size(self) -> None:
-        """Let a size that the backbone can't take fail before any picture is read."""
-        backbone = self._loaded_backbone()
-        backbone.width(
-            backbone.feature_network(pooling=self.pooling), self._preprocessing.crop_size
-        )
 
     def _recipe(self, seed: int) -> Recipe:
         return Recipe(

@@ -161,9 +161,8 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         self._prepare(X, missing_ok=self.on_error == "nan")
         backbone = self._loaded_backbone()
         self._network_key = (self.stage, self.pooling)
-        self._n_features_out = backbone.width(
-            backbone.feature_network(*self._network_key), self._preprocessing.crop_size
-        )
+        size = self._preprocessing.crop_size
+        self._n_features_out = backbone.width(*self._network_key, size)
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -223,7 +222,7 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         size = self._preprocessing.crop_size
         names = []
         for tap in [stage] if isinstance(stage, str) else stage:
-            width = backbone.width(backbone.feature_network(tap, pooling), size)
+            width = backbone.width(tap, pooling, size)
             names += [f"{backbone.name}_{tap}_{i}" for i in range(width)]
         return np.asarray(names, dtype=object)
 

@@ -58,9 +58,10 @@ def decode_file(path: str | os.PathLike[str]) -> Image.Image:
     UnreadableImageError
         If there is no such file, or it can't be read as one of these formats.
     ImageError
-        If the path is a folder, or the picture has more pixels than
+        If the path is no regular file, or the picture has more pixels than
         ``PIL.Image.MAX_IMAGE_PIXELS`` (checked from the header, before decoding).
     """
+    check_file(path)
     try:
         with Image.open(path, formats=FORMATS) as image:
             check_pixel_limit(image.size)
@@ -73,12 +74,6 @@ def decode_file(path: str | os.PathLike[str]) -> Image.Image:
             f"The picture has more pixels than the limit of {Image.MAX_IMAGE_PIXELS:,}. "
             f"{_PIXEL_LIMIT_HINT}"
         ) from error
-    except IsADirectoryError as error:
-        raise ImageError(
-            "This path is a folder. Pass the files in it; load_image_folder(path) lists them."
-        ) from error
-    except FileNotFoundError as error:
-        raise UnreadableImageError("There is no such file.") from error
     except UnidentifiedImageError as error:
         raise UnreadableImageError(
             f"The file is empty, damaged, or none of {', '.join(FORMATS)}."
@@ -87,6 +82,19 @@ def decode_file(path: str | os.PathLike[str]) -> Image.Image:
         raise
     except DAMAGE as error:
         raise UnreadableImageError(f"The file can't be decoded: {error}.") from error
+
+
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Raise unless there is a regular file at `path`, without opening it."""
+    if os.path.isfile(path):
+        return
+    if os.path.isdir(path):
+        raise ImageError(
+            "This path is a folder. Pass the files in it; load_image_folder(path) lists them."
+        )
+    if os.path.exists(path):  # a named pipe would keep its reader waiting for ever
+        raise ImageError("This path is neither a file nor a folder. Pass regular files.")
+    raise UnreadableImageError("There is no such file.")
 
 
 _PIXEL_LIMIT_HINT = (

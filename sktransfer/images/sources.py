@@ -14,7 +14,13 @@ from PIL import Image
 
 from sktransfer.exceptions import ImageError, UnreadableImageError
 from sktransfer.images.arrays import array_to_image, check_layout, tensor_to_array, to_uint8
-from sktransfer.images.decoding import DAMAGE, check_pixel_limit, decode_file, pil_to_rgb
+from sktransfer.images.decoding import (
+    DAMAGE,
+    check_file,
+    check_pixel_limit,
+    decode_file,
+    pil_to_rgb,
+)
 
 _URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
@@ -100,13 +106,7 @@ def _read_pil(image: Image.Image) -> Image.Image:
 
 def _check_item(item: Any, image_shape: tuple[int, ...] | None) -> None:
     if isinstance(item, str | os.PathLike):
-        path = _local_path(item)
-        if not os.path.exists(path):
-            raise UnreadableImageError("There is no such file.")
-        if os.path.isdir(path):
-            raise ImageError(
-                "This path is a folder. Pass the files in it; load_image_folder(path) lists them."
-            )
+        check_file(_local_path(item))
     elif not isinstance(item, Image.Image):
         array = _as_array(item)
         check_layout(array.shape, image_shape)

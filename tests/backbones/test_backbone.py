@@ -215,19 +215,19 @@ def test_a_stage_twice_is_an_error(backbone, taps):
 )
 def test_width(name, stage, pooling, width):
     backbone, _ = empty_backbone(name, has_classifier=True)
-    assert backbone.width(backbone.feature_network(stage, pooling)) == width
+    assert backbone.width(stage, pooling) == width
 
 
 @pytest.mark.parametrize("pooling", ["native", "flatten"])
 def test_width_is_that_of_the_rows(backbone, pooling):
     network = backbone.feature_network("stage3", pooling)
-    assert backbone.width(network) == run([network], pixels()).shape[1]
-    assert backbone.width(network, 96) == run([network], pixels(size=96)).shape[1]
+    assert backbone.width("stage3", pooling) == run([network], pixels()).shape[1]
+    assert backbone.width("stage3", pooling, 96) == run([network], pixels(size=96)).shape[1]
 
 
 def test_width_moves_nothing(backbone):
     network = backbone.feature_network()
-    backbone.width(network)
+    backbone.width()
     assert not any(value.is_meta for value in network.state_dict().values())
 
 
@@ -235,7 +235,7 @@ def test_width_moves_nothing(backbone):
 def test_impossible_size_is_named(name, size):
     backbone, _ = empty_backbone(name)
     with pytest.raises(BackboneError, match=f"{name} can't take .*image_size={size}.*224"):
-        backbone.width(backbone.feature_network(), size)
+        backbone.width(image_size=size)
 
 
 # Splitting.

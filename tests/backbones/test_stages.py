@@ -90,7 +90,7 @@ def check_structure(name, record):
     leaves = [m for stage in stages for m in stage.module.modules() if not list(m.children())]
     assert not isinstance(leaves[-1], nn.Dropout), "the head's dropout is in the last stage"
 
-    assert backbone.width(backbone.feature_network()) == record["features"]
+    assert backbone.width() == record["features"]
     x = torch.empty(1, 3, record["input_size"], record["input_size"], device="meta")
     for number, (_, module) in enumerate([*backbone.pieces.maps, *backbone.pieces.neck]):
         x = module.to("meta")(x)

@@ -317,6 +317,13 @@ def test_folder_is_a_mistake_and_not_unreadable(tmp_path):
     assert not isinstance(caught.value, UnreadableImageError)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_named_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ImageError, match="neither a file nor a folder"):
+        decode_file(tmp_path / "pipe.png")
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads every file")
 def test_file_without_permission_is_unreadable(tmp_path):
     path = saved(tmp_path / "a.png")
