@@ -12,10 +12,12 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 
-from sktransfer._devices import available_or_cpu, reading_threads, resolve_device
+from sktransfer._devices import available_or_cpu, resolve_device
 from sktransfer._sklearn import Interval, StrOptions
+from sktransfer.activations.engine import ENGINES, EngineChoice
 from sktransfer.activations.streaming import Pass
 from sktransfer.backbones.backbone import Backbone
+from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.backbones.loading import load_backbone
 from sktransfer.backbones.pooling import POOLINGS
 from sktransfer.exceptions import ImageError, WeightsError
@@ -28,8 +30,8 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
     """Base of the estimators that run pictures through a backbone.
 
     What `fit` found stays until the next one, whatever `set_params` says in between:
-    ``device_``, ``_backbone_key``, ``_preprocessing``, and ``_backbone``, which is shared
-    by the process and left out of pickles.
+    ``device_``, ``_precision``, ``_backbone_key``, ``_preprocessing``, and ``_backbone``,
+    which is shared by the process and left out of pickles.
     """
 
     _parameter_constraints: dict[str, Any] = {
@@ -40,7 +42,10 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
         "image_shape": [tuple, list, None],
         "batch_size": [_POSITIVE],
         "device": [str],
+        "precision": [StrOptions({"float32", "bfloat16", "float16"})],
+        "engine": [StrOptions(set(ENGINES))],
         "n_jobs": [Integral, None],
+        "cache": [str, Path, None],
         "verbose": ["verbose"],
     }
 
@@ -52,7 +57,10 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
     image_shape: tuple[int, ...] | None
     batch_size: int
     device: str
+    precision: str
+    engine: str
     n_jobs: int | None
+    cache: str | Path | None
     verbose: int
 
     def _prepare(self, X: Any, *, missing_ok: bool = False, seed: int = 0) -> ImageSource:
@@ -63,6 +71,8 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
         images = self._images(X, reset=True)
         images.check(missing_ok=missing_ok)
         self.device_ = resolve_device(self.device)
+        self._precision = self.precision
+        self._engine_choice().check()
         self._backbone_key = (self.backbone, self.weights, seed)
         self._backbone: Backbone | None = load_backbone(*self._backbone_key)
         self._preprocessing = self._backbone.preprocessing.at_size(self.image_size)
@@ -109,16 +119,20 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
             self._backbone = backbone
         return self._backbone
 
-    def _pass(self, network: Any, title: str, *, skip_unreadable: bool = False) -> Pass:
+    def _engine_choice(self) -> EngineChoice:
+        return EngineChoice(self.engine, self.device_, self._precision)
+
+    def _pass(self, network: FrozenNetwork, title: str, **options: bool) -> Pass:
         """One pass of pictures through `network`, as the parameters say."""
         return Pass(
             network=network,
             preprocessing=self._preprocessing,
-            device=self.device_,
+            choice=self._engine_choice(),
             batch_size=self.batch_size,
-            n_threads=reading_threads(self.n_jobs),
-            skip_unreadable=skip_unreadable,
+            n_jobs=self.n_jobs,
+            cache=self.cache,
             progress=title if self.verbose else None,
+            **options,
         )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """Devices, threads and random state: what a process shares and must get back as it was."""
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator
+from functools import cache
 
 import torch
 
@@ -11,6 +13,9 @@ from sktransfer.exceptions import DeviceUnavailableError
 # torch's global generator belongs to the whole process. Whoever seeds it holds this
 # lock until the old state is back, so that two fits in two threads cannot mix.
 _GLOBAL_RANDOM_STATE = threading.RLock()
+# One computation at a time: each uses all threads that torch may use, so two at once, in
+# two threads of a parallel search, would only be in each other's way.
+_COMPUTING = threading.RLock()
 
 
 def available_devices() -> list[str]:
@@ -40,21 +45,28 @@ def resolve_device(device: str) -> str:
         If the device is unknown or absent.
     """
     present = available_devices()
-    if device == "auto":
-        return present[0]
+    name = present[0] if device == "auto" else _canonical(device, present)
+    if name not in present:
+        raise DeviceUnavailableError(
+            f"device={device!r} is not available on this machine. "
+            f"Use device='auto' or one of {present}."
+        )
+    if name.startswith("cuda") and torch.cuda._is_in_bad_fork():
+        raise DeviceUnavailableError(
+            f"device={device!r} can't be used in a process that was forked after CUDA was started, "
+            "as joblib's 'multiprocessing' backend does. Use the 'loky' backend, or device='cpu'."
+        )
+    return name
+
+
+def _canonical(device: str, present: list[str]) -> str:
     try:
         asked = torch.device(device)
     except RuntimeError as error:
         raise DeviceUnavailableError(
             f"device={device!r} is not a torch device. Use 'auto' or one of {present}."
         ) from error
-    name = asked.type if asked.type != "cuda" else f"cuda:{asked.index or 0}"
-    if name not in present:
-        raise DeviceUnavailableError(
-            f"device={device!r} is not available on this machine. "
-            f"Use device='auto' or one of {present}."
-        )
-    return name
+    return asked.type if asked.type != "cuda" else f"cuda:{asked.index or 0}"
 
 
 def available_or_cpu(device: str) -> str:
@@ -62,17 +74,58 @@ def available_or_cpu(device: str) -> str:
     return device if device in available_devices() else "cpu"
 
 
-def reading_threads(n_jobs: int | None) -> int:
-    """Number of threads that decode pictures.
+@contextlib.contextmanager
+def computing() -> Iterator[None]:
+    """Run a block while no other thread of the process is in such a block."""
+    _survive_forks()
+    with _COMPUTING:
+        yield
+
+
+@cache
+def _survive_forks() -> None:
+    """Let children of a fork compute on one thread.
+
+    OpenMP's threads do not survive a fork: a child that asks for several waits for them
+    for ever. A pool of forked workers has a core for each anyway.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_begin_again)
+
+
+def _begin_again() -> None:
+    global _COMPUTING, _GLOBAL_RANDOM_STATE, _COUNTING, _readers
+    # The old locks may be held by threads that are gone.
+    _COMPUTING, _GLOBAL_RANDOM_STATE = threading.RLock(), threading.RLock()
+    _COUNTING, _readers = threading.Lock(), 0
+    torch.set_num_threads(1)
+
+
+_readers = 0
+_COUNTING = threading.Lock()
+
+
+@contextlib.contextmanager
+def reading_threads(n_jobs: int | None) -> Iterator[int]:
+    """Number of threads that decode pictures while the block runs.
 
     torch's own thread count respects ``OMP_NUM_THREADS``, the process's affinity and
-    joblib's limits inside its workers, so it is the default; negative numbers count
-    back from it as joblib's do.
+    joblib's limits inside its workers, so it is the default; passes that run at the same
+    time in threads of one process share it. Negative numbers count back from it as
+    joblib's do.
     """
+    global _readers
     limit = torch.get_num_threads()
-    if n_jobs is None:
-        return limit
-    return n_jobs if n_jobs > 0 else max(1, limit + 1 + n_jobs)
+    with _COUNTING:
+        _readers += 1
+    try:
+        if n_jobs is None:
+            yield max(1, limit // _readers)
+        else:
+            yield n_jobs if n_jobs > 0 else max(1, limit + 1 + n_jobs)
+    finally:
+        with _COUNTING:
+            _readers -= 1
 
 
 @contextlib.contextmanager

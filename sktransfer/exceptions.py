@@ -7,7 +7,10 @@ working, and code that does can be precise.
 
 __all__ = [
     "BackboneError",
+    "CacheWarning",
+    "DeviceMemoryError",
     "DeviceUnavailableError",
+    "EngineUnavailableError",
     "ImageError",
     "ImageWarning",
     "SktransferError",
@@ -47,6 +50,14 @@ class DeviceUnavailableError(SktransferError, ValueError):
     """A device that this machine doesn't have."""
 
 
+class EngineUnavailableError(SktransferError, ValueError):
+    """An engine that is not installed, or that the device or the precision rules out."""
+
+
+class DeviceMemoryError(SktransferError, RuntimeError):
+    """A device whose memory can't hold the work on a single picture."""
+
+
 class TrainingDivergedError(SktransferError, RuntimeError):
     """The training loss became NaN or infinite."""
 
@@ -57,3 +68,7 @@ class SktransferWarning(UserWarning):
 
 class ImageWarning(SktransferWarning):
     """Pictures that were read, but not as their owner may expect."""
+
+
+class CacheWarning(SktransferWarning):
+    """A cache folder that can't be used, or not wholly: work is slower, never wrong."""

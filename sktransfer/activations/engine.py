@@ -1,44 +1,190 @@
-"""Run a frozen network on one device."""
+"""Who runs a frozen network: the choice, and what was prepared for it earlier."""
 
-import copy
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
+from typing import Protocol
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from sktransfer._devices import computing
+from sktransfer.activations import openvino_engine
+from sktransfer.activations.openvino_engine import ConversionError, OpenVINOEngine, checked
+from sktransfer.activations.torch_engine import TorchEngine
+from sktransfer.backbones.frozen import FrozenNetwork
+from sktransfer.exceptions import EngineUnavailableError
+
+logger = logging.getLogger("sktransfer")
+
+ENGINES = ("auto", "torch", "openvino")
+
+# From how many pictures on OpenVINO has repaid its conversion (2 to 9 s, once a process),
+# on two cores: `python -m benchmarks.engines` measures it for every family. Most repay it
+# within 80 to 400 pictures; networks that take a millisecond a picture need more. The
+# number of pictures decides and no clock, so that the same call gives the same bits.
+_REPAID_AFTER = 400
+_LIGHT_NETWORKS_REPAID_AFTER = 5000
+_LIGHT_NETWORKS = (
+    *("alexnet", "mnasnet0_5", "mobilenet_v3_small", "shufflenet_v2_x0_5"),
+    *("shufflenet_v2_x1_0", "squeezenet1_1"),
+)
+# Prepared engines kept for the next pass: folding takes tens of milliseconds, converting
+# seconds. Each may hold a copy of the weights, so only few are kept.
+_KEPT = 4
 
 
-class TorchEngine:
-    """PyTorch in inference mode.
+class Engine(Protocol):
+    """Runs a batch of pixels or activations through a frozen network."""
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Activations of shape (n, ...) for a batch of shape (n, ...)."""
+
+
+class ModelShelf(Protocol):
+    """Where converted models outlive the process."""
+
+    def get_model(self, key: bytes) -> bytes | None:
+        """The model kept under `key`, if there is one."""
+
+    def put_model(self, key: bytes, model: bytes) -> None:
+        """Keep a model."""
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """The parameters that say who computes.
 
     Parameters
     ----------
-    network : Module
-        Frozen; from uint8 pixels (n, 3, h, w) to activations. An empty ``Sequential``
-        hands the pixels on.
+    engine : {"auto", "torch", "openvino"}
     device : str
-        Where it runs. The network given stays where it is.
+        A device that exists, as `resolve_device` names it.
+    precision : {"float32", "bfloat16", "float16"}
     """
 
-    def __init__(self, network: nn.Module, device: str) -> None:
-        self.device = torch.device(device)
-        # The stages are shared by the whole process and live on the CPU.
-        on_cpu = self.device.type == "cpu"
-        self.network = network if on_cpu else copy.deepcopy(network).to(self.device)
+    engine: str = "auto"
+    device: str = "cpu"
+    precision: str = "float32"
 
-    def __call__(self, pixels: np.ndarray) -> Tensor:
-        """Activations of a batch.
+    def check(self) -> None:
+        """Raise unless the three go together on this machine.
 
-        Parameters
-        ----------
-        pixels : ndarray of shape (n, h, w, 3), uint8
-
-        Returns
-        -------
-        Tensor of shape (n, ...), float32, on the engine's device
-            uint8 pixels of shape (n, 3, h, w) if the network is empty.
+        Raises
+        ------
+        EngineUnavailableError
         """
-        # A view: channels-last in memory is how the pictures are stored anyway.
-        batch = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-        with torch.inference_mode():
-            output: Tensor = self.network(batch.to(self.device))
-        return output
+        if self.precision == "float16" and not self.device.startswith("cuda"):
+            raise EngineUnavailableError(
+                f"precision='float16' is for CUDA devices, and device is {self.device!r}. Use "
+                "'float32' or 'bfloat16'."
+            )
+        if self.engine != "openvino":
+            return
+        if self.device != "cpu":
+            raise EngineUnavailableError(
+                f"engine='openvino' computes on the CPU, and device is {self.device!r}. Use "
+                "engine='torch' there, or device='cpu'."
+            )
+        if self.precision != "float32":
+            raise EngineUnavailableError(
+                f"engine='openvino' computes in float32; precision={self.precision!r} needs "
+                "engine='torch'."
+            )
+        if not openvino_engine.is_installed():
+            raise EngineUnavailableError(
+                "engine='openvino' needs a package that is not installed. Install it by "
+                "`pip install 'sktransfer[openvino]'`, or use engine='torch'."
+            )
+
+    def prefers_openvino(self, network: FrozenNetwork, n_pictures: int) -> bool:
+        """Whether OpenVINO is asked for, or worth converting to for so many pictures."""
+        if not len(network) or not openvino_engine.is_usable():
+            return False
+        if self.engine == "auto":
+            light = network.link_names[-1].split()[0] in _LIGHT_NETWORKS
+            repaid = _LIGHT_NETWORKS_REPAID_AFTER if light else _REPAID_AFTER
+            fits = self.device == "cpu" and self.precision == "float32"
+            return fits and n_pictures >= repaid
+        return self.engine == "openvino"
+
+    @property
+    def arithmetic(self) -> str:
+        """What values depend on beyond the network, to more than rounding."""
+        return f"{torch.device(self.device).type} {self.precision}"
+
+
+def engine_for(
+    network: FrozenNetwork,
+    start: int,
+    example: Tensor,
+    choice: EngineChoice,
+    n_pictures: int,
+    shelf: ModelShelf | None = None,
+) -> Engine:
+    """An engine for the links of `network` from number `start` on.
+
+    Parameters
+    ----------
+    network : FrozenNetwork
+    start : int
+    example : Tensor of shape (n, ...)
+        A batch of what goes in.
+    choice : EngineChoice
+    n_pictures : int
+        How many will be asked of it.
+    shelf : ModelShelf, optional
+    """
+    n_threads = torch.get_num_threads()
+    here = (os.getpid(), network, start, choice.device, choice.precision, n_threads)
+
+    def with_torch() -> Engine:
+        return TorchEngine(network.after(start), choice.device, choice.precision)
+
+    def with_openvino() -> Engine:
+        few = example[:2]
+        try:
+            return _openvino_engine(network, start, few, n_threads, shelf)
+        except ConversionError as error:
+            name = network.link_names[-1].split()[0]
+            logger.warning("OpenVINO can't run %s (%s); torch runs it.", name, error)
+            return with_torch()
+
+    with computing():
+        if choice.prefers_openvino(network, n_pictures):
+            return _kept((*here, "openvino", tuple(example.shape[1:])), with_openvino)
+        return _kept((*here, "torch"), with_torch)
+
+
+def _openvino_engine(
+    network: FrozenNetwork, start: int, example: Tensor, n_threads: int, shelf: ModelShelf | None
+) -> Engine:
+    """Converted now, or earlier and kept on the shelf."""
+    part = network.after(start)
+    # The digest covers what leads to the start too, which does not matter here.
+    identity = f"openvino {version('openvino')} {start} {tuple(example.shape[1:])}".encode()
+    key = sha256(identity + network.digests("")[-1]).digest()
+    model = shelf.get_model(key) if shelf is not None else None
+    if model is None:
+        model = openvino_engine.convert(part, example)
+        engine = checked(OpenVINOEngine(model, n_threads), part, example)
+        if shelf is not None:
+            shelf.put_model(key, model)
+        return engine
+    return OpenVINOEngine(model, n_threads)
+
+
+_engines: OrderedDict[tuple[object, ...], Engine] = OrderedDict()
+
+
+def _kept(key: tuple[object, ...], prepare: Callable[[], Engine]) -> Engine:
+    """An engine prepared earlier in this process, or now."""
+    engine = _engines.pop(key, None) or prepare()
+    _engines[key] = engine
+    while len(_engines) > _KEPT:
+        _engines.popitem(last=False)
+    return engine

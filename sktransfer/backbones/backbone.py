@@ -12,6 +12,7 @@ from torchvision import models
 
 from sktransfer.backbones.features import Normalise, TappedStages
 from sktransfer.backbones.freezing import TrainableStages, freeze
+from sktransfer.backbones.frozen import FrozenNetwork, state_digest
 from sktransfer.backbones.pooling import Pool
 from sktransfer.backbones.stages import CutNetwork, NamedModules, cut
 from sktransfer.exceptions import BackboneError
@@ -56,6 +57,10 @@ class Backbone:
     preprocessing: Preprocessing
     pretrained: bool = False
     has_classifier: bool = False
+    # Each network is one object, so that what is prepared for it is found again.
+    _networks: dict[tuple[str, str, str], FrozenNetwork] = field(
+        default_factory=dict, init=False, repr=False
+    )
     # Widths already found: each takes a forward without values, some 70 ms.
     _widths: dict[tuple[str, str, int], int] = field(default_factory=dict, init=False, repr=False)
 
@@ -95,7 +100,7 @@ class Backbone:
 
     def feature_network(
         self, stage: str | Sequence[str] | None = None, pooling: str = "native"
-    ) -> nn.Module:
+    ) -> FrozenNetwork:
         """From uint8 pixels (n, 3, h, w) to rows of features (n, width).
 
         Raises
@@ -103,21 +108,37 @@ class Backbone:
         BackboneError
             If a stage is unknown, or "logits" is asked of weights without a classifier.
         """
-        entrance = Normalise(self.preprocessing)
-        if stage is None:
-            modules = [s.module for s in self.feature_stages(pooling)]
-            return freeze(nn.Sequential(entrance, *modules))
+        key = ("features", repr(stage), pooling)
+        if key not in self._networks:
+            stages = self.feature_stages(pooling)
+            links = self._links(stages, pooling) if stage is None else self._tapped(stage, pooling)
+            self._networks[key] = FrozenNetwork(links)
+        return self._networks[key]
+
+    def _tapped(self, stage: str | Sequence[str], pooling: str) -> NamedModules:
+        """Links up to the first tap, and one for the rest."""
         taps = [stage] if isinstance(stage, str) else list(stage)
         self._check_taps(taps)
         names = [s.name for s in self.stages]
-        classifier, reads = None, None
+        classifier, reads = None, ""
         if "logits" in taps:
             classifier = self.pieces.classifier
             reads = self.pieces.maps[-1][0] if self.pieces.reads_map else names[-1]
-        deepest = max(names.index(t if t != "logits" else str(reads)) for t in taps)
+        places = [names.index(tap if tap != "logits" else reads) for tap in taps]
         pool = self.pieces.pooling if pooling == "native" else Pool(pooling)
-        needed = [(s.name, s.module) for s in self.stages[: deepest + 1]]
-        return freeze(TappedStages(entrance, needed, taps, pool, classifier, reads))
+        needed = self.stages[min(places) : max(places) + 1]
+        tail = TappedStages([(s.name, s.module) for s in needed], taps, pool, classifier, reads)
+        name = f"{self.name} {' '.join(taps)} {pooling}"
+        return [*self._links(self.stages[: min(places)]), (name, tail)]
+
+    def _links(self, stages: Sequence[Stage], pooling: str = "native") -> NamedModules:
+        """The entrance and `stages`, under names that tell them from any other's."""
+        n_maps = len(self.pieces.maps)
+        named = [
+            (f"{self.name} {s.name}" + (f" {pooling}" if i >= n_maps else ""), s.module)
+            for i, s in enumerate(stages)
+        ]
+        return [("normalise", Normalise(self.preprocessing)), *named]
 
     def _check_taps(self, taps: Sequence[str]) -> None:
         known = [s.name for s in self.stages]
@@ -139,7 +160,7 @@ class Backbone:
 
     def split(
         self, unfreeze_depth: int | str, pooling: str = "native"
-    ) -> tuple[nn.Module, TrainableStages]:
+    ) -> tuple[FrozenNetwork, TrainableStages]:
         """The part that stays frozen, and a copy of the part that trains.
 
         Running one after the other gives rows of features. The frozen part is shared
@@ -151,23 +172,26 @@ class Backbone:
         BackboneError
             If the backbone has fewer stages than `unfreeze_depth`.
         """
-        entrance, frozen, trainable = self._parts(unfreeze_depth, pooling)
+        frozen, trainable = self._parts(unfreeze_depth, pooling)
+        named = [(stage.name, stage.module) for stage in trainable]
         if not frozen:
-            trainable = [("normalise", entrance), *trainable]
-        stages = TrainableStages(trainable, fixed_statistics=self.pretrained)
+            named = [("normalise", freeze(Normalise(self.preprocessing))), *named]
+        stages = TrainableStages(named, fixed_statistics=self.pretrained)
         return self.frozen_network(unfreeze_depth, pooling), stages
 
-    def frozen_network(self, unfreeze_depth: int | str, pooling: str = "native") -> nn.Module:
+    def frozen_network(self, unfreeze_depth: int | str, pooling: str = "native") -> FrozenNetwork:
         """The frozen part of `split` alone, which costs no copy of the rest."""
-        entrance, frozen, _ = self._parts(unfreeze_depth, pooling)
-        if not frozen:
-            return nn.Sequential()
-        return freeze(nn.Sequential(entrance, *(module for _, module in frozen)))
+        key = ("frozen", str(unfreeze_depth), pooling)
+        if key not in self._networks:
+            frozen, trainable = self._parts(unfreeze_depth, pooling)
+            if not trainable:
+                return self.feature_network(None, pooling)
+            links = self._links(frozen, pooling) if frozen else []
+            self._networks[key] = FrozenNetwork(links)
+        return self._networks[key]
 
-    def _parts(
-        self, unfreeze_depth: int | str, pooling: str
-    ) -> tuple[nn.Module, NamedModules, NamedModules]:
-        """The entrance, the stages that stay frozen, and those that train."""
+    def _parts(self, unfreeze_depth: int | str, pooling: str) -> tuple[list[Stage], list[Stage]]:
+        """The stages that stay frozen, and those that train."""
         stages = self.feature_stages(pooling)
         deepest = max(stage.depth for stage in stages)
         depth = deepest if unfreeze_depth == "all" else int(unfreeze_depth)
@@ -176,9 +200,8 @@ class Backbone:
                 f"unfreeze_depth={unfreeze_depth} is more than {self.name} has with "
                 f"pooling={pooling!r}: use 0 to {deepest}, or 'all'."
             )
-        named = [(s.name, s.module) for s in stages]
         first = next((i for i, s in enumerate(stages) if s.depth <= depth), len(stages))
-        return freeze(Normalise(self.preprocessing)), named[:first], named[first:]
+        return stages[:first], stages[first:]
 
     def width(
         self,
@@ -216,9 +239,7 @@ class Backbone:
         """SHA-256 of the name and all values of the stages."""
         sha = hashlib.sha256(self.name.encode())
         for stage in self.stages:
-            for key, value in stage.module.state_dict().items():
-                sha.update(f"{stage.name}.{key}".encode())
-                sha.update(value.detach().cpu().contiguous().numpy().tobytes())
+            sha.update(stage.name.encode() + state_digest(stage.module))
         return sha.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Networks that go from uint8 pixels to rows of features through frozen stages."""
+"""The first and last links of a frozen network: pixels to floats, stages to rows."""
 
 from collections.abc import Sequence
 
@@ -29,10 +29,8 @@ class TappedStages(nn.Module):
 
     Parameters
     ----------
-    entrance : Module
-        From pixels to the input of the first stage.
     stages : sequence of (str, Module)
-        All that must run, in order.
+        From the first tap on, all that must run, in order.
     taps : sequence of str
         Names of the stages whose outputs become features, in the order of the columns;
         ``"logits"`` is the classifier's output.
@@ -46,7 +44,6 @@ class TappedStages(nn.Module):
 
     def __init__(
         self,
-        entrance: nn.Module,
         stages: Sequence[tuple[str, nn.Module]],
         taps: Sequence[str],
         pooling: nn.Module,
@@ -54,7 +51,6 @@ class TappedStages(nn.Module):
         classifier_reads: str | None = None,
     ) -> None:
         super().__init__()
-        self.entrance = entrance
         self.stages = nn.ModuleDict(dict(stages))
         self.taps = tuple(taps)
         self.pooling = pooling
@@ -62,7 +58,6 @@ class TappedStages(nn.Module):
         self.classifier_reads = classifier_reads
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.entrance(x)
         rows: dict[str, Tensor] = {}
         for name, stage in self.stages.items():
             x = stage(x)

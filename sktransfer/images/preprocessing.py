@@ -46,6 +46,11 @@ class Preprocessing:
         resize_size = round(self.resize_size * image_size / self.crop_size)
         return replace(self, resize_size=max(resize_size, image_size), crop_size=image_size)
 
+    @property
+    def of_pixels(self) -> str:
+        """In words, how a picture becomes pixels: all of it but mean and std."""
+        return f"resize {self.resize_size} {self.interpolation} crop {self.crop_size}"
+
     def __call__(self, image: Image.Image) -> np.ndarray:
         """Pixels of the resized and cropped picture.
 

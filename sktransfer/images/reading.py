@@ -1,7 +1,7 @@
 """Read, resize and crop pictures in threads, batch by batch, ahead of who uses them."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -18,19 +18,19 @@ _BATCHES_AHEAD = 2
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive pictures of one size.
+    """Pictures of one size.
 
     Parameters
     ----------
-    rows : slice
-        Their place in the source.
+    rows : sequence of int
+        Their places in the source.
     pixels : ndarray of shape (b, size, size, 3), uint8
         Zeros where a picture could not be read.
     unreadable : list of int
         Rows of the source that could not be read (only with ``skip_unreadable``).
     """
 
-    rows: slice
+    rows: Sequence[int]
     pixels: np.ndarray
     unreadable: list[int]
 
@@ -38,29 +38,37 @@ class Batch:
 def read_batches(
     source: ImageSource,
     preprocessing: Preprocessing,
+    batches: Iterable[Sequence[int]],
     *,
-    batch_size: int,
     n_threads: int,
     skip_unreadable: bool = False,
 ) -> Iterator[Batch]:
-    """Yield all pictures of `source` in order.
+    """Yield pictures of `source` in batches of the given rows.
 
     Pillow releases the interpreter's lock while it decodes and resizes, so threads are
     enough to keep every core busy.
+
+    Parameters
+    ----------
+    source : ImageSource
+    preprocessing : Preprocessing
+    batches : iterable of sequence of int
+        Rows of each batch; asked for only when a thread is about to have nothing to do.
+    n_threads : int
+    skip_unreadable : bool
 
     Raises
     ------
     ImageError
         For the first picture in order that can't be read, unless `skip_unreadable`.
     """
-    starts = iter(range(0, len(source), batch_size))
+    coming = iter(batches)
     with ThreadPoolExecutor(n_threads, thread_name_prefix="sktransfer-reader") as pool:
         pending: deque[_PendingBatch] = deque()
 
         def submit_next() -> None:
-            start = next(starts, None)
-            if start is not None:
-                rows = slice(start, min(start + batch_size, len(source)))
+            rows = next(coming, None)
+            if rows is not None:
                 pending.append(_PendingBatch(pool, source, preprocessing, rows))
 
         try:
@@ -82,22 +90,22 @@ class _PendingBatch:
         pool: ThreadPoolExecutor,
         source: ImageSource,
         preprocessing: Preprocessing,
-        rows: slice,
+        rows: Sequence[int],
     ) -> None:
         size = preprocessing.crop_size
         self.rows = rows
-        self.pixels = np.zeros((rows.stop - rows.start, size, size, 3), dtype=np.uint8)
+        self.pixels = np.zeros((len(rows), size, size, 3), dtype=np.uint8)
 
-        def read_into_place(row: int) -> None:
-            self.pixels[row - rows.start] = preprocessing(source.read(row))
+        def read_into_place(place: int, row: int) -> None:
+            self.pixels[place] = preprocessing(source.read(row))
 
         self.futures: list[Future[None]] = [
-            pool.submit(read_into_place, row) for row in range(rows.start, rows.stop)
+            pool.submit(read_into_place, place, row) for place, row in enumerate(rows)
         ]
 
     def result(self, skip_unreadable: bool) -> Batch:
         unreadable = []
-        for row, future in enumerate(self.futures, start=self.rows.start):
+        for row, future in zip(self.rows, self.futures, strict=True):
             try:
                 future.result()
             except UnreadableImageError:

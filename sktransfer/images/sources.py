@@ -3,7 +3,7 @@
 import os
 import re
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -47,6 +47,12 @@ class ImageSource:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def paths(self) -> Iterator[tuple[int, str]]:
+        """The rows that are files, with their paths."""
+        for row, item in enumerate(self.items):
+            if isinstance(item, str | os.PathLike):
+                yield row, str(os.fspath(item))
 
     def describe(self, row: int) -> str:
         """The words by which an error names a picture: its row, and its path if it has one."""

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from sktransfer.training.batches import RowBatches
 
 
 def build_head(
@@ -47,28 +49,38 @@ class NormalisedLinear(nn.Module):
 
     Parameters
     ----------
-    features : Tensor of shape (n, n_features)
-    weights : Tensor of shape (n,)
-        What each row counts in mean and length.
+    mean : Tensor of shape (n_features,)
+        Of the features.
+    length : Tensor of shape ()
+        Root mean square length of the centred rows.
     n_classes : int
     """
 
-    mean: torch.Tensor
-    length: torch.Tensor
+    mean: Tensor
+    length: Tensor
 
-    def __init__(self, features: torch.Tensor, weights: torch.Tensor, n_classes: int) -> None:
+    def __init__(self, mean: Tensor, length: Tensor, n_classes: int) -> None:
         super().__init__()
-        share = (weights / weights.sum()).to(features)
-        mean = share @ features
-        length = (share @ ((features - mean) ** 2).sum(1)).sqrt()
         self.register_buffer("mean", mean)
         # Rows that are all the same have no length but rounding, and nothing to divide.
         has_length = length > 1e-6 * mean.norm()
         self.register_buffer("length", length if has_length else torch.ones_like(length))
-        self.linear = nn.Linear(features.shape[1], n_classes, dtype=features.dtype)
+        self.linear = nn.Linear(len(mean), n_classes, dtype=mean.dtype)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        scores: torch.Tensor = self.linear((x - self.mean) / self.length)
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1).to(self.mean.dtype)
+        scores: Tensor = self.linear((x - self.mean) / self.length)
         return scores
+
+
+def mean_and_length(batches: RowBatches) -> tuple[Tensor, Tensor]:
+    """What `NormalisedLinear` takes, in float64 and in two passes over weighted rows."""
+    total = sum(weights.double().sum() for _, (_, weights) in batches)
+    mean = sum(weights.double() @ X.flatten(1).double() for X, (_, weights) in batches) / total
+    squares = sum(
+        weights.double() @ ((X.flatten(1).double() - mean) ** 2).sum(1)
+        for X, (_, weights) in batches
+    )
+    return torch.as_tensor(mean), (torch.as_tensor(squares) / total).sqrt()

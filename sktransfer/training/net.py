@@ -1,4 +1,4 @@
-"""skorch's NeuralNet, with weighted rows in memory and a stop when the loss diverges."""
+"""skorch's NeuralNet on stored activations: weighted rows, and a stop when the loss diverges."""
 
 import math
 from typing import Any
@@ -18,16 +18,13 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
     Parameters
     ----------
     module : Module
-    l2_penalty : float
-        Added to the loss as half this times the squared norm of all weight matrices.
     seed : int
         Of the order of the batches.
     **kwargs
         As `skorch.NeuralNet`.
     """
 
-    def __init__(self, module: Any, *, l2_penalty: float = 0.0, seed: int = 0, **kwargs: Any):
-        self.l2_penalty = l2_penalty
+    def __init__(self, module: Any, *, seed: int = 0, **kwargs: Any):
         self.seed = seed
         kwargs.setdefault("criterion", torch.nn.CrossEntropyLoss)
         kwargs.setdefault("criterion__reduction", "none")
@@ -44,31 +41,29 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
         return [*timers_and_losses, ("valid_score", score), ("lr", RecordRate()), print_log]
 
     def get_iterator(self, dataset: Rows, training: bool = False) -> RowBatches:
-        batch_size = len(dataset) if self.batch_size == -1 else self.batch_size
         generator = torch.Generator().manual_seed(self.seed) if training else None
-        return RowBatches(dataset, batch_size, generator)
+        return RowBatches(dataset, self.batch_size, generator)
 
     def get_loss(
         self, y_pred: Tensor, y_true: tuple[Tensor, Tensor], *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Weighted mean of the rows' losses, plus the penalty."""
+        """Weighted mean of the rows' losses."""
         codes, weights = (t.to(y_pred.device) for t in y_true)
         losses: Tensor = self.criterion_(y_pred, codes)
-        loss = (losses * weights.to(losses)).mean()
-        if self.l2_penalty:
-            matrices = [p for p in self.module_.parameters() if p.ndim > 1]
-            loss = loss + self.l2_penalty / 2 * sum((m**2).sum() for m in matrices)
-        return loss
+        return (losses * weights.to(losses)).mean()
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
         step: dict[str, Tensor] = super().train_step_single(batch, **fit_params)
-        if not math.isfinite(step["loss"].item()):
+        self._check_finite(step["loss"].item())
+        return step
+
+    def _check_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
             lr = self.optimizer_.param_groups[-1]["lr"]
             raise TrainingDivergedError(
-                f"The training loss became {step['loss'].item()} in epoch {len(self.history)} at a "
-                f"learning rate of {lr:.3g}. Try a smaller lr."
+                f"The training loss became {loss} in epoch {len(self.history)} at a learning rate "
+                f"of {lr:.3g}. Try a smaller lr."
             )
-        return step
 
     def get_train_step_accumulator(self) -> "LowestStep":
         return LowestStep()
@@ -84,6 +79,39 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
         """One score a class for a batch of activations, in evaluation mode."""
         scores: Tensor = self.evaluation_step((activations, None))
         return scores
+
+
+class ProbeNet(TransferNet):
+    """A net whose every step sees all rows, as L-BFGS needs, but never holds them at once.
+
+    Parameters
+    ----------
+    module : Module
+    l2_penalty : float
+        Added to the loss as half this times the squared norm of all weight matrices.
+    **kwargs
+        As `TransferNet`; `batch_size` is the number of rows computed at once.
+    """
+
+    def __init__(self, module: Any, *, l2_penalty: float = 0.0, **kwargs: Any):
+        self.l2_penalty = l2_penalty
+        super().__init__(module, **kwargs)
+
+    def get_iterator(self, dataset: Rows, training: bool = False) -> Any:
+        return [dataset] if training else super().get_iterator(dataset)
+
+    def train_step_single(self, batch: Rows, **fit_params: Any) -> dict[str, Tensor]:
+        self._set_training(True)
+        matrices = [p for p in self.module_.parameters() if p.ndim > 1]
+        penalty = torch.stack([(m**2).sum() for m in matrices]).sum() * self.l2_penalty / 2
+        penalty.backward()
+        total = penalty.detach()
+        for X, y in RowBatches(batch, self.batch_size):
+            loss = self.get_loss(self.infer(X), y) * (len(X) / len(batch))
+            loss.backward()
+            total = total + loss.detach()
+        self._check_finite(total.item())
+        return {"loss": total}
 
 
 class LowestStep:

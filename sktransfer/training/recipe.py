@@ -11,12 +11,12 @@ from skorch.callbacks import EarlyStopping
 from skorch.helper import predefined_split
 from torch import Tensor, nn
 
-from sktransfer._devices import seeded
+from sktransfer._devices import computing, seeded
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.training.batches import RowBatches, Rows
-from sktransfer.training.head import NormalisedLinear, build_head
+from sktransfer.training.head import NormalisedLinear, build_head, mean_and_length
 from sktransfer.training.module import TransferModule
-from sktransfer.training.net import TransferNet
+from sktransfer.training.net import ProbeNet, TransferNet
 from sktransfer.training.optimizers import OPTIMIZERS, learning_rates, schedule_callbacks
 
 # L-BFGS runs this many iterations an epoch (torch's own default), and stops for good
@@ -26,6 +26,8 @@ _ITERATIONS = 20
 _CONVERGED = 1e-7
 _STILL_FALLING = 1e-2
 _PROBE_EPOCHS = 10
+# Rows that L-BFGS computes at once: few enough to copy to float64, many enough to be fast.
+_ROWS_AT_ONCE = 4096
 
 History = list[dict[str, Any]]
 
@@ -72,14 +74,16 @@ class Recipe:
         history : list of dict
             One record an epoch.
         """
+        rows = rows.on(self.device)
         if self._is_convex(stages) and self.optimizer in ("auto", "lbfgs"):
-            return self._solve(stages, rows, validation, n_classes)
-        with seeded(self.seed, self.device):
+            with computing():
+                return self._solve(stages, rows, validation, n_classes)
+        with computing(), seeded(self.seed, self.device):
             history: History = []
             if len(stages) and self.head_init == "probe":
                 head, history = self._train_head_alone(stages, rows, validation, n_classes)
             else:
-                width = _run(stages, rows.X[:1], 1, self.device).shape[1]
+                width = _run(stages, Rows(rows[:1][0]), 1, self.device).shape[1]
                 head = build_head(width, self.hidden_layer_sizes, self.dropout, n_classes)
             module = TransferModule(stages, head)
             return self._descend(module, rows, validation, history)
@@ -94,7 +98,7 @@ class Recipe:
         """Train the head on features of the pretrained stages, computed once."""
 
         def features(of: Rows) -> Rows:
-            return of.with_X(_run(stages, of.X, self.batch_size, self.device).flatten(1))
+            return of.with_X(_run(stages, of, self.batch_size, self.device).flatten(1))
 
         # Few epochs of fine-tuning must not mean a head that is half solved.
         alone = replace(self, max_epochs=max(self.max_epochs, _PROBE_EPOCHS))
@@ -108,10 +112,10 @@ class Recipe:
     def _solve(
         self, stages: TrainableStages, rows: Rows, validation: Rows | None, n_classes: int
     ) -> tuple[TransferNet, History]:
-        """L-BFGS on all rows at once, in float64: the solution needs no learning rate."""
-        rows, validation = _doubled(rows), None if validation is None else _doubled(validation)
-        probe = NormalisedLinear(rows.X, rows.weights, n_classes)
-        net = TransferNet(
+        """L-BFGS on all rows, in float64: the solution needs no learning rate."""
+        batches = RowBatches(rows, _ROWS_AT_ONCE)
+        probe = NormalisedLinear(*mean_and_length(batches), n_classes)
+        net = ProbeNet(
             probe,
             l2_penalty=self.weight_decay,
             optimizer=torch.optim.LBFGS,
@@ -120,7 +124,7 @@ class Recipe:
             optimizer__tolerance_change=0.0,
             optimizer__line_search_fn="strong_wolfe",
             lr=1.0,
-            batch_size=-1,
+            batch_size=_ROWS_AT_ONCE,
             callbacks=[("converged", EarlyStopping("train_loss", 1, _CONVERGED, sink=_silent))],
             **self._common(validation),
         )
@@ -167,15 +171,12 @@ class Recipe:
         }
 
 
-def _run(stages: TrainableStages, X: Tensor, batch_size: int, device: str) -> Tensor:
+def _run(stages: TrainableStages, rows: Rows, batch_size: int, device: str) -> Tensor:
     """Features of stored activations, in evaluation mode."""
     stages.to(device).eval()
     with torch.no_grad():
-        return torch.cat([stages(batch.to(device)).cpu() for batch in X.split(batch_size)])
-
-
-def _doubled(rows: Rows) -> Rows:
-    return Rows(rows.X.flatten(1).double(), rows.y, rows.weights.double())
+        batches = RowBatches(rows, batch_size)
+        return torch.cat([stages(X.to(device)) for X, _ in batches]).cpu()
 
 
 def _nearly_converged(net: TransferNet) -> bool:

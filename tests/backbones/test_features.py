@@ -43,7 +43,7 @@ def test_normalise_gives_the_precision_it_is_in():
 
 def tapped(taps, classifier=None, reads=None):
     stages = [("a", Add(1)), ("b", Add(10)), ("c", Add(100))]
-    return TappedStages(nn.Identity(), stages, taps, Pool("max"), classifier, reads)
+    return TappedStages(stages, taps, Pool("max"), classifier, reads)
 
 
 @pytest.mark.parametrize(
@@ -74,5 +74,5 @@ def test_classifier_is_fed_the_stage_it_reads(reads, logits):
 
 
 def test_rows_are_not_pooled_again():
-    network = TappedStages(nn.Identity(), [("a", Pool("avg"))], ["a"], nn.AdaptiveMaxPool2d((1, 1)))
+    network = TappedStages([("a", Pool("avg"))], ["a"], nn.AdaptiveMaxPool2d((1, 1)))
     assert network(torch.ones(2, 3, 4, 4)).shape == (2, 3)

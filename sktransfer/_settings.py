@@ -1,0 +1,33 @@
+"""Limits that belong to the machine rather than to an estimator: environment variables.
+
+They reach the workers of a parallel search, and no pickle carries them to another machine.
+"""
+
+import os
+import re
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def cache_size() -> int:
+    """Bytes that one cache folder may take: ``SKTRANSFER_CACHE_SIZE``, by default 20 GB."""
+    return _bytes("SKTRANSFER_CACHE_SIZE", "20GB")
+
+
+def memory_size() -> int:
+    """Bytes of activations that a fit keeps in memory: ``SKTRANSFER_MEMORY``, by default 4 GB.
+
+    More go to a temporary file, in the folder that ``TMPDIR`` names.
+    """
+    return _bytes("SKTRANSFER_MEMORY", "4GB")
+
+
+def _bytes(variable: str, default: str) -> int:
+    text = os.environ.get(variable, default)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)B?\s*", text, re.IGNORECASE)
+    if match is None:
+        raise ValueError(
+            f"The environment variable {variable} must be a size such as '500MB' or '{default}'; "
+            f"got {text!r}."
+        )
+    return int(float(match[1]) * _UNITS[match[2].upper()])

@@ -1,0 +1,288 @@
+"""The store as it is used: whatever happens to the disk costs time and nothing else."""
+
+import contextlib
+import logging
+import os
+import sqlite3
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+import numpy as np
+
+from sktransfer._settings import cache_size
+from sktransfer.activations.store import FILE, FOLDER, NewerFormatError, Store, StoredFile, discard
+from sktransfer.exceptions import CacheWarning
+
+logger = logging.getLogger("sktransfer")
+T = TypeVar("T")
+
+# SQLite's locks do not hold between the machines of a network disk.
+_NETWORK_DISKS = {
+    *("9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "gpfs"),
+    *("lustre", "nfs", "nfs4", "smb3", "smbfs"),
+}
+
+
+@dataclass(frozen=True)
+class CacheInfo:
+    """What a cache folder holds.
+
+    Parameters
+    ----------
+    folder : str
+    rows : int
+        Stored activations: one for each picture, stage, weights and preprocessing.
+    pictures : int
+        Different pictures among them.
+    files : int
+        Files whose content is remembered.
+    size : int
+        Bytes on disk.
+    limit : int
+        Bytes that it may take.
+    """
+
+    folder: str
+    rows: int
+    pictures: int
+    files: int
+    size: int
+    limit: int
+
+
+def cache_info(folder: str | os.PathLike[str]) -> CacheInfo:
+    """What the folder given as ``cache=`` holds.
+
+    Parameters
+    ----------
+    folder : str or path-like
+
+    Returns
+    -------
+    CacheInfo
+        With the fields ``folder``, ``rows`` (stored activations), ``pictures`` (different
+        ones among them), ``files`` (whose content is remembered), ``size`` and ``limit``
+        (bytes on disk, and the most it may take: environment variable
+        ``SKTRANSFER_CACHE_SIZE``). All 0 but the limit where nothing was stored yet.
+
+    Warns
+    -----
+    CacheWarning
+        If the folder can't be used; its numbers are then 0.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from sktransfer import PretrainedFeatureExtractor, cache_info, load_clipart
+    >>> paths, _ = load_clipart(return_X_y=True)
+    >>> with TemporaryDirectory() as folder:
+    ...     extractor = PretrainedFeatureExtractor("efficientnet_lite0", cache=folder)
+    ...     features = extractor.fit_transform(paths[:3])
+    ...     cache_info(folder).rows
+    3
+    """
+    home = Path(folder) / FOLDER
+    counts = {}
+    if home.exists():
+        with Cache(folder) as cache:
+            counts = cache.counts()
+    with contextlib.suppress(FileNotFoundError):
+        size = sum(file.stat().st_size for file in home.iterdir())
+        return CacheInfo(os.fspath(folder), **counts, size=size, limit=cache_size())
+    return CacheInfo(os.fspath(folder), 0, 0, 0, 0, cache_size())
+
+
+def clear_cache(folder: str | os.PathLike[str]) -> None:
+    """Remove everything stored in a folder given as ``cache=``, whatever state it is in.
+
+    Other files in the folder stay. Estimators that use the folder at the moment finish
+    without it.
+
+    Parameters
+    ----------
+    folder : str or path-like
+
+    Raises
+    ------
+    OSError
+        If it can't be removed.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from sktransfer import cache_info, clear_cache
+    >>> with TemporaryDirectory() as folder:
+    ...     clear_cache(folder)
+    ...     cache_info(folder).size
+    0
+    """
+    discard(Path(folder))
+
+
+class Cache:
+    """A store that may be missing or break at any moment; a context manager.
+
+    Every method answers as an empty store would where the real one can't. A damaged
+    store is thrown away, once; after any other fault, or a second one, it is left alone
+    until the next pass. The user is warned once.
+
+    Parameters
+    ----------
+    folder : str, path-like or None
+        None for no store at all.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None) -> None:
+        self._folder = None if folder is None else Path(folder).absolute()
+        self._store: Store | None = None
+        self._opened: int | None = None
+        self._was_renewed = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a store to read from and write to."""
+        return self._store is not None
+
+    def __enter__(self) -> "Cache":
+        if self._folder is not None:
+            self._attempt(lambda: None, None)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._store is not None and kind is None:
+            self._ask(Store.mark_used, None)
+        self._close()
+
+    def read(self, space: bytes, pictures: Sequence[bytes]) -> dict[bytes, np.ndarray]:
+        """Rows of a space, by picture, as far as they are there."""
+        return self._ask(lambda store: store.read(space, pictures), {})
+
+    def holds(self, space: bytes, pictures: Sequence[bytes]) -> set[bytes]:
+        """Those pictures that seem to have a row in a space."""
+        return self._ask(lambda store: store.holds(space, pictures), set())
+
+    def write(self, space: bytes, rows: Mapping[bytes, np.ndarray]) -> None:
+        """Keep rows."""
+        self._ask(lambda store: store.write(space, rows), None)
+
+    def files(self, paths: Sequence[str]) -> dict[str, StoredFile]:
+        """What is remembered of files, by path."""
+        return self._ask(lambda store: store.files(paths), {})
+
+    def remember_files(self, files: Mapping[str, StoredFile]) -> None:
+        """Keep what was found out about files."""
+        if files:
+            self._ask(lambda store: store.remember_files(files), None)
+
+    def changes(self) -> int:
+        """A number that differs once somebody else has written."""
+        return self._ask(Store.changes, 0)
+
+    def get_model(self, key: bytes) -> bytes | None:
+        """A converted network."""
+        return self._ask(lambda store: store.get_model(key), None)
+
+    def put_model(self, key: bytes, model: bytes) -> None:
+        """Keep a converted network."""
+        self._ask(lambda store: store.put_model(key, model), None)
+
+    def counts(self) -> dict[str, int]:
+        """Numbers of rows, pictures and files."""
+        return self._ask(Store.counts, {"rows": 0, "pictures": 0, "files": 0})
+
+    def _ask(self, question: Callable[[Store], T], otherwise: T) -> T:
+        if self._store is None:
+            return otherwise
+        store = self._store
+        return self._attempt(lambda: question(store), otherwise)
+
+    def _attempt(self, action: Callable[[], T], otherwise: T) -> T:
+        """Do something with the open store, opening it first if need be."""
+        try:
+            if self._store is None:
+                self._open()
+            return action()
+        except (sqlite3.Error, OSError, NewerFormatError) as error:
+            damaged = _is_damage(error)
+            self._close()
+            self._warn(error, damaged)
+            if damaged and not self._was_renewed:
+                self._renew()
+            return otherwise
+
+    def _open(self) -> None:
+        assert self._folder is not None
+        if _is_on_network_disk(self._folder):
+            raise OSError("it is on a network disk, where SQLite's locks can't be trusted")
+        self._opened = _inode(self._folder / FOLDER / FILE)
+        self._store = Store(self._folder, cache_size())
+
+    def _renew(self) -> None:
+        """Begin a new store in place of a damaged one."""
+        assert self._folder is not None
+        self._was_renewed = True
+        try:
+            if _inode(self._folder / FOLDER / FILE) == self._opened:  # else somebody already did
+                discard(self._folder)
+            self._open()
+        except (sqlite3.Error, OSError, NewerFormatError) as error:
+            logger.warning("cache=%r can't be renewed: %s", str(self._folder), error)
+
+    def _close(self) -> None:
+        if self._store is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._store.__exit__(None, None, None)
+            self._store = None
+
+    def _warn(self, error: BaseException, damaged: bool) -> None:
+        consequence = (
+            f"the damaged {FILE} in it is replaced by a new one"
+            if damaged
+            else "activations are computed without it"
+        )
+        reason = str(error)
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            reason = f"the disk, or the SKTRANSFER_CACHE_SIZE of {cache_size():,} bytes, is full"
+        warnings.warn(
+            f"cache={str(self._folder)!r} can't be used: {reason}. So {consequence}; results stay "
+            "the same. Give another folder, or cache=None.",
+            CacheWarning,
+            stacklevel=2,
+        )
+
+
+def _is_damage(error: BaseException) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0)
+    primary = code & 0xFF  # the higher bits say more precisely what was found
+    return (
+        primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        or code == sqlite3.SQLITE_IOERR_SHORT_READ
+    )
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
+
+
+def _is_on_network_disk(folder: Path) -> bool:
+    """As far as the system tells: Linux lists what is mounted where."""
+    try:
+        lines = Path("/proc/self/mounts").read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    mounts = {Path(where): kind for _, where, kind, *_ in (line.split() for line in lines)}
+    place = folder.resolve()
+    kinds = [mounts[parent] for parent in (place, *place.parents) if parent in mounts]
+    return bool(kinds) and kinds[0] in _NETWORK_DISKS

@@ -1,0 +1,37 @@
+"""Merge each BatchNorm into the convolution before it: half as many passes over memory."""
+
+import copy
+from itertools import pairwise
+from typing import TypeVar
+
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def folded(network: Network) -> Network:
+    """A copy of a frozen network that computes the same with fewer operations.
+
+    In every torchvision network a BatchNorm that stands right after a convolution among
+    its parent's children also comes right after it in the forward pass; the tests compare
+    the outputs of all of them. Tensors that need no change are shared with the original.
+
+    Parameters
+    ----------
+    network : Module
+        In evaluation mode.
+    """
+    tensors = {id(t): t for t in (*network.parameters(), *network.buffers())}
+    twin: Network = copy.deepcopy(network, tensors)
+    for parent in list(twin.modules()):
+        _fold_children(parent)
+    return twin.requires_grad_(False)
+
+
+def _fold_children(parent: nn.Module) -> None:
+    children = list(parent.named_children())
+    for (name, module), (next_name, following) in pairwise(children):
+        if isinstance(module, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
+            setattr(parent, name, fuse_conv_bn_eval(module, following))
+            setattr(parent, next_name, nn.Identity())

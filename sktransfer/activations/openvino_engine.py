@@ -1,0 +1,152 @@
+"""Run a frozen network with OpenVINO, on CPUs."""
+
+import importlib
+import importlib.util
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sktransfer.activations.torch_engine import TorchEngine
+
+logger = logging.getLogger("sktransfer")
+
+# Relative to the largest value. Measured over all families: below 3e-6.
+_TOLERANCE = 1e-4
+_TELEMETRY = "openvino_telemetry"
+# OpenVINO's threads do not survive a fork: a child must not use what its parent loaded.
+_loaded_by: int | None = None
+
+
+def is_installed() -> bool:
+    """Whether the package is there; it is not loaded."""
+    return "openvino" in sys.modules or importlib.util.find_spec("openvino") is not None
+
+
+def is_usable() -> bool:
+    """Whether OpenVINO is installed, and was not loaded before this process was forked."""
+    return is_installed() and _loaded_by in (None, os.getpid())
+
+
+def convert(network: nn.Module, example: Tensor) -> bytes:
+    """An OpenVINO model of a network, for batches of any length, in one piece.
+
+    Raises
+    ------
+    ConversionError
+        If OpenVINO can't convert it, or the result computes something else.
+    """
+    openvino = _openvino()
+    reading = _ReadsStoredOrder(network).eval()
+    batch = _stored_order(example)
+    try:
+        with warnings.catch_warnings(), torch.inference_mode():
+            # Tracing is deprecated, and takes a third of the time of what follows it.
+            warnings.simplefilter("ignore")
+            traced = torch.jit.trace(reading, batch, check_trace=False)
+            model = openvino.convert_model(traced, example_input=batch)
+        model.reshape({model.inputs[0]: [-1, *batch.shape[1:]]})
+    except Exception as error:  # OpenVINO documents no type of its own
+        raise ConversionError(f"{type(error).__name__}: {str(error)[:200]}") from error
+    return _packed(openvino, model)
+
+
+class ConversionError(Exception):
+    """Why a network can't be run by OpenVINO."""
+
+
+class OpenVINOEngine:
+    """OpenVINO in float32, on as many threads as torch uses.
+
+    Parameters
+    ----------
+    model : bytes
+        From `convert`.
+    n_threads : int
+    """
+
+    def __init__(self, model: bytes, n_threads: int) -> None:
+        openvino = _openvino()
+        size = int.from_bytes(model[:8], "little")
+        weights = openvino.Tensor(np.frombuffer(model[8 + size :], dtype=np.uint8))
+        core = openvino.Core()
+        options = {
+            "INFERENCE_PRECISION_HINT": "f32",  # some CPUs would compute in bfloat16
+            "INFERENCE_NUM_THREADS": n_threads,
+            "NUM_STREAMS": 1,
+            # Several processes would all pin their threads to the same first cores.
+            "ENABLE_CPU_PINNING": False,
+        }
+        self._compiled = core.compile_model(
+            core.read_model(model[8 : 8 + size], weights), "CPU", options
+        )
+        self._request = self._compiled.create_infer_request()
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """As `TorchEngine`."""
+        pixels = _stored_order(batch).numpy()
+        result = self._request.infer([pixels], share_inputs=True)[0]
+        return torch.from_numpy(result.copy())
+
+
+def checked(engine: OpenVINOEngine, network: nn.Module, example: Tensor) -> OpenVINOEngine:
+    """The engine, if it agrees with torch on some pictures.
+
+    Raises
+    ------
+    ConversionError
+    """
+    expected, got = TorchEngine(network, "cpu")(example), engine(example)
+    scale = expected.abs().max().item()
+    largest = (expected - got).abs().max().item()
+    if expected.shape != got.shape or not largest <= _TOLERANCE * scale:
+        raise ConversionError(f"its output differs from torch's by {largest:.1e} of {scale:.1e}")
+    return engine
+
+
+class _ReadsStoredOrder(nn.Module):
+    """Takes pictures as they lie in memory, (n, h, w, 3): handed over without a copy."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.network(x.permute(0, 3, 1, 2) if x.ndim == 4 else x)
+        return output
+
+
+def _stored_order(batch: Tensor) -> Tensor:
+    return (batch.permute(0, 2, 3, 1) if batch.ndim == 4 else batch).contiguous()
+
+
+def _packed(openvino: Any, model: Any) -> bytes:
+    """Structure and weights of a model behind the structure's length."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.xml"
+        openvino.save_model(model, path, compress_to_fp16=False)
+        structure = path.read_bytes()
+        weights = path.with_suffix(".bin").read_bytes()
+    return len(structure).to_bytes(8, "little") + structure + weights
+
+
+def _openvino() -> Any:
+    """The package, loaded without its telemetry: sktransfer opens no network by itself."""
+    global _loaded_by
+    if "openvino" not in sys.modules and _TELEMETRY not in sys.modules:
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # "not installed"
+        try:
+            openvino = importlib.import_module("openvino")
+        finally:
+            del sys.modules[_TELEMETRY]
+    else:
+        openvino = importlib.import_module("openvino")
+    _loaded_by = _loaded_by or os.getpid()
+    return openvino

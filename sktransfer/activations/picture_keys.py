@@ -1,0 +1,116 @@
+"""What a picture is known by in the store: a digest of its content."""
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from sktransfer.activations.cache import Cache
+from sktransfer.activations.store import StoredFile
+from sktransfer.exceptions import ImageError
+from sktransfer.images.sources import ImageSource
+
+# A file that changed a moment ago may change again within the tick of the file system's
+# clock and look the same: only older ones are remembered. Seconds, as coarse as FAT's.
+_SETTLED = 2.0
+
+
+@dataclass
+class PictureKeys:
+    """Digests of the pictures of a source.
+
+    Parameters
+    ----------
+    digests : list of bytes or None
+        One a row; None where the picture could not be read.
+    identities : dict of int to (str, str)
+        Path of each row that is a file, and how the file looked when it was read.
+    """
+
+    digests: list[bytes | None]
+    identities: dict[int, tuple[str, str]] = field(default_factory=dict)
+
+    def is_unchanged(self, row: int) -> bool:
+        """Whether the file in a row is still the one whose digest was taken."""
+        if row not in self.identities:
+            return True
+        path, identity = self.identities[row]
+        return _identity(path) == identity
+
+
+def picture_keys(source: ImageSource, cache: Cache, n_threads: int) -> PictureKeys:
+    """Digests of all pictures; those of files that did not change are remembered.
+
+    Parameters
+    ----------
+    source : ImageSource
+    cache : Cache
+        Remembers files by path, size, times and inode.
+    n_threads : int
+    """
+    paths = {row: os.path.abspath(path) for row, path in source.paths()}
+    known = cache.files(sorted(set(paths.values())))
+    keys = PictureKeys([None] * len(source))
+    unknown = []
+    for row in range(len(source)):
+        path = paths.get(row)
+        identity = None if path is None else _identity(path)
+        if path is not None and identity is not None:
+            keys.identities[row] = path, identity
+            if path in known and known[path].identity == identity:
+                keys.digests[row] = known[path].picture
+                continue
+        unknown.append(row)
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="sktransfer-hasher") as pool:
+        digests = pool.map(lambda row: _digest(source, row, paths.get(row)), unknown)
+        for row, digest in zip(unknown, digests, strict=True):
+            keys.digests[row] = digest
+    cache.remember_files(dict(_settled(keys, unknown)))
+    return keys
+
+
+def _settled(keys: PictureKeys, rows: Iterable[int]) -> Iterator[tuple[str, StoredFile]]:
+    """What is worth remembering of files that were just read."""
+    before = time.time() - _SETTLED
+    for row in rows:
+        digest = keys.digests[row]
+        if digest is not None and row in keys.identities and keys.is_unchanged(row):
+            path, identity = keys.identities[row]
+            with suppress(OSError):
+                found = os.stat(path)
+                if max(found.st_mtime, found.st_ctime) < before:
+                    yield path, StoredFile(identity, digest)
+
+
+def _identity(path: str) -> str | None:
+    """How a regular file looks from outside; None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+
+
+def _digest(source: ImageSource, row: int, path: str | None) -> bytes | None:
+    try:
+        if path is None:
+            return _digest_of_pixels(source, row)
+        if _identity(path) is None:
+            return None
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except (OSError, ImageError):
+        return None  # whoever decodes the picture tells what is wrong with it
+
+
+def _digest_of_pixels(source: ImageSource, row: int) -> bytes:
+    image = source.read(row)
+    sha = hashlib.sha256(f"pixels {image.size}".encode())
+    sha.update(image.tobytes())
+    return sha.digest()

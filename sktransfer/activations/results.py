@@ -1,0 +1,92 @@
+"""The values of a pass, put in their rows as they come."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from sktransfer.activations.memory import allocate
+from sktransfer.exceptions import WeightsError
+from sktransfer.images.sources import ImageSource
+
+
+class Results:
+    """One row of values a picture, and the rows that could not be read.
+
+    Parameters
+    ----------
+    source : ImageSource
+        Names the rows in errors.
+    may_map : bool
+        Values that are too large for memory may go to a temporary file.
+    on_rows : callable
+        Told how many rows were filled, each time.
+    """
+
+    def __init__(
+        self, source: ImageSource, *, may_map: bool, on_rows: Callable[[int], object]
+    ) -> None:
+        self._source = source
+        self._may_map = may_map
+        self._on_rows = on_rows
+        self._values: Tensor | None = None
+        self.unreadable: list[int] = []
+
+    def put(self, rows: Sequence[int], values: Tensor, unreadable: Sequence[int] = ()) -> None:
+        """Fill rows with values of shape (len(rows), ...), on the CPU.
+
+        Those that are `unreadable` get NaN, or 0 where values are integers.
+
+        Raises
+        ------
+        WeightsError
+            If the values of another row are NaN or infinite.
+        """
+        if self._values is None:  # allocated once: a pass never holds the values twice
+            shape = (len(self._source), *values.shape[1:])
+            self._values = allocate(shape, values.dtype, may_map=self._may_map)
+        if unreadable:
+            values = values.clone()
+            values[[rows.index(row) for row in unreadable]] = 0
+        self._check_finite(rows, values)
+        self._values[_consecutive(rows)] = values
+        if values.is_floating_point():
+            self._values[list(unreadable)] = float("nan")
+        self.unreadable += unreadable
+        self._on_rows(len(rows))
+
+    def repeat(self, twins: Sequence[tuple[int, int]]) -> None:
+        """Fill the first row of each pair with the values of the second."""
+        if twins:
+            rows, originals = (list(column) for column in zip(*twins, strict=True))
+            self.values[rows] = self.values[originals]
+            self._on_rows(len(twins))
+        lost = set(self.unreadable)
+        self.unreadable += [row for row, original in twins if original in lost]
+        self.unreadable.sort()
+
+    @property
+    def values(self) -> Tensor:
+        """All values, of shape (n, ...)."""
+        assert self._values is not None  # an ImageSource is never empty
+        return self._values
+
+    def _check_finite(self, rows: Sequence[int], values: Tensor) -> None:
+        # A sum is not finite if a term is not, and costs no memory; only then look closer.
+        if not values.is_floating_point() or torch.isfinite(values.sum()):
+            return
+        bad = ~torch.isfinite(values.flatten(1)).all(dim=1)
+        if bad.any():
+            row = rows[int(bad.int().argmax())]
+            raise WeightsError(
+                f"The backbone's output for {self._source.describe(row)} is NaN or infinite. The "
+                "weights are incomplete or damaged, or do not fit this preprocessing: choose other "
+                "weights=."
+            )
+
+
+def _consecutive(rows: Sequence[int]) -> slice | list[int]:
+    """A slice where the rows follow each other, which is copied to at once."""
+    if rows[-1] - rows[0] + 1 == len(rows):  # rows of a batch are in order
+        return slice(rows[0], rows[-1] + 1)
+    return list(rows)

@@ -1,0 +1,314 @@
+"""Activations on disk, one row a picture, in SQLite.
+
+A row is found by the digest of its feature space (all that decides what the numbers mean)
+and by the digest of its picture. Every row carries a checksum of its own: SQLite notices a
+damaged structure, not a flipped bit. Nothing here is pickled.
+"""
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from uuid import uuid4
+
+import numpy as np
+
+# The tables' layout. A store with a higher number was written by a newer sktransfer.
+FORMAT = 1
+FOLDER = "activations"
+FILE = "activations.sqlite"
+
+_PAGE = 16384  # rows are kilobytes: fewer, larger pages
+_WAIT = 60.0  # seconds for another process to finish writing
+_AT_ONCE = 500  # values in one IN (...); SQLite allows 32,766, and long before that gains nothing
+_EVICTED = 0.1  # share of the limit that is freed when it is reached
+_RECENT = 60.0  # seconds in which a row that was used need not be marked as used again
+
+_TABLES = """
+CREATE TABLE spaces (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE);
+CREATE TABLE entries (
+    id INTEGER PRIMARY KEY, space INTEGER NOT NULL, picture BLOB NOT NULL,
+    used REAL NOT NULL, size INTEGER NOT NULL, UNIQUE (space, picture));
+CREATE TABLE contents (
+    id INTEGER PRIMARY KEY, dtype TEXT NOT NULL, shape TEXT NOT NULL,
+    checksum BLOB NOT NULL, bytes BLOB NOT NULL);
+CREATE TABLE files (
+    path TEXT PRIMARY KEY, identity TEXT NOT NULL, picture BLOB NOT NULL, checksum BLOB NOT NULL);
+"""
+# Marks converted networks, which live in the same tables under their own digest.
+_MODELS = b"models"
+
+
+class NewerFormatError(Exception):
+    """The store was written by a newer sktransfer."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """What is remembered of a file: how it looked, and its picture's digest."""
+
+    identity: str
+    picture: bytes
+
+
+class Store:
+    """One connection to the store in a folder, for one thread; a context manager.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is missing, readable by its owner alone.
+    limit : int
+        Bytes that the store may take on disk.
+
+    Raises
+    ------
+    OSError, sqlite3.Error
+        As every method, when the disk or the file is not what it should be.
+    NewerFormatError
+    """
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self.home = folder / FOLDER
+        self.limit = limit
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(self.home / FILE, timeout=_WAIT, isolation_level=None)
+        try:
+            self._set_up()
+        except BaseException:
+            self._connection.close()
+            raise
+        self._used: list[int] = []
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._connection.close()
+
+    def _set_up(self) -> None:
+        run = self._connection.execute
+        run("PRAGMA mmap_size = 0")
+        run(f"PRAGMA page_size = {_PAGE}")
+        run("PRAGMA auto_vacuum = INCREMENTAL")
+        run(f"PRAGMA journal_mode = {journal_mode(sqlite3.sqlite_version_info)}")
+        run("PRAGMA synchronous = NORMAL")
+        run(f"PRAGMA max_page_count = {max(1, self.limit // _PAGE)}")
+        if self._pragma("user_version") == 0:
+            with self._transaction():  # another process may be doing the same
+                if self._pragma("user_version") == 0:
+                    for statement in filter(str.strip, _TABLES.split(";")):
+                        run(statement)
+                    run(f"PRAGMA user_version = {FORMAT}")
+        found = self._pragma("user_version")
+        if found > FORMAT:
+            raise NewerFormatError(f"its format is {found}, newer than {FORMAT}")
+
+    def _pragma(self, name: str) -> int:
+        return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            if self._connection.in_transaction:  # SQLite itself ends some that fail
+                self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def read(self, space: bytes, pictures: Sequence[bytes]) -> dict[bytes, np.ndarray]:
+        """The rows of a space that are there and undamaged, by picture."""
+        found = {}
+        now = time.time()
+        for some in _portions(pictures):
+            rows = self._connection.execute(
+                "SELECT picture, id, used, dtype, shape, checksum, bytes FROM contents "
+                "JOIN entries USING (id) WHERE space = (SELECT id FROM spaces WHERE digest = ?) "
+                f"AND picture IN ({_marks(some)})",
+                (space, *some),
+            )
+            for picture, key, used, dtype, shape, checksum, content in rows:
+                if checksum != _checksum(space, picture, dtype, shape, content):
+                    continue
+                sides = [int(side) for side in shape.split()]
+                found[picture] = np.frombuffer(content, dtype=dtype).reshape(sides)
+                if used < now - _RECENT:
+                    self._used.append(key)
+        return found
+
+    def holds(self, space: bytes, pictures: Sequence[bytes]) -> set[bytes]:
+        """Those of `pictures` that have a row in a space, damaged or not."""
+        found: set[bytes] = set()
+        for some in _portions(pictures):
+            rows = self._connection.execute(
+                "SELECT picture FROM entries WHERE space = (SELECT id FROM spaces WHERE digest = ?)"
+                f" AND picture IN ({_marks(some)})",
+                (space, *some),
+            )
+            found.update(picture for (picture,) in rows)
+        return found
+
+    def write(self, space: bytes, rows: Mapping[bytes, np.ndarray]) -> None:
+        """Keep rows, in one transaction; those of the same key are replaced.
+
+        Raises
+        ------
+        sqlite3.Error
+            Of code ``SQLITE_FULL`` if the disk is full or the limit is less than the rows.
+        """
+        packed = [
+            (picture, row.dtype.str, " ".join(map(str, row.shape)), row.tobytes())
+            for picture, row in rows.items()
+        ]
+        try:
+            self._insert(space, packed)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                raise
+            needed = sum(len(content) for *_, content in packed)
+            self._evict(max(2 * needed, int(_EVICTED * self.limit)))
+            self._insert(space, packed)  # a disk that is full by others' files stays full
+
+    def _insert(self, space: bytes, packed: Iterable[tuple[bytes, str, str, bytes]]) -> None:
+        run = self._connection.execute
+        with self._transaction():
+            run("INSERT OR IGNORE INTO spaces (digest) VALUES (?)", (space,))
+            (number,) = run("SELECT id FROM spaces WHERE digest = ?", (space,)).fetchone()
+            for picture, dtype, shape, content in packed:
+                (key,) = run(
+                    "INSERT INTO entries (space, picture, used, size) VALUES (?, ?, ?, ?) "
+                    "ON CONFLICT DO UPDATE SET used = excluded.used RETURNING id",
+                    (number, picture, time.time(), len(content)),
+                ).fetchone()
+                checksum = _checksum(space, picture, dtype, shape, content)
+                run(
+                    "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?)",
+                    (key, dtype, shape, checksum, content),
+                )
+
+    def _evict(self, freed: int) -> None:
+        """Drop the rows that were not used for longest, about `freed` bytes of them."""
+        run = self._connection.execute
+        excess = self._pragma("page_count") - self._pragma("freelist_count") - self.limit // _PAGE
+        freed += max(0, excess * _PAGE)  # the limit was lowered since
+        with self._transaction():
+            oldest = (
+                "SELECT id FROM (SELECT id, SUM(size) OVER (ORDER BY used, id) - size AS before "
+                "FROM entries) WHERE before < ?"
+            )
+            run(f"DELETE FROM contents WHERE id IN ({oldest})", (freed,))
+            run(f"DELETE FROM entries WHERE id IN ({oldest})", (freed,))
+            run("DELETE FROM files WHERE picture NOT IN (SELECT picture FROM entries)")
+        if excess > 0:
+            run(f"PRAGMA incremental_vacuum({excess})").fetchall()
+
+    def mark_used(self) -> None:
+        """Write down which rows were read, for the eviction of others."""
+        if self._used:
+            now = time.time()
+            with self._transaction():
+                self._connection.executemany(
+                    "UPDATE entries SET used = ? WHERE id = ?", [(now, key) for key in self._used]
+                )
+            self._used = []
+
+    def changes(self) -> int:
+        """A number that differs once another connection has written."""
+        return self._pragma("data_version")
+
+    def files(self, paths: Sequence[str]) -> dict[str, StoredFile]:
+        """What is remembered of files, by path."""
+        known = {}
+        for some in _portions(paths):
+            rows = self._connection.execute(
+                "SELECT path, identity, picture, checksum FROM files "
+                f"WHERE path IN ({_marks(some)})",
+                some,
+            )
+            for path, identity, picture, checksum in rows:
+                if checksum == _checksum(path.encode(), identity, picture):
+                    known[path] = StoredFile(identity, picture)
+        return known
+
+    def remember_files(self, files: Mapping[str, StoredFile]) -> None:
+        """Keep what was found out about files."""
+        rows = [
+            (path, f.identity, f.picture, _checksum(path.encode(), f.identity, f.picture))
+            for path, f in files.items()
+        ]
+        with self._transaction():
+            self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
+
+    def get_model(self, key: bytes) -> bytes | None:
+        """A converted network."""
+        row = self.read(_MODELS, [key]).get(key)
+        return None if row is None else row.tobytes()
+
+    def put_model(self, key: bytes, model: bytes) -> None:
+        """Keep a converted network."""
+        self.write(_MODELS, {key: np.frombuffer(model, dtype=np.uint8)})
+
+    def counts(self) -> dict[str, int]:
+        """Numbers of rows, of pictures they belong to, and of files that are remembered."""
+        rows, pictures = self._connection.execute(
+            "SELECT COUNT(*), COUNT(DISTINCT picture) FROM entries "
+            "JOIN spaces ON spaces.id = space WHERE digest != ?",
+            (_MODELS,),
+        ).fetchone()
+        (files,) = self._connection.execute("SELECT COUNT(*) FROM files").fetchone()
+        return {"rows": rows, "pictures": pictures, "files": files}
+
+
+def discard(folder: Path) -> None:
+    """Take a store away as a whole, whatever state it is in.
+
+    Renaming first takes its journal along and lets nobody open it half deleted.
+    """
+    doomed = folder / f"{FOLDER}-{uuid4().hex}"
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(folder / FOLDER, doomed)
+        shutil.rmtree(doomed)
+
+
+def journal_mode(version: tuple[int, ...]) -> str:
+    """WAL, or TRUNCATE where SQLite's WAL can lose data.
+
+    A reset of the log could corrupt the file in versions 3.7.0 to 3.51.2; the repair was
+    also given to 3.50.7 and 3.44.6.
+    """
+    mended = (
+        version >= (3, 51, 3)
+        or (3, 50, 7) <= version < (3, 51, 0)
+        or (3, 44, 6) <= version < (3, 45, 0)
+    )
+    return "WAL" if mended else "TRUNCATE"
+
+
+def _checksum(*parts: bytes | str) -> bytes:
+    digest = blake2b(digest_size=16)
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else part)
+        digest.update(b"\0")
+    return digest.digest()
+
+
+def _portions(values: Sequence[str] | Sequence[bytes]) -> Iterator[Sequence[str] | Sequence[bytes]]:
+    for start in range(0, len(values), _AT_ONCE):
+        yield values[start : start + _AT_ONCE]
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))

@@ -1,0 +1,113 @@
+"""What the cache knows of one network and one set of pictures."""
+
+import time
+from collections.abc import Sequence
+from hashlib import sha256
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sktransfer.activations.cache import Cache
+from sktransfer.activations.picture_keys import PictureKeys, picture_keys
+from sktransfer.backbones.frozen import FrozenNetwork
+from sktransfer.images.sources import ImageSource
+
+# New rows are written together: so many, or so many bytes, or after so many seconds. Each
+# transaction waits for the disk; what a killed process had not written is computed again.
+_ROWS = 512
+_BYTES = 64 * 2**20
+_SECONDS = 10.0
+
+
+class StoredActivations:
+    """Activations of a set of pictures at every link of a network, as far as they are kept.
+
+    Parameters
+    ----------
+    cache : Cache
+    network : FrozenNetwork
+    pixels : str
+        In words, how pictures become pixels.
+    arithmetic : str
+        In words, what values depend on beyond the network.
+    source : ImageSource
+    n_threads : int
+        For reading files that are not known yet.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        network: FrozenNetwork,
+        *,
+        pixels: str,
+        arithmetic: str,
+        source: ImageSource,
+        n_threads: int,
+    ) -> None:
+        self.cache = cache
+        self._keys = PictureKeys([None] * len(source))
+        self._spaces: list[bytes] = []
+        if cache.is_open:
+            self._keys = picture_keys(source, cache, n_threads)
+            first, *others = network.digests(pixels)
+            self._spaces = [first, *(sha256(d + arithmetic.encode()).digest() for d in others)]
+        self._new: dict[bytes, np.ndarray] = {}
+        self._new_since = time.monotonic()
+
+    def key(self, row: int) -> bytes | None:
+        """The digest of a picture; None if it is not known."""
+        return self._keys.digests[row]
+
+    def held(self, place: int, rows: Sequence[int]) -> list[int]:
+        """The rows whose activations seem to be kept.
+
+        Parameters
+        ----------
+        place : int
+            Of what goes into that link; -1 for what comes out of the last.
+        rows : sequence of int
+        """
+        by_key = self._by_key(rows)
+        if not by_key:
+            return []
+        found = self.cache.holds(self._spaces[place], list(by_key))
+        return [row for key, row in by_key.items() if key in found]
+
+    def read(self, place: int, rows: Sequence[int]) -> tuple[list[int], Tensor]:
+        """The rows whose activations are kept, and these, of shape (n, ...)."""
+        by_key = self._by_key(rows)
+        found = self.cache.read(self._spaces[place], list(by_key)) if by_key else {}
+        if not found:
+            return [], torch.empty(0)
+        values = np.stack([found[key] for key in by_key if key in found])
+        return [row for key, row in by_key.items() if key in found], torch.from_numpy(values)
+
+    def keep(self, rows: Sequence[int], values: Tensor) -> None:
+        """Keep new activations of the last link; written when there are enough of them."""
+        if not self.cache.is_open:
+            return
+        if not self._new:
+            self._new_since = time.monotonic()
+        for row, value in zip(rows, values.numpy(), strict=True):
+            key = self._keys.digests[row]
+            # A file that changed between its digest and now was decoded as something else.
+            if key is not None and self._keys.is_unchanged(row):
+                self._new[key] = value.copy()  # a view would keep its whole batch in memory
+        n_bytes = sum(value.nbytes for value in self._new.values())
+        waited = time.monotonic() - self._new_since
+        if len(self._new) >= _ROWS or n_bytes >= _BYTES or waited >= _SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is not written yet."""
+        if self._new:
+            self.cache.write(self._spaces[-1], self._new)
+            self._new = {}
+
+    def _by_key(self, rows: Sequence[int]) -> dict[bytes, int]:
+        if not self.cache.is_open:
+            return {}
+        digests = self._keys.digests
+        return {key: row for row in rows if (key := digests[row]) is not None}
