@@ -3,6 +3,8 @@
 Run with ``python -m benchmarks.accuracy``; about ten minutes on two cores.
 """
 
+from tempfile import TemporaryDirectory
+
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
@@ -76,8 +78,9 @@ def clipart_tuned(X, y):
     """
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     grid = {"unfreeze_depth": [0, 1], "class_weight": [None, "balanced"]}
-    classifier = PretrainedImageClassifier("efficientnet_lite0", random_state=0)
-    search = GridSearchCV(classifier, grid, cv=folds, refit=False).fit(X, y)
+    with TemporaryDirectory() as folder:
+        classifier = PretrainedImageClassifier("efficientnet_lite0", cache=folder, random_state=0)
+        search = GridSearchCV(classifier, grid, cv=folds, refit=False).fit(X, y)
     for parameters, mean in zip(
         search.cv_results_["params"], search.cv_results_["mean_test_score"], strict=True
     ):

@@ -55,7 +55,7 @@ class EngineUnavailableError(SktransferError, ValueError):
 
 
 class DeviceMemoryError(SktransferError, RuntimeError):
-    """A device whose memory can't hold the work on a single picture."""
+    """A device whose memory can't hold the work on one picture, or on one training batch."""
 
 
 class TrainingDivergedError(SktransferError, RuntimeError):

@@ -15,6 +15,7 @@ from sktransfer.activations.cache import Cache
 from sktransfer.activations.engine import Engine, EngineChoice, engine_for
 from sktransfer.activations.results import Results
 from sktransfer.activations.stored import StoredActivations
+from sktransfer.activations.torch_engine import HostCopy
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.images.preprocessing import Preprocessing
 from sktransfer.images.reading import read_batches
@@ -99,9 +100,9 @@ class Pass:
             rows, twins = _distinct(source, stored)
             try:
                 for step in run.steps(rows):
-                    results.put(step.rows, step.values.cpu(), step.unreadable)
-                    if step.activations is not None:
-                        run.keep(step.rows, step.activations.cpu(), step.unreadable)
+                    results.put(step.rows, step.values.wait(), step.unreadable)
+                    if step.new is not None:
+                        run.keep(step.rows, step.new.wait(), step.unreadable)
             finally:  # what was computed before an error or Ctrl-C is worth keeping
                 stored.flush()
             results.repeat(twins)
@@ -109,11 +110,11 @@ class Pass:
 
 
 class _Step(NamedTuple):
-    """Some rows done: what to collect, and what is new and worth keeping."""
+    """Some rows done: what to collect, and activations that are new and worth keeping."""
 
     rows: Sequence[int]
-    values: Tensor
-    activations: Tensor | None = None
+    values: HostCopy
+    new: HostCopy | None = None
     unreadable: Sequence[int] = ()
 
 
@@ -204,9 +205,9 @@ class _Run:
 
     def _finished(self, rows: Sequence[int], activations: Tensor) -> _Step:
         if self.then is None:
-            return _Step(rows, activations)
+            return _Step(rows, HostCopy(activations))
         with computing(), torch.inference_mode():
-            return _Step(rows, self.then(activations))
+            return _Step(rows, HostCopy(self.then(activations)))
 
     def _run_links(
         self,
@@ -223,7 +224,11 @@ class _Run:
             )
             activations = engine(inputs)
             values = activations if self.then is None else self.then(activations)
-        return _Step(rows, values, activations, unreadable)
+            copy = HostCopy(values)
+            if not self.stored.cache.is_open:
+                return _Step(rows, copy, None, unreadable)
+            new = copy if self.then is None else HostCopy(activations)
+            return _Step(rows, copy, new, unreadable)
 
     def _batches(self, rows: Sequence[int]) -> Iterator[Sequence[int]]:
         size = self.settings.batch_size

@@ -34,6 +34,8 @@ class TorchEngine:
         twin = folded(network)
         self.network = twin if self.device.type == "cpu" else copy.deepcopy(twin).to(self.device)
         self._largest_batch: int | None = None
+        on_cuda = self.device.type == "cuda"
+        self._copies = torch.cuda.Stream(self.device) if on_cuda else None
 
     def __call__(self, batch: Tensor) -> Tensor:
         """What the network makes of a batch.
@@ -78,13 +80,48 @@ class TorchEngine:
     def _run(self, batch: Tensor) -> Tensor:
         if batch.ndim == 4:  # the order of memory in which convolutions are fastest
             batch = batch.contiguous(memory_format=torch.channels_last)
-        if self.device.type == "cuda":
-            # From pinned memory the copy runs beside the kernels of the batch before.
-            batch = batch.pin_memory()
         reduced = self.precision != torch.float32
         with (
             torch.inference_mode(),
             torch.autocast(self.device.type, self.precision, enabled=reduced),
         ):
-            output: Tensor = self.network(batch.to(self.device, non_blocking=True))
+            output: Tensor = self.network(self._on_device(batch))
         return output.float() if output.is_floating_point() else output
+
+    def _on_device(self, batch: Tensor) -> Tensor:
+        if self._copies is None:
+            return batch.to(self.device)
+        # From pinned memory and on a stream of its own, the copy runs beside the kernels of
+        # the batch before.
+        with torch.cuda.stream(self._copies):
+            there = batch.pin_memory().to(self.device, non_blocking=True)
+        kernels = torch.cuda.current_stream(self.device)
+        kernels.wait_stream(self._copies)
+        there.record_stream(kernels)
+        return there
+
+
+class HostCopy:
+    """A tensor on its way to the CPU, copied while the device goes on.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        On any device.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._copied = None
+        if tensor.device.type == "cuda":
+            self._tensor = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            self._tensor.copy_(tensor, non_blocking=True)
+            self._copied = torch.cuda.Event()
+            self._copied.record(torch.cuda.current_stream(tensor.device))
+        else:
+            self._tensor = tensor.cpu()
+
+    def wait(self) -> Tensor:
+        """The tensor on the CPU, once it is there."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return self._tensor

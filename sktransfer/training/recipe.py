@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sktransfer._devices import computing, seeded
 from sktransfer.backbones.freezing import TrainableStages
+from sktransfer.exceptions import DeviceMemoryError
 from sktransfer.training.batches import RowBatches, Rows
 from sktransfer.training.head import NormalisedLinear, build_head, mean_and_length
 from sktransfer.training.module import TransferModule
@@ -73,12 +74,31 @@ class Recipe:
             Trimmed for prediction.
         history : list of dict
             One record an epoch.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If the loss becomes NaN or infinite.
+        DeviceMemoryError
+            If the device can't hold a batch.
         """
         rows = rows.on(self.device)
-        if self._is_convex(stages) and self.optimizer in ("auto", "lbfgs"):
+        try:
             with computing():
-                return self._solve(stages, rows, validation, n_classes)
-        with computing(), seeded(self.seed, self.device):
+                if self._is_convex(stages) and self.optimizer in ("auto", "lbfgs"):
+                    return self._solve(stages, rows, validation, n_classes)
+                return self._probe_and_descend(stages, rows, validation, n_classes)
+        except torch.OutOfMemoryError as error:
+            raise DeviceMemoryError(
+                f"Training ran out of memory on {self.device} at batch_size={self.batch_size}. Use "
+                "a smaller batch_size or unfreeze_depth, or device='cpu'."
+            ) from error
+
+    def _probe_and_descend(
+        self, stages: TrainableStages, rows: Rows, validation: Rows | None, n_classes: int
+    ) -> tuple[TransferNet, History]:
+        """The head alone, where it has something to learn alone, and then everything."""
+        with seeded(self.seed, self.device):
             history: History = []
             if len(stages) and self.head_init == "probe":
                 head, history = self._train_head_alone(stages, rows, validation, n_classes)

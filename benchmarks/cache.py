@@ -1,0 +1,101 @@
+"""What the store of activations gives and costs: no cache, a cold one, a warm one.
+
+A cold run writes into a new folder, a warm one reads what an earlier one wrote. The
+extractor's `fit`, which only checks, is not counted; the classifier's is what is timed.
+
+Run with ``python -m benchmarks.cache``.
+"""
+
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
+
+from benchmarks._common import (
+    alternate,
+    clock,
+    judge,
+    mobilenet,
+    parser,
+    print_machine,
+    print_table,
+    write_photos,
+)
+from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier, cache_info
+
+
+def extractor(network, cache, paths):
+    estimator = PretrainedFeatureExtractor(**network, engine="auto", cache=cache, device="cpu")
+    return estimator.fit(paths)
+
+
+def fit(network, cache, paths, labels):
+    return PretrainedImageClassifier(
+        **network, unfreeze_depth=1, engine="auto", cache=cache, device="cpu", random_state=0
+    ).fit(paths, labels)
+
+
+def first_transform(network, cache, paths):
+    """Seconds of a process' first `transform`, without its imports and `fit`."""
+    fitted = extractor(network, cache, paths)
+    return clock(lambda: fitted.transform(paths))
+
+
+def in_new_process(*arguments):
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(first_transform, *arguments).result()
+
+
+def sides_of(network, folder, paths, labels, repeats):
+    """What is measured, by name, and the two folders of the warm runs."""
+
+    def new():
+        return mkdtemp(dir=folder)
+
+    # Fitted before, one for each cold run and the warm-up.
+    cold = iter([extractor(network, new(), paths) for _ in range(repeats + 1)])
+    without, kept, kept_maps = extractor(network, None, paths), new(), new()
+    warm = extractor(network, kept, paths)
+    sides = {
+        "transform, no cache": lambda: without.transform(paths),
+        "transform, cold": lambda: next(cold).transform(paths),
+        "transform, warm": lambda: warm.transform(paths),
+        "fit, unfreeze_depth=1, no cache": lambda: fit(network, None, paths, labels),
+        "fit, unfreeze_depth=1, cold": lambda: fit(network, new(), paths, labels),
+        "fit, unfreeze_depth=1, warm": lambda: fit(network, kept_maps, paths, labels),
+    }
+    return sides, kept, kept_maps
+
+
+def main():
+    options = parser(__doc__, pictures=976).parse_args()
+    network = mobilenet(options.data)
+    with TemporaryDirectory() as folder:
+        paths, labels = write_photos(options.data, options.pictures, Path(folder, "photos"))
+        sides, kept, kept_maps = sides_of(network, folder, paths, labels, options.repeats)
+        print_machine()
+        seconds = alternate(sides, options.repeats)
+        fresh = in_new_process(network, kept, paths)
+        infos = {"transform": cache_info(kept), "fit": cache_info(kept_maps)}
+
+    print_table(
+        [f"{len(paths)} JPEG photos", "seconds", "against warm", "against no cache"],
+        (
+            [name, value, value / seconds[f"{what}, warm"], value / seconds[f"{what}, no cache"]]
+            for name, value in seconds.items()
+            for what in [name.rpartition(",")[0]]
+        ),
+    )
+    print(f"Warm transform, the first of a new process (1 run): {fresh:.3g} s")
+    for what in ("transform", "fit, unfreeze_depth=1"):
+        more = seconds[f"{what}, cold"] - seconds[f"{what}, no cache"]
+        print(f"{what}: a cold run costs {1000 * more / len(paths):.2f} ms a picture over none")
+    for what, info in infos.items():
+        counts = f"{info.rows} rows of {info.pictures} pictures, {info.files} files remembered"
+        print(f"cache_info after {what}: {counts}, {info.size / 1e6:.1f} MB")
+    ratio = seconds["transform, cold"] / seconds["transform, warm"]
+    judge("warm transform against cold", ratio, at_least=50)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""GridSearchCV over 12 candidates in 3 folds: sktransfer with a cache, and plain skorch.
+
+One search keeps the backbone frozen throughout; in the other, 4 of the 12 candidates
+train its last stage too. sktransfer's cache starts empty in each run, in a new folder.
+For plain skorch one epoch on one fold's training part and one prediction of the rest are
+measured, and the search is reckoned from them: 36 x (10 epochs + 1 prediction). Neither
+side fits the best candidate again.
+
+Run with ``python -m benchmarks.grid_search``.
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
+
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+
+from benchmarks._common import (
+    alternate,
+    clock,
+    judge,
+    mobilenet,
+    parser,
+    print_machine,
+    print_table,
+    write_photos,
+)
+from benchmarks._peers import Photos, skorch_net
+from sktransfer import PretrainedImageClassifier
+
+FOLDS, EPOCHS, CANDIDATES = 3, 10, 12
+DECAYS = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
+BALANCES = [None, "balanced"]
+# How many of the candidates train the last stage, and the grid.
+SEARCHES = {
+    "all frozen": (0, {"weight_decay": DECAYS, "class_weight": BALANCES}),
+    "4 of 12 unfrozen": (
+        4,
+        [
+            {"weight_decay": DECAYS[:4], "class_weight": BALANCES},
+            {"unfreeze_depth": [1], "lr": [1e-4, 3e-4], "class_weight": BALANCES},
+        ],
+    ),
+}
+
+
+def search(network, grid, cache, paths, labels):
+    classifier = PretrainedImageClassifier(
+        **network, max_epochs=EPOCHS, engine="auto", cache=cache, device="cpu", random_state=0
+    )
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+    found = GridSearchCV(classifier, grid, cv=folds, refit=False).fit(paths, labels)
+    assert len(found.cv_results_["params"]) == CANDIDATES
+    return found
+
+
+def plain_sides(network, paths, labels):
+    """One epoch and one prediction of plain skorch on the first fold, by depth and workers."""
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+    train, test = next(folds.split(paths, labels))
+    sides = {}
+    for depth in (0, 1):
+        for workers in (0, 2):
+            net = skorch_net(network["weights"], depth, 2, workers)
+            learn, check = Photos(paths[train], labels[train]), Photos(paths[test], labels[test])
+            sides[depth, workers, "epoch"] = lambda net=net, rows=learn: net.partial_fit(rows)
+            sides[depth, workers, "predict"] = lambda net=net, rows=check: net.predict(rows)
+    return sides
+
+
+def plain_search(seconds, unfrozen, workers):
+    """Seconds of a whole search in plain skorch."""
+
+    def fit(depth):
+        return EPOCHS * seconds[depth, workers, "epoch"] + seconds[depth, workers, "predict"]
+
+    return FOLDS * ((CANDIDATES - unfrozen) * fit(0) + unfrozen * fit(1))
+
+
+def main():
+    options = parser(__doc__, pictures=244).parse_args()
+    network = mobilenet(options.data)
+    with TemporaryDirectory() as folder:
+        photos, caches = Path(folder, "photos"), Path(folder, "caches")
+        caches.mkdir()
+        paths, labels = write_photos(options.data, options.pictures, photos)
+        sides = plain_sides(network, paths, labels)
+        warm = {title: mkdtemp(dir=caches) for title in SEARCHES}
+        for title, (_, grid) in SEARCHES.items():
+            sides[title, "cold"] = lambda g=grid: search(
+                network, g, mkdtemp(dir=caches), paths, labels
+            )
+            sides[title, "warm"] = lambda g=grid, c=warm[title]: search(
+                network, g, c, paths, labels
+            )
+        print_machine()
+        first = clock(sides["all frozen", "cold"])
+        seconds = alternate(sides, options.repeats)
+
+    more = max(0.0, first - seconds["all frozen", "cold"])
+    print(f"The first search of the process took {more:.1f} s more: conversion, if any.\n")
+    rows, ratios = [], {}
+    for title, (unfrozen, _) in SEARCHES.items():
+        cold = seconds[title, "cold"]
+        plain = {workers: plain_search(seconds, unfrozen, workers) for workers in (0, 2)}
+        ratios[title] = min(plain.values()) / cold
+        rows += [
+            [title, f"sktransfer, {state} cache", seconds[title, state]]
+            for state in ("cold", "warm")
+        ]
+        rows += [[title, f"plain skorch, {n} workers (scaled)", plain[n]] for n in plain]
+    print_table(
+        [
+            f"12 candidates x 3 folds, {len(paths)} JPEG photos",
+            "side",
+            "seconds",
+            "time against cold",
+        ],
+        ([title, side, value, value / seconds[title, "cold"]] for title, side, value in rows),
+    )
+    judge("all frozen, cold cache, against plain skorch", ratios["all frozen"], at_least=100)
+    print(f"- 4 of 12 unfrozen, cold cache, against plain skorch: {ratios['4 of 12 unfrozen']:.3g}")
+
+
+if __name__ == "__main__":
+    main()
