@@ -4,7 +4,6 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
-from functools import cache
 
 import torch
 
@@ -77,29 +76,25 @@ def available_or_cpu(device: str) -> str:
 @contextlib.contextmanager
 def computing() -> Iterator[None]:
     """Run a block while no other thread of the process is in such a block."""
-    _survive_forks()
     with _COMPUTING:
         yield
 
 
-@cache
-def _survive_forks() -> None:
-    """Let children of a fork compute on one thread.
+def _begin_again() -> None:
+    """Let the child of a fork compute on one thread.
 
     OpenMP's threads do not survive a fork: a child that asks for several waits for them
     for ever. A pool of forked workers has a core for each anyway.
     """
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_begin_again)
-
-
-def _begin_again() -> None:
     global _COMPUTING, _GLOBAL_RANDOM_STATE, _COUNTING, _readers
     # The old locks may be held by threads that are gone.
     _COMPUTING, _GLOBAL_RANDOM_STATE = threading.RLock(), threading.RLock()
     _COUNTING, _readers = threading.Lock(), 0
     torch.set_num_threads(1)
 
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)
 
 _readers = 0
 _COUNTING = threading.Lock()

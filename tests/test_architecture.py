@@ -12,7 +12,7 @@ import sktransfer
 PACKAGE = Path(sktransfer.__file__).parent
 # A module imports only from its own place or from one to its left.
 ORDER = ["foundation", "images", "backbones", "activations", "training", "estimators", "door"]
-FOUNDATION = {"exceptions", "_sklearn", "_devices"}
+FOUNDATION = {"exceptions", "_sklearn", "_devices", "_settings"}
 ESTIMATORS = {"_base", "_extractor", "_classifier"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -11,7 +11,12 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from sktransfer import PretrainedImageClassifier
 from sktransfer.backbones.loading import load_backbone
-from sktransfer.exceptions import BackboneError, ImageError, TrainingDivergedError
+from sktransfer.exceptions import (
+    BackboneError,
+    EngineUnavailableError,
+    ImageError,
+    TrainingDivergedError,
+)
 from sktransfer.training.batches import Rows
 from sktransfer.training.recipe import Recipe
 from tests.conftest import make_pictures
@@ -214,6 +219,7 @@ def test_optimizers_beat_chance(pictures, optimizer):
         ("validation_fraction", 0.3),
         ("unfreeze_depth", 2),
         ("image_size", 48),
+        ("precision", "bfloat16"),
         ("random_state", 5),
     ],
 )
@@ -340,6 +346,17 @@ def test_flattened_rows():
     assert classifier.score(X[200:], y[200:]) > 0.6  # digits from one pass of a photo network
 
 
+@pytest.mark.parametrize("depth", [0, 1])
+def test_engines_agree(pictures, depth):
+    pytest.importorskip("openvino")
+    X, y = pictures
+    classifier = pretrained(unfreeze_depth=depth, max_epochs=3, engine="torch").fit(X, y)
+    expected = classifier.predict_proba(X)
+    classifier.set_params(engine="openvino")
+    assert_allclose(classifier.predict_proba(X), expected, rtol=1e-3)
+    assert_allclose(classifier.fit(X, y).predict_proba(X), expected, rtol=1e-2)
+
+
 def test_predicts_other_sizes(pictures):
     classifier = pretrained().fit(*pictures)
     larger, y = make_pictures(6, size=50, seed=2)
@@ -363,6 +380,10 @@ def test_predicts_other_sizes(pictures):
         ({"class_weight": "even"}, ValueError, "class_weight.*even"),
         ({"class_weight": {"cat": 1, "dog": 2}}, ValueError, "class_weight"),
         ({"validation_fraction": 0.01}, ValueError, "validation_fraction=0.01"),
+        ({"engine": "onnx"}, ValueError, "engine.*onnx"),
+        ({"precision": "float64"}, ValueError, "precision.*float64"),
+        ({"precision": "float16"}, EngineUnavailableError, "float16.*CUDA.*'cpu'"),
+        ({"cache": 5}, ValueError, "cache.*5"),
         ({"image_size": 1, "backbone": "alexnet"}, BackboneError, "image_size=1"),
     ],
 )

@@ -16,6 +16,7 @@ from sktransfer import PretrainedFeatureExtractor, load_clipart
 from sktransfer.exceptions import (
     BackboneError,
     DeviceUnavailableError,
+    EngineUnavailableError,
     ImageError,
     ImageWarning,
     UnreadableImageError,
@@ -80,6 +81,57 @@ def test_batch_size_changes_nothing(pictures, batch_size):
     expected = extractor.fit(pictures[0]).transform(pictures[0])
     other = extractor.set_params(batch_size=batch_size).transform(pictures[0])
     assert_allclose(other, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+def lite0(**parameters):
+    return PretrainedFeatureExtractor(
+        "efficientnet_lite0", image_size=64, device="cpu", **parameters
+    )
+
+
+def test_engines_agree(pictures):
+    pytest.importorskip("openvino")
+    expected = lite0(engine="torch").fit_transform(pictures[0])
+    features = lite0(engine="openvino").fit_transform(pictures[0])
+    assert features.dtype == np.float32
+    assert not np.array_equal(features, expected)
+    assert_allclose(features, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_shorter_precision_costs_digits(pictures):
+    expected = lite0().fit_transform(pictures[0])
+    features = lite0(precision="bfloat16").fit_transform(pictures[0])
+    assert features.dtype == np.float32
+    difference = np.linalg.norm(features - expected) / np.linalg.norm(expected)
+    assert 1e-4 < difference < 0.2
+
+
+def test_precision_after_fit_waits_for_the_next_fit(pictures):
+    extractor = lite0().fit(pictures[0])
+    expected = extractor.transform(pictures[0])
+    extractor.set_params(precision="bfloat16")
+    assert_array_equal(extractor.transform(pictures[0]), expected)
+    assert not np.array_equal(extractor.fit_transform(pictures[0]), expected)
+
+
+def test_an_engine_after_fit_keeps_the_precision(pictures):
+    pytest.importorskip("openvino")
+    extractor = lite0(precision="bfloat16").fit(pictures[0])
+    expected = extractor.transform(pictures[0])
+    extractor.set_params(engine="openvino")  # which computes in float32 only
+    assert_array_equal(extractor.transform(pictures[0]), expected)
+
+
+def test_the_same_file_twice_is_read_once(picture_files, monkeypatch):
+    from sktransfer.images import sources
+
+    reads = []
+    original = sources.decode_file
+    monkeypatch.setattr(sources, "decode_file", lambda path: reads.append(path) or original(path))
+    paths = picture_files[0][:3]
+    features = small().fit_transform([*paths, *paths])
+    assert sorted(reads) == sorted(paths)
+    assert_array_equal(features[3:], features[:3])
 
 
 def test_row_order_changes_nothing(pictures):
@@ -218,6 +270,15 @@ def test_verbose_shows_a_bar(pictures, capsys):
         ({"on_error": "skip"}, ValueError, "on_error.*skip"),
         ({"device": "cuda:9"}, DeviceUnavailableError, "cuda:9.*cpu"),
         ({"device": "gpu"}, DeviceUnavailableError, "gpu.*cpu"),
+        ({"engine": "onnx"}, ValueError, "engine.*onnx"),
+        ({"precision": "float64"}, ValueError, "precision.*float64"),
+        ({"precision": "float16"}, EngineUnavailableError, "float16.*CUDA.*'cpu'"),
+        (
+            {"precision": "bfloat16", "engine": "openvino"},
+            EngineUnavailableError,
+            "openvino.*float32.*bfloat16.*torch",
+        ),
+        ({"cache": 5}, ValueError, "cache.*5"),
         ({"backbone": "alexnet", "image_size": 16}, BackboneError, "image_size=16"),
     ],
 )

@@ -11,6 +11,8 @@ from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier, ex
 PUBLIC = [
     "PretrainedFeatureExtractor",
     "PretrainedImageClassifier",
+    "cache_info",
+    "clear_cache",
     "exceptions",
     "list_backbones",
     "load_clipart",
@@ -19,16 +21,19 @@ PUBLIC = [
 SIGNATURES = {
     "PretrainedFeatureExtractor": (
         "backbone='resnet18', *, weights='DEFAULT', stage=None, pooling='native', "
-        "image_size=None, image_shape=None, batch_size=64, device='auto', n_jobs=None, "
-        "on_error='raise', verbose=0"
+        "image_size=None, image_shape=None, batch_size=64, device='auto', "
+        "precision='float32', engine='auto', n_jobs=None, cache=None, on_error='raise', verbose=0"
     ),
     "PretrainedImageClassifier": (
         "backbone='resnet18', *, weights='DEFAULT', unfreeze_depth=0, pooling='native', "
         "hidden_layer_sizes=(), dropout=0.0, image_size=None, image_shape=None, "
         "class_weight=None, optimizer='auto', lr=0.0003, lr_decay=0.9, weight_decay=0.0001, "
         "schedule='cosine', max_epochs=10, batch_size=32, head_init='probe', "
-        "validation_fraction=None, device='auto', n_jobs=None, random_state=None, verbose=0"
+        "validation_fraction=None, device='auto', precision='float32', engine='auto', n_jobs=None, "
+        "cache=None, random_state=None, verbose=0"
     ),
+    "cache_info": "folder",
+    "clear_cache": "folder",
 }
 ESTIMATORS = [PretrainedFeatureExtractor, PretrainedImageClassifier]
 
@@ -72,10 +77,16 @@ def test_public_methods_are_documented(estimator):
         assert "Returns\n-------" in doc, name
 
 
-@pytest.mark.parametrize("name", ["list_backbones", "load_clipart", "load_image_folder"])
-def test_functions_have_examples(name):
-    doc = inspect.getdoc(getattr(sktransfer, name))
-    assert "Returns\n-------" in doc
+FUNCTIONS = [name for name in PUBLIC if inspect.isfunction(getattr(sktransfer, name, None))]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_are_documented_with_examples(name):
+    function = getattr(sktransfer, name)
+    doc = inspect.getdoc(function)
+    assert section(doc, "Parameters") == list(inspect.signature(function).parameters)
+    gives_nothing = inspect.signature(function).return_annotation is None
+    assert ("Returns\n-------" in doc) != gives_nothing
     assert ">>> " in doc
 
 

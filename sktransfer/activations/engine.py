@@ -103,13 +103,12 @@ class EngineChoice:
 
     def prefers_openvino(self, network: FrozenNetwork, n_pictures: int) -> bool:
         """Whether OpenVINO is asked for, or worth converting to for so many pictures."""
-        if not len(network) or not openvino_engine.is_usable():
+        fits = self.device == "cpu" and self.precision == "float32"
+        if not len(network) or not fits or not openvino_engine.is_usable():
             return False
         if self.engine == "auto":
             light = network.link_names[-1].split()[0] in _LIGHT_NETWORKS
-            repaid = _LIGHT_NETWORKS_REPAID_AFTER if light else _REPAID_AFTER
-            fits = self.device == "cpu" and self.precision == "float32"
-            return fits and n_pictures >= repaid
+            return n_pictures >= (_LIGHT_NETWORKS_REPAID_AFTER if light else _REPAID_AFTER)
         return self.engine == "openvino"
 
     @property
@@ -168,14 +167,17 @@ def _openvino_engine(
     # The digest covers what leads to the start too, which does not matter here.
     identity = f"openvino {version('openvino')} {start} {tuple(example.shape[1:])}".encode()
     key = sha256(identity + network.digests("")[-1]).digest()
-    model = shelf.get_model(key) if shelf is not None else None
-    if model is None:
-        model = openvino_engine.convert(part, example)
-        engine = checked(OpenVINOEngine(model, n_threads), part, example)
-        if shelf is not None:
-            shelf.put_model(key, model)
-        return engine
-    return OpenVINOEngine(model, n_threads)
+    kept = shelf.get_model(key) if shelf is not None else None
+    if kept is not None:
+        try:
+            return checked(OpenVINOEngine(kept, n_threads), part, example)
+        except ConversionError as error:
+            logger.warning("A stored OpenVINO model is replaced: %s.", error)
+    model = openvino_engine.convert(part, example)
+    engine = checked(OpenVINOEngine(model, n_threads), part, example)
+    if shelf is not None:
+        shelf.put_model(key, model)
+    return engine
 
 
 _engines: OrderedDict[tuple[object, ...], Engine] = OrderedDict()

@@ -1,5 +1,6 @@
 """Room for the activations of a whole set, in memory or in a temporary file."""
 
+import os
 import tempfile
 from collections.abc import Sequence
 
@@ -20,9 +21,21 @@ def allocate(shape: Sequence[int], dtype: torch.dtype, *, may_map: bool = False)
     may_map : bool
         Map a temporary file instead where the tensor is larger than `memory_size`. The
         file has no name any more and goes with the tensor, or with the process.
+
+    Raises
+    ------
+    OSError
+        If the disk has no room for the file.
     """
-    if not may_map or int(np.prod(shape)) * dtype.itemsize <= memory_size():
+    if not may_map or _size(shape, dtype) <= memory_size():
         return torch.empty(tuple(shape), dtype=dtype)
     name = str(dtype).removeprefix("torch.")
     with tempfile.TemporaryFile(prefix="sktransfer-") as file:
+        if hasattr(os, "posix_fallocate"):
+            # A file with holes would end the process where the disk fills up under it.
+            os.posix_fallocate(file.fileno(), 0, _size(shape, dtype))
         return torch.from_numpy(np.memmap(file, dtype=name, mode="w+", shape=tuple(shape)))
+
+
+def _size(shape: Sequence[int], dtype: torch.dtype) -> int:
+    return int(np.prod(shape)) * dtype.itemsize

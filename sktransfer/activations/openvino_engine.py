@@ -1,5 +1,6 @@
 """Run a frozen network with OpenVINO, on CPUs."""
 
+import contextlib
 import importlib
 import importlib.util
 import logging
@@ -7,6 +8,7 @@ import os
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ def convert(network: nn.Module, example: Tensor) -> bytes:
     reading = _ReadsStoredOrder(network).eval()
     batch = _stored_order(example)
     try:
-        with warnings.catch_warnings(), torch.inference_mode():
+        with _logging_as_it_was(), warnings.catch_warnings(), torch.inference_mode():
             # Tracing is deprecated, and takes a third of the time of what follows it.
             warnings.simplefilter("ignore")
             traced = torch.jit.trace(reading, batch, check_trace=False)
@@ -56,6 +58,18 @@ def convert(network: nn.Module, example: Tensor) -> bytes:
     except Exception as error:  # OpenVINO documents no type of its own
         raise ConversionError(f"{type(error).__name__}: {str(error)[:200]}") from error
     return _packed(openvino, model)
+
+
+@contextlib.contextmanager
+def _logging_as_it_was() -> Iterator[None]:
+    """Undo what a failed conversion leaves of OpenVINO's in the root logger."""
+    root = logging.getLogger()
+    level, handlers, filters = root.level, [*root.handlers], [*root.filters]
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:], root.filters[:] = handlers, filters
 
 
 class ConversionError(Exception):
@@ -70,6 +84,11 @@ class OpenVINOEngine:
     model : bytes
         From `convert`.
     n_threads : int
+
+    Raises
+    ------
+    ConversionError
+        If the model is damaged.
     """
 
     def __init__(self, model: bytes, n_threads: int) -> None:
@@ -84,9 +103,12 @@ class OpenVINOEngine:
             # Several processes would all pin their threads to the same first cores.
             "ENABLE_CPU_PINNING": False,
         }
-        self._compiled = core.compile_model(
-            core.read_model(model[8 : 8 + size], weights), "CPU", options
-        )
+        try:
+            self._compiled = core.compile_model(
+                core.read_model(model[8 : 8 + size], weights), "CPU", options
+            )
+        except RuntimeError as error:
+            raise ConversionError(f"it can't be read: {str(error)[:200]}") from error
         self._request = self._compiled.create_infer_request()
 
     def __call__(self, batch: Tensor) -> Tensor:
@@ -103,10 +125,18 @@ def checked(engine: OpenVINOEngine, network: nn.Module, example: Tensor) -> Open
     ------
     ConversionError
     """
-    expected, got = TorchEngine(network, "cpu")(example), engine(example)
+    # Another length than the traced one, and other pictures: what tracing kept would show.
+    others = torch.cat([example.flip(0), example[:1]]).flip(-1)
+    expected = TorchEngine(network, "cpu")(others)
+    try:
+        got = engine(others)
+    except RuntimeError as error:
+        raise ConversionError(f"it can't be run: {str(error)[:200]}") from error
+    if expected.shape != got.shape:
+        raise ConversionError(f"its output has shape {tuple(got.shape)}, not {expected.shape}")
     scale = expected.abs().max().item()
     largest = (expected - got).abs().max().item()
-    if expected.shape != got.shape or not largest <= _TOLERANCE * scale:
+    if not largest <= _TOLERANCE * scale:
         raise ConversionError(f"its output differs from torch's by {largest:.1e} of {scale:.1e}")
     return engine
 

@@ -55,13 +55,15 @@ class FrozenNetwork(nn.Sequential):
         return self if start == 0 else nn.Sequential(*list(self)[start:])
 
 
-_STATE_DIGESTS: WeakKeyDictionary[nn.Module, tuple[list[int], bytes]] = WeakKeyDictionary()
+_STATE_DIGESTS: WeakKeyDictionary[nn.Module, tuple[list[tuple[int, int]], bytes]] = (
+    WeakKeyDictionary()
+)
 
 
 def state_digest(module: nn.Module) -> bytes:
-    """SHA-256 of the names and values in a module; kept until a value is written to."""
+    """SHA-256 of the names and values in a module; kept until one of its tensors changes."""
     state = module.state_dict()
-    versions = [value._version for value in state.values()]
+    versions = [(value.data_ptr(), value._version) for value in state.values()]
     known, digest = _STATE_DIGESTS.get(module, (None, b""))
     if known != versions:
         sha = hashlib.sha256()

@@ -1,12 +1,21 @@
+import shutil
+import threading
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from sktransfer.activations import streaming
+from sktransfer.activations.engine import EngineChoice
+from sktransfer.activations.results import Results
 from sktransfer.activations.streaming import Pass
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.features import Normalise
+from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.exceptions import UnreadableImageError, WeightsError
+from sktransfer.images import sources
 from sktransfer.images.preprocessing import Preprocessing
 from sktransfer.images.sources import as_images
 from tests.backbones.helpers import lively_network
@@ -33,9 +42,13 @@ class Constant(nn.Module):
         return torch.where(dark, self.if_dark, self.value).expand(-1, 4).clone()
 
 
-def make_pass(network=None, batch_size=5, **options):
-    network = Colours() if network is None else network  # an empty Sequential is falsy
-    return Pass(network, PRESET, "cpu", batch_size, 2, **options)
+def of(*modules):
+    return FrozenNetwork([(f"{i}", module) for i, module in enumerate(modules)])
+
+
+def make_pass(network=None, batch_size=5, n_jobs=2, **options):
+    network = of(Colours()) if network is None else network  # an empty Sequential is falsy
+    return Pass(network, PRESET, EngineChoice("torch"), batch_size, n_jobs, **options)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +77,7 @@ def test_collect_equals_direct_computing(pictures, backbone):
 def test_pictures_are_prepared(picture_files):
     paths, _ = picture_files
     smaller = Preprocessing(20, 16, "bilinear", PRESET.mean, PRESET.std)
-    pixels, _ = Pass(nn.Sequential(), smaller, "cpu", 5, 2).collect(as_images(paths))
+    pixels, _ = Pass(FrozenNetwork(), smaller).collect(as_images(paths))
     assert pixels.shape == (24, 3, 16, 16)
     expected = smaller(as_images(paths).read(3))
     assert np.array_equal(pixels[3].permute(1, 2, 0), expected)
@@ -79,42 +92,41 @@ def test_batch_size_changes_nothing(pictures, backbone, batch_size):
     assert torch.allclose(rows, whole, rtol=1e-5, atol=1e-5 * whole.abs().max().item())
 
 
-@pytest.mark.parametrize("n_threads", [1, 8])
-def test_number_of_threads_changes_nothing(picture_files, n_threads):
+@pytest.mark.parametrize("n_jobs", [None, 1, 8, -1])
+def test_number_of_threads_changes_nothing(picture_files, n_jobs):
     paths, _ = picture_files
-    rows, _ = Pass(Colours(), PRESET, "cpu", 5, n_threads).collect(as_images(paths))
+    rows, _ = make_pass(n_jobs=n_jobs).collect(as_images(paths))
     assert torch.equal(rows, make_pass().collect(as_images(paths))[0])
 
 
-def test_stream_is_in_order(pictures):
+def test_batches_are_in_order(pictures):
     X, _ = pictures
-    batches = list(make_pass(batch_size=10).stream(as_images(X)))
-    assert [rows for rows, _, _ in batches] == [slice(0, 10), slice(10, 20), slice(20, 24)]
-    assert [len(output) for _, output, _ in batches] == [10, 10, 4]
-    assert all(unreadable == [] for _, _, unreadable in batches)
+    batches = []
+    make_pass(batch_size=10).collect(as_images(X), then=lambda rows: batches.append(rows) or rows)
+    assert [len(rows) for rows in batches] == [10, 10, 4]
+    assert np.allclose(torch.cat(batches), X.mean((1, 2)), rtol=1e-5)
 
 
-def test_stream_may_be_left_early(pictures):
-    X, _ = pictures
-    stream = make_pass(batch_size=2).stream(as_images(X))
-    assert next(stream)[0] == slice(0, 2)
-    stream.close()
-    assert list(stream) == []
+def test_a_pass_that_fails_leaves_no_thread(pictures):
+    def fail(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_pass(batch_size=2).collect(as_images(pictures[0]), then=fail)
+    assert not [t for t in threading.enumerate() if t.name.startswith("sktransfer")]
 
 
 def test_read_only_pictures_stay_as_they_are(pictures):
     X, _ = pictures
     assert not X.flags.writeable
     before = X.copy()
-    make_pass(nn.Sequential(Normalise(PRESET), nn.ReLU(inplace=True), Colours())).collect(
-        as_images(X)
-    )
+    make_pass(of(Normalise(PRESET), nn.ReLU(inplace=True), Colours())).collect(as_images(X))
     assert np.array_equal(X, before)
 
 
 def test_an_empty_network_gives_the_pixels(pictures):
     X, _ = pictures
-    pixels, _ = make_pass(nn.Sequential()).collect(as_images(X))
+    pixels, _ = make_pass(FrozenNetwork()).collect(as_images(X))
     assert pixels.dtype == torch.uint8
     assert np.array_equal(pixels, X.transpose(0, 3, 1, 2))
 
@@ -139,6 +151,98 @@ def test_activations_can_be_trained_on(pictures):
     head = nn.Linear(3, 1)
     head(rows).sum().backward()
     assert torch.isfinite(head.weight.grad).all()
+
+
+# Pictures that come several times.
+
+
+@pytest.fixture
+def read_paths(monkeypatch):
+    """The files that are decoded, as they are."""
+    reads = []
+    original = sources.decode_file
+    monkeypatch.setattr(sources, "decode_file", lambda path: reads.append(path) or original(path))
+    return reads
+
+
+def test_a_path_given_twice_is_computed_once(picture_files, read_paths):
+    paths, _ = picture_files
+    X = [*paths[:5], Path(paths[2]), *paths[4:1:-1], paths[0]]
+    sizes = []
+    rows, _ = make_pass(batch_size=2).collect(
+        as_images(X), then=lambda rows: sizes.append(len(rows)) or rows
+    )
+    assert sorted(read_paths) == sorted(paths[:5])
+    assert sizes == [2, 2, 1]
+    expected, _ = make_pass().collect(as_images(paths))
+    assert torch.equal(rows, expected[[0, 1, 2, 3, 4, 2, 4, 3, 2, 0]])
+
+
+def test_a_file_of_the_same_content_is_another_picture(picture_files, read_paths, tmp_path):
+    paths, _ = picture_files
+    twin = shutil.copy(paths[3], tmp_path / "twin.png")
+    rows, _ = make_pass().collect(as_images([paths[3], twin]))
+    assert len(read_paths) == 2
+    assert torch.equal(rows[0], rows[1])
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_twins_of_unreadable_pictures_are_unreadable(picture_files, batch_size):
+    paths, _ = picture_files
+    damaged(paths, [1])
+    X = [paths[1], paths[0], paths[1], paths[2], paths[1]]
+    one_pass = make_pass(batch_size=batch_size, skip_unreadable=True)
+    rows, unreadable = one_pass.collect(as_images(X))
+    assert unreadable == [0, 2, 4]
+    assert torch.isnan(rows).all(1).tolist() == [True, False, True, False, True]
+
+
+def test_twins_are_counted_by_the_progress_bar(picture_files, capsys):
+    make_pass(progress="Looking").collect(as_images(picture_files[0] * 2))
+    assert "48/48" in capsys.readouterr().err
+
+
+# Devices that work while the CPU does something else.
+
+
+@pytest.fixture
+def events(monkeypatch):
+    """What a device, played by the CPU, and the collecting of its results do, in order."""
+    events = []
+
+    class Device:
+        def __call__(self, batch):
+            events.append(f"compute {len(batch)}")
+            return batch.float().mean((2, 3))
+
+    class Recorded(Results):
+        def put(self, rows, values, unreadable=()):
+            events.append(f"put {len(rows)}")
+            super().put(rows, values, unreadable)
+
+    monkeypatch.setattr(streaming, "engine_for", lambda *_: Device())
+    monkeypatch.setattr(streaming, "Results", Recorded)
+    return events
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "order"),
+    [
+        (10, ["compute 10", "compute 10", "put 10", "compute 4", "put 10", "put 4"]),
+        (24, ["compute 24", "put 24"]),
+    ],
+)
+def test_a_device_begins_a_batch_before_the_last_is_fetched(pictures, events, batch_size, order):
+    X, _ = pictures
+    one_pass = Pass(of(Colours()), PRESET, EngineChoice(device="cuda:0"), batch_size, 2)
+    rows, _ = one_pass.collect(as_images(X))
+    assert events == order
+    assert np.allclose(rows, X.mean((1, 2)), rtol=1e-5)
+
+
+def test_on_the_cpu_a_batch_is_fetched_before_the_next(pictures, events):
+    make_pass(batch_size=12).collect(as_images(pictures[0]))
+    assert events == ["compute 12", "put 12", "compute 12", "put 12"]
 
 
 # Unreadable pictures.
@@ -166,7 +270,7 @@ def test_unreadable_rows_are_nan(picture_files, batch_size):
 def test_unreadable_pixels_are_zero(picture_files):
     paths, _ = picture_files
     damaged(paths, [4])
-    pixels, unreadable = make_pass(nn.Sequential(), skip_unreadable=True).collect(as_images(paths))
+    pixels, unreadable = make_pass(FrozenNetwork(), skip_unreadable=True).collect(as_images(paths))
     assert unreadable == [4]
     assert not pixels[4].any()
     assert pixels[5].any()
@@ -195,13 +299,13 @@ def test_bad_output_names_the_picture(pictures, value):
     X = pictures[0].copy()
     X[13] = 0
     with pytest.raises(WeightsError, match=r"for row 13 of X is NaN or infinite"):
-        make_pass(Constant(1.0, if_dark=value)).collect(as_images(X))
+        make_pass(of(Constant(1.0, if_dark=value))).collect(as_images(X))
 
 
 def test_bad_output_names_the_file(picture_files):
     paths, _ = picture_files
     with pytest.raises(WeightsError, match=r"row 0 of X \(.*picture_0\.png"):
-        make_pass(Constant(float("nan"))).collect(as_images(paths))
+        make_pass(of(Constant(float("nan")))).collect(as_images(paths))
 
 
 def test_damaged_weights_are_found(pictures):
@@ -219,14 +323,14 @@ def test_what_comes_after_is_checked_too(pictures):
 
 
 def test_large_numbers_are_no_error(pictures):
-    rows, _ = make_pass(Constant(3e38)).collect(as_images(pictures[0]))  # their sum is infinite
+    rows, _ = make_pass(of(Constant(3e38))).collect(as_images(pictures[0]))  # their sum is infinite
     assert torch.isfinite(rows).all()
 
 
 def test_unreadable_pictures_are_not_blamed_on_the_weights(picture_files):
     paths, _ = picture_files
     damaged(paths, [2])
-    one_pass = make_pass(Constant(1.0, if_dark=float("nan")), skip_unreadable=True)
+    one_pass = make_pass(of(Constant(1.0, if_dark=float("nan"))), skip_unreadable=True)
     rows, unreadable = one_pass.collect(as_images(paths))
     assert unreadable == [2]
     assert torch.isnan(rows[2]).all()

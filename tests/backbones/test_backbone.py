@@ -142,12 +142,54 @@ def test_one_name_and_a_list_of_one_are_the_same(backbone):
 
 
 def test_stages_after_the_last_tap_do_not_run(backbone):
-    assert list(backbone.feature_network(["stage2", "stem"]).stages) == ["stem", "stage2"]
+    assert list(backbone.feature_network(["stage2", "stem"])[-1].stages) == ["stem", "stage2"]
 
 
 def test_stages_are_shared_and_not_copied(backbone):
-    network = backbone.feature_network("stage4")
-    assert network.stages["stem"] is backbone.stages[0].module
+    stem, stage2, *_ = (stage.module for stage in backbone.stages)
+    for network in (backbone.feature_network("stage4"), backbone.frozen_network(1)):
+        assert network[1] is stem
+        assert network[2] is stage2
+    assert backbone.feature_network("stem")[-1].stages["stem"] is stem
+
+
+@pytest.mark.parametrize(
+    ("taps", "before_the_first_tap", "tapped"),
+    [
+        ("stem", [], ["stem"]),
+        ("stage3", ["stem", "stage2"], ["stage3"]),
+        (["stage4", "stage2"], ["stem"], ["stage2", "stage3", "stage4"]),
+        ("logits", ["stem", "stage2", "stage3", "stage4"], ["neck"]),
+        (["logits", "neck"], ["stem", "stage2", "stage3", "stage4"], ["neck"]),
+    ],
+)
+def test_links_of_a_tapped_network(backbone, taps, before_the_first_tap, tapped):
+    network = backbone.feature_network(taps)
+    stages = [f"{NAME} {name}" for name in before_the_first_tap]
+    names = taps if isinstance(taps, str) else " ".join(taps)
+    assert network.link_names == ("normalise", *stages, f"{NAME} {names} native")
+    assert list(network[-1].stages) == tapped
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda backbone: backbone.feature_network(),
+        lambda backbone: backbone.feature_network(["stem", "stage3"], "max"),
+        lambda backbone: backbone.frozen_network(1),
+        lambda backbone: backbone.frozen_network("all"),
+        lambda backbone: backbone.split(2, "avg")[0],
+    ],
+)
+def test_asking_again_gives_the_same_network(backbone, ask):
+    assert ask(backbone) is ask(backbone)
+
+
+def test_asking_for_something_else_gives_another_network(backbone):
+    networks = [backbone.feature_network(None, pooling) for pooling in ("native", "avg", "max")]
+    networks += [backbone.feature_network(stage) for stage in ("stem", ["stem", "stage2"])]
+    networks += [backbone.frozen_network(depth) for depth in (1, 2, "all")]
+    assert len({id(network) for network in networks}) == len(networks)
 
 
 @pytest.mark.parametrize("pooling", ["native", "avg", "flatten"])
@@ -239,6 +281,11 @@ def test_impossible_size_is_named(name, size):
 
 
 # Splitting.
+
+
+@pytest.mark.parametrize("pooling", ["native", "max"])
+def test_with_depth_zero_the_frozen_part_is_the_feature_network(backbone, pooling):
+    assert backbone.frozen_network(0, pooling) is backbone.feature_network(None, pooling)
 
 
 @pytest.mark.parametrize("pooling", ["native", "avg", "max", "flatten"])

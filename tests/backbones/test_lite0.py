@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from sktransfer.activations.engine import EngineChoice
 from sktransfer.activations.streaming import Pass
 from sktransfer.backbones.lite0 import EfficientNetLite0, SamePadConv2d, from_published_names
 from sktransfer.backbones.loading import load_backbone
@@ -127,7 +128,8 @@ def test_a_bright_and_a_dark_picture_differ(backbone):
 def test_logits_name_the_right_class(backbone):
     """The i-th picture by name shows ImageNet's class 5 i."""
     paths = sorted(SAMPLES.glob("*.JPEG"))[::2]
-    one_pass = Pass(backbone.feature_network("logits"), backbone.preprocessing, "cpu", 20, 1)
+    network = backbone.feature_network("logits")
+    one_pass = Pass(network, backbone.preprocessing, EngineChoice("torch"), 20, 1)
     logits, unreadable = one_pass.collect(as_images(paths))
     assert unreadable == []
     right = logits.argmax(1).numpy() == 10 * np.arange(len(paths))

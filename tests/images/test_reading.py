@@ -19,7 +19,9 @@ PICTURES, _ = make_pictures(23, size=8)
 
 
 def read(X, batch_size=4, n_threads=2, **options):
-    return read_batches(as_images(X), AS_IS, batch_size=batch_size, n_threads=n_threads, **options)
+    rows = range(len(X))
+    batches = [rows[start : start + batch_size] for start in range(0, len(X), batch_size)]
+    return read_batches(as_images(X), AS_IS, batches, n_threads=n_threads, **options)
 
 
 def reader_threads():
@@ -60,13 +62,47 @@ def slow(path):
 @pytest.mark.parametrize("n_threads", [1, 2, 7])
 def test_all_rows_once_and_in_order(batch_size, n_threads):
     batches = list(read(PICTURES, batch_size, n_threads))
-    rows = [row for batch in batches for row in range(len(PICTURES))[batch.rows]]
+    rows = [row for batch in batches for row in batch.rows]
     assert rows == list(range(len(PICTURES)))
     assert {len(batch.pixels) for batch in batches[:-1]} <= {batch_size}
     for batch in batches:
         assert batch.pixels.dtype == np.uint8
         np.testing.assert_array_equal(batch.pixels, PICTURES[batch.rows])
         assert batch.unreadable == []
+
+
+def test_batches_of_any_rows(paths):
+    damage(paths[7])
+    asked = [[3], [22, 7, 0, 7], [5, 4]]
+    batches = read_batches(as_images(paths), AS_IS, asked, n_threads=2, skip_unreadable=True)
+    expected = PICTURES.copy()
+    expected[7] = 0
+    for batch, rows in zip(batches, asked, strict=True):
+        assert batch.rows == rows
+        np.testing.assert_array_equal(batch.pixels, expected[rows])
+        assert batch.unreadable == [row for row in rows if row == 7]
+
+
+def test_no_batch_no_pixels(paths):
+    assert list(read_batches(as_images(paths), AS_IS, [], n_threads=2)) == []
+    assert reader_threads() == []
+
+
+def test_batches_are_asked_for_when_they_are_about_to_be_read():
+    asked = []
+
+    def rows():
+        for row in range(10):
+            asked.append(row)
+            yield [row]
+
+    batches = read_batches(as_images(PICTURES), AS_IS, rows(), n_threads=2)
+    assert asked == []
+    next(batches)
+    assert asked == [0, 1, 2, 3]  # one in use, three ahead
+    next(batches)
+    assert asked == [0, 1, 2, 3, 4]
+    batches.close()
 
 
 def test_slow_first_picture_does_not_change_the_order(paths):

@@ -1,11 +1,53 @@
+import numpy as np
+import pytest
 import torch
 
-from sktransfer.training.head import NormalisedLinear, build_head
+from sktransfer.training.batches import RowBatches, Rows
+from sktransfer.training.head import NormalisedLinear, build_head, mean_and_length
+
+
+def of(features, weights=None, batch_size=7):
+    """Mean and length of rows that come in batches."""
+    rows = Rows(features, weights=weights)
+    return mean_and_length(RowBatches(rows, batch_size))
+
+
+def test_mean_and_length_by_hand():
+    X = torch.tensor([[1.0, 0], [5, 0], [3, 3], [3, -3]])
+    mean, length = of(X, torch.tensor([1.0, 1, 2, 0]))
+    assert mean.tolist() == [3, 1.5]
+    # Squared lengths: 4 + 2.25 twice, and 0 + 2.25 that counts double.
+    assert length.item() == pytest.approx(((6.25 + 6.25 + 2 * 2.25) / 4) ** 0.5)
+    assert mean.dtype == length.dtype == torch.float64
+
+
+@pytest.mark.parametrize("batch_size", [2, 7, 49, 1000])
+def test_batches_change_nothing_in_mean_and_length(batch_size):
+    X = 100 + torch.randn(50, 2, 3)
+    mean, length = of(X, batch_size=batch_size)
+    rows = X.flatten(1).double()
+    torch.testing.assert_close(mean, rows.mean(0))
+    torch.testing.assert_close(length, (rows - rows.mean(0)).square().sum(1).mean().sqrt())
+
+
+def test_length_does_not_drown_in_the_mean():
+    X = 1e4 + torch.tensor([[-0.5], [0.5]]).repeat(500, 1)
+    assert of(X)[1].item() == pytest.approx(0.5)
+
+
+def test_mean_and_length_of_rows_by_index():
+    X = torch.randn(20, 4)
+    which = np.array([3, 17, 5])
+    rows = Rows.of(X, np.zeros(20, dtype=np.int64), np.ones(20), which)
+    mean, length = mean_and_length(RowBatches(rows, 2))
+    expected = of(X[which])
+    torch.testing.assert_close(mean, expected[0])
+    torch.testing.assert_close(length, expected[1])
 
 
 def test_rows_have_length_1_on_average():
     features = torch.randn(50, 4, dtype=torch.float64) * torch.tensor([1, 10, 0.1, 3.0])
-    linear = NormalisedLinear(features, torch.ones(50), 2)
+    linear = NormalisedLinear(*of(features), 2)
     rows = (features - linear.mean) / linear.length
     torch.testing.assert_close((rows**2).sum(1).mean(), torch.tensor(1.0, dtype=torch.float64))
 
@@ -14,15 +56,33 @@ def test_weightless_rows_do_not_count():
     features = torch.randn(10, 4, dtype=torch.float64)
     weights = torch.ones(10)
     weights[6:] = 0
-    some = NormalisedLinear(features, weights, 2)
-    fewer = NormalisedLinear(features[:6], weights[:6], 2)
+    some = NormalisedLinear(*of(features, weights), 2)
+    fewer = NormalisedLinear(*of(features[:6]), 2)
     torch.testing.assert_close(some.mean, fewer.mean)
     torch.testing.assert_close(some.length, fewer.length)
 
 
 def test_equal_rows_divide_by_1():
-    linear = NormalisedLinear(torch.ones(5, 3, dtype=torch.float64), torch.ones(5), 2)
-    assert linear.length == 1
+    for value in (1.0, 0.1, 1e6):
+        linear = NormalisedLinear(*of(torch.full((5, 3), value)), 2)
+        assert linear.length == 1
+
+
+def test_scores_by_hand():
+    linear = NormalisedLinear(torch.tensor([1.0, 2.0]), torch.tensor(4.0), 2)
+    assert linear(torch.randn(3, 2)).tolist() == [[0, 0]] * 3
+    with torch.no_grad():
+        linear.linear.weight.copy_(torch.tensor([[1.0, 0.0], [1.0, 2.0]]))
+        linear.linear.bias.copy_(torch.tensor([0.0, 10.0]))
+    assert linear(torch.tensor([[5.0, 4.0]])).tolist() == [[1.0, 12.0]]
+
+
+def test_scores_are_computed_in_the_precision_of_the_mean():
+    mean, length = of(torch.randn(5, 3))
+    assert NormalisedLinear(mean, length, 2)(torch.randn(1, 3)).dtype == torch.float64
+    assert NormalisedLinear(mean, length, 2).float()(torch.randn(1, 3)).dtype == torch.float32
+    maps = torch.randint(0, 256, (1, 3, 1, 1), dtype=torch.uint8)
+    assert NormalisedLinear(mean, length, 2)(maps).shape == (1, 2)
 
 
 def test_layers():

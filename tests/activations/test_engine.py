@@ -1,0 +1,379 @@
+import threading
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from sktransfer._devices import computing
+from sktransfer.activations import engine as engine_module
+from sktransfer.activations import openvino_engine
+from sktransfer.activations.engine import (
+    _KEPT,
+    _LIGHT_NETWORKS,
+    _LIGHT_NETWORKS_REPAID_AFTER,
+    _REPAID_AFTER,
+    EngineChoice,
+    engine_for,
+)
+from sktransfer.activations.torch_engine import TorchEngine
+from sktransfer.backbones.frozen import FrozenNetwork
+from sktransfer.backbones.networks import backbone_names
+from sktransfer.exceptions import EngineUnavailableError
+from tests.backbones.helpers import empty_backbone, pixels
+
+
+class Mean(nn.Module):
+    def forward(self, x):
+        return x.float().mean((2, 3))
+
+
+def of(name="resnet18", n_links=1):
+    return FrozenNetwork(
+        [(f"{name} link{i}", nn.Identity()) for i in range(n_links - 1)]
+        + [(f"{name} mean", Mean())]
+    )
+
+
+@pytest.fixture(autouse=True)
+def no_engines(monkeypatch):
+    """Each test begins with nothing prepared."""
+    monkeypatch.setattr(engine_module, "_engines", type(engine_module._engines)())
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Pretends that OpenVINO is, or is not, installed."""
+
+    def pretend(is_installed):
+        monkeypatch.setattr(openvino_engine, "is_installed", lambda: is_installed)
+        monkeypatch.setattr(openvino_engine, "_loaded_by", None)
+
+    pretend(True)
+    return pretend
+
+
+@pytest.fixture
+def fake_openvino(monkeypatch, installed):  # noqa: ARG001
+    """An engine that costs nothing to prepare, and says what it was prepared for."""
+    prepared = []
+
+    class Fake:
+        def __init__(self, *asked):
+            prepared.append(asked)
+
+    monkeypatch.setattr(engine_module, "_openvino_engine", Fake)
+    return prepared
+
+
+# What goes together.
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        EngineChoice(),
+        EngineChoice("torch", "cpu", "bfloat16"),
+        EngineChoice("auto", "cpu", "bfloat16"),
+        EngineChoice("openvino", "cpu", "float32"),
+        EngineChoice("torch", "cuda:1", "float16"),
+        EngineChoice("auto", "cuda:0", "float16"),
+        EngineChoice("auto", "mps", "bfloat16"),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("installed")
+def test_possible_choices(choice):
+    assert choice.check() is None
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        (
+            EngineChoice("openvino", "cuda:0"),
+            r"engine='openvino' computes on the CPU, and device is 'cuda:0'.*engine='torch'.*'cpu'",
+        ),
+        (EngineChoice("openvino", "mps"), r"engine='openvino'.*'mps'"),
+        (
+            EngineChoice("openvino", "cpu", "bfloat16"),
+            r"engine='openvino' computes in float32; precision='bfloat16' needs engine='torch'",
+        ),
+        (
+            EngineChoice("torch", "cpu", "float16"),
+            r"precision='float16' is for CUDA devices, and device is 'cpu'.*'bfloat16'",
+        ),
+        (EngineChoice("auto", "mps", "float16"), r"precision='float16' .*'mps'"),
+        (EngineChoice("openvino", "cpu", "float16"), r"precision='float16' .*'cpu'"),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("installed")
+def test_impossible_choices(choice, words):
+    with pytest.raises(EngineUnavailableError, match=words):
+        choice.check()
+
+
+def test_a_missing_openvino_is_told_with_the_way_to_install_it(installed):
+    installed(False)
+    with pytest.raises(EngineUnavailableError, match=r"pip install 'sktransfer\[openvino\]'"):
+        EngineChoice("openvino").check()
+    EngineChoice("auto").check()
+    EngineChoice("torch").check()
+
+
+def test_is_installed_asks_for_the_package(monkeypatch):
+    monkeypatch.delitem(openvino_engine.sys.modules, "openvino", raising=False)
+    for found in (None, object()):
+        monkeypatch.setattr(openvino_engine.importlib.util, "find_spec", lambda _, f=found: f)
+        assert openvino_engine.is_installed() == (found is not None)
+
+
+# When OpenVINO repays its conversion.
+
+
+@pytest.mark.parametrize(
+    ("choice", "n_pictures", "prefers"),
+    [
+        (EngineChoice(), _REPAID_AFTER - 1, False),
+        (EngineChoice(), _REPAID_AFTER, True),
+        (EngineChoice(), 10**6, True),
+        (EngineChoice("torch"), 10**6, False),
+        (EngineChoice("openvino"), 1, True),
+        (EngineChoice("auto", "cuda:0"), 10**6, False),
+        (EngineChoice("auto", "mps"), 10**6, False),
+        (EngineChoice("auto", "cpu", "bfloat16"), 10**6, False),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("installed")
+def test_prefers_openvino(choice, n_pictures, prefers):
+    assert choice.prefers_openvino(of(), n_pictures) == prefers
+
+
+@pytest.mark.parametrize("name", _LIGHT_NETWORKS)
+@pytest.mark.usefixtures("installed")
+def test_light_networks_need_more_pictures(name):
+    assert name in backbone_names()
+    assert not EngineChoice().prefers_openvino(of(name), _LIGHT_NETWORKS_REPAID_AFTER - 1)
+    assert EngineChoice().prefers_openvino(of(name), _LIGHT_NETWORKS_REPAID_AFTER)
+    assert EngineChoice("openvino").prefers_openvino(of(name), 1)
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_name_that_begins_like_a_light_one_is_not_light():
+    assert EngineChoice().prefers_openvino(of("alexnet_twice_as_deep"), _REPAID_AFTER)
+
+
+@pytest.mark.usefixtures("installed")
+def test_backbones_are_recognised_whatever_is_asked_of_them():
+    backbone, _ = empty_backbone("alexnet")
+    for network in (
+        backbone.feature_network(),
+        backbone.feature_network(["block1", "fc1"], "max"),
+        backbone.feature_network(None, "avg"),
+        backbone.frozen_network(1),
+    ):
+        assert not EngineChoice().prefers_openvino(network, _REPAID_AFTER)
+
+
+@pytest.mark.parametrize("engine", ["auto", "openvino"])
+@pytest.mark.usefixtures("installed")
+def test_an_empty_network_is_torchs(engine):
+    assert not EngineChoice(engine).prefers_openvino(FrozenNetwork(), 10**6)
+    engine = engine_for(FrozenNetwork(), 0, pixels(), EngineChoice(engine), 10**6)
+    assert isinstance(engine, TorchEngine)
+    assert torch.equal(engine(pixels()), pixels())
+
+
+@pytest.mark.parametrize("engine", ["auto", "openvino"])
+def test_without_openvino_torch_runs_everything(installed, engine):
+    installed(False)
+    assert not EngineChoice(engine).prefers_openvino(of(), 10**6)
+    prepared = engine_for(of(), 0, pixels(), EngineChoice(engine), 10**6)
+    assert isinstance(prepared, TorchEngine)
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        (EngineChoice(), "cpu float32"),
+        (EngineChoice("openvino"), "cpu float32"),
+        (EngineChoice("torch", "cuda:1", "float16"), "cuda float16"),
+        (EngineChoice("torch", "cuda:0", "float16"), "cuda float16"),
+        (EngineChoice("torch", "cpu", "bfloat16"), "cpu bfloat16"),
+    ],
+    ids=str,
+)
+def test_arithmetic(choice, words):
+    assert choice.arithmetic == words
+
+
+# Preparing.
+
+
+def test_torch_engines_get_device_and_precision():
+    engine = engine_for(of(), 0, pixels(), EngineChoice("torch", "cpu", "bfloat16"), 5)
+    assert engine.device == torch.device("cpu")
+    assert engine.precision == torch.bfloat16
+    assert torch.allclose(engine(pixels()), pixels().float().mean((2, 3)), rtol=1e-2)
+
+
+@pytest.mark.parametrize("start", [0, 1, 2])
+def test_engines_begin_at_a_link(start):
+    network = FrozenNetwork([("a", nn.Linear(2, 3)), ("b", nn.ReLU()), ("c", nn.Linear(3, 1))])
+    x = torch.randn(4, 2 if start == 0 else 3)
+    engine = engine_for(network, start, x, EngineChoice("torch"), 4)
+    assert torch.allclose(engine(x), network.after(start)(x), atol=1e-6)
+
+
+def test_openvino_sees_at_most_two_pictures(fake_openvino):
+    network, shelf = of(), object()
+    engine_for(network, 0, pixels(9), EngineChoice("openvino"), 9, shelf)
+    ((asked_network, start, example, n_threads, asked_shelf),) = fake_openvino
+    assert asked_network is network
+    assert start == 0
+    assert torch.equal(example, pixels(9)[:2])
+    assert n_threads == torch.get_num_threads()
+    assert asked_shelf is shelf
+
+
+# Keeping.
+
+
+def test_the_same_engine_serves_again():
+    network, choice = of(n_links=3), EngineChoice("torch")
+    first = engine_for(network, 0, pixels(2), choice, 2)
+    assert engine_for(network, 0, pixels(7, 32), choice, 1000) is first
+    assert engine_for(network, 0, pixels(2), EngineChoice("auto"), 2) is first
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@pytest.mark.usefixtures("fake_openvino")
+def test_what_differs_has_its_own_engine(monkeypatch, engine):
+    monkeypatch.setattr(engine_module, "_KEPT", 100)
+    network, choice, x = of(n_links=3), EngineChoice(engine), pixels()
+    engines = [
+        engine_for(network, 0, x, choice, 2),
+        engine_for(network, 1, x, choice, 2),
+        engine_for(of(n_links=3), 0, x, choice, 2),
+        engine_for(network, 0, x, EngineChoice("torch", "cpu", "bfloat16"), 2),
+        engine_for(network, 0, x, EngineChoice("torch", "meta"), 2),
+    ]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 17)
+    engines.append(engine_for(network, 0, x, choice, 2))
+    assert len({id(e) for e in engines}) == len(engines)
+
+
+def test_openvino_has_an_engine_a_size(fake_openvino):
+    network, choice = of(), EngineChoice("openvino")
+    first = engine_for(network, 0, pixels(2, 32), choice, 2)
+    assert engine_for(network, 0, pixels(5, 32), choice, 5) is first
+    assert engine_for(network, 0, pixels(2, 48), choice, 2) is not first
+    assert len(fake_openvino) == 2
+
+
+def test_both_engines_of_a_network_are_kept(fake_openvino):
+    network = of()
+    few = [engine_for(network, 0, pixels(), EngineChoice(), _REPAID_AFTER - 1) for _ in range(2)]
+    many = [engine_for(network, 0, pixels(), EngineChoice(), _REPAID_AFTER) for _ in range(2)]
+    assert few[0] is few[1] is not many[0]
+    assert many[0] is many[1]
+    assert len(fake_openvino) == 1
+
+
+def test_the_least_recently_used_engine_goes():
+    choice, networks = EngineChoice("torch"), [of() for _ in range(_KEPT + 1)]
+
+    def engine_of(network):
+        return engine_for(network, 0, pixels(), choice, 2)
+
+    first, second, *_ = [engine_of(network) for network in networks[:_KEPT]]
+    assert engine_of(networks[0]) is first
+    engine_of(networks[_KEPT])
+    assert len(engine_module._engines) == _KEPT
+    assert engine_of(networks[0]) is first
+    assert engine_of(networks[1]) is not second
+    assert len(engine_module._engines) == _KEPT
+
+
+def test_an_engine_of_another_process_is_not_used(monkeypatch):
+    network = of()
+    first = engine_for(network, 0, pixels(), EngineChoice("torch"), 2)
+    monkeypatch.setattr(engine_module.os, "getpid", lambda: -1)
+    assert engine_for(network, 0, pixels(), EngineChoice("torch"), 2) is not first
+
+
+def test_an_engine_that_fails_to_be_prepared_is_not_kept(monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    network = of()
+    with monkeypatch.context() as patch:
+        patch.setattr(engine_module, "TorchEngine", fail)
+        with pytest.raises(MemoryError):
+            engine_for(network, 0, pixels(), EngineChoice("torch"), 2)
+    engine = engine_for(network, 0, pixels(), EngineChoice("torch"), 2)
+    assert isinstance(engine, TorchEngine)
+
+
+# One computation at a time.
+
+
+def in_threads(*functions):
+    threads = [threading.Thread(target=function) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def test_computing_is_exclusive():
+    inside, most = [], []
+
+    def compute():
+        for _ in range(5):
+            with computing():
+                inside.append(1)
+                most.append(len(inside))
+                time.sleep(0.002)
+                inside.pop()
+
+    in_threads(*[compute] * 4)
+    assert len(most) == 20
+    assert max(most) == 1
+
+
+def test_computing_may_be_nested():
+    with computing(), computing():
+        pass
+
+
+def test_computing_ends_with_an_error():
+    with pytest.raises(ZeroDivisionError), computing():
+        raise ZeroDivisionError
+    entered = []
+
+    def enter():
+        with computing():
+            entered.append(True)
+
+    in_threads(enter)
+    assert entered
+
+
+def test_threads_that_ask_at_once_share_one_engine(monkeypatch):
+    prepared = []
+
+    class Slow(TorchEngine):
+        def __init__(self, *asked):
+            prepared.append(asked)
+            time.sleep(0.05)
+            super().__init__(*asked)
+
+    monkeypatch.setattr(engine_module, "TorchEngine", Slow)
+    network, engines = of(), []
+    in_threads(*[lambda: engines.append(engine_for(network, 0, pixels(), EngineChoice(), 2))] * 4)
+    assert len(prepared) == 1
+    assert len({id(engine) for engine in engines}) == 1

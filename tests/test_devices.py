@@ -1,0 +1,297 @@
+import ast
+import os
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+
+import pytest
+import torch
+
+from sktransfer import _devices
+from sktransfer._devices import (
+    available_devices,
+    available_or_cpu,
+    computing,
+    reading_threads,
+    resolve_device,
+    seeded,
+)
+from sktransfer.exceptions import DeviceUnavailableError
+
+# Names.
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine with the given devices, beside its CPU."""
+
+    def pretend(n_cuda=0, has_mps=False):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: n_cuda)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: has_mps)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("n_cuda", "has_mps", "names"),
+    [
+        (0, False, ["cpu"]),
+        (2, False, ["cuda:0", "cuda:1", "cpu"]),
+        (0, True, ["mps", "cpu"]),
+    ],
+)
+def test_auto_is_the_fastest_device(machine, n_cuda, has_mps, names):
+    machine(n_cuda, has_mps)
+    assert available_devices() == names
+    assert resolve_device("auto") == names[0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [("cpu", "cpu"), ("cpu:0", "cpu"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1"), ("mps", "mps")],
+)
+def test_names_are_made_complete(machine, asked, name):
+    machine(2, has_mps=True)
+    assert resolve_device(asked) == name
+
+
+@pytest.mark.parametrize("asked", ["cuda", "cuda:2", "mps", "meta", "gpu", "", "cuda:x"])
+def test_absent_devices_are_told_with_the_present_ones(machine, asked):
+    machine(0)
+    with pytest.raises(DeviceUnavailableError, match=r"'auto' or one of \['cpu'\]"):
+        resolve_device(asked)
+
+
+def test_cuda_of_a_parent_process_is_told(machine, monkeypatch):
+    machine(1)
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    with pytest.raises(DeviceUnavailableError, match=r"forked after CUDA was started.*'loky'"):
+        resolve_device("auto")
+    assert resolve_device("cpu") == "cpu"
+
+
+def test_a_pickled_device_that_is_gone_becomes_the_cpu(machine):
+    machine(1)
+    assert available_or_cpu("cuda:0") == "cuda:0"
+    assert available_or_cpu("cuda:1") == "cpu"
+    assert available_or_cpu("mps") == "cpu"
+
+
+# Reading threads.
+
+
+@pytest.fixture
+def eight_threads(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+
+
+@pytest.mark.parametrize(
+    ("n_jobs", "n_threads"),
+    [(None, 8), (1, 1), (3, 3), (20, 20), (-1, 8), (-2, 7), (-8, 1), (-99, 1)],
+)
+@pytest.mark.usefixtures("eight_threads")
+def test_reading_threads_of_one_pass(n_jobs, n_threads):
+    with reading_threads(n_jobs) as n:
+        assert n == n_threads
+
+
+@pytest.mark.usefixtures("eight_threads")
+def test_passes_at_the_same_time_share_the_threads():
+    with ExitStack() as passes:
+        shares = [passes.enter_context(reading_threads(None)) for _ in range(10)]
+        assert shares == [8, 4, 2, 2, 1, 1, 1, 1, 1, 1]
+    with reading_threads(None) as n:
+        assert n == 8
+
+
+@pytest.mark.usefixtures("eight_threads")
+def test_who_asks_for_a_number_gets_it_and_counts():
+    with reading_threads(5), reading_threads(-1) as all_of_them, reading_threads(None) as share:
+        assert all_of_them == 8
+        assert share == 2
+
+
+@pytest.mark.usefixtures("eight_threads")
+def test_a_pass_that_fails_gives_its_threads_back():
+    with pytest.raises(ZeroDivisionError), reading_threads(None):
+        raise ZeroDivisionError
+    with reading_threads(None) as n:
+        assert n == 8
+
+
+@pytest.mark.usefixtures("eight_threads")
+def test_passes_in_threads_are_counted():
+    n_passes, shares = 4, []
+    begun, done = threading.Barrier(n_passes), threading.Barrier(n_passes)
+
+    def read():
+        begun.wait(20)
+        with reading_threads(None) as n:
+            shares.append(n)
+            done.wait(20)
+
+    threads = [threading.Thread(target=read) for _ in range(n_passes)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(shares) == [2, 2, 4, 8]
+    assert _devices._readers == 0
+
+
+# Random state.
+
+
+def test_seeded_is_reproducible_and_restores():
+    torch.rand(1)
+    before = torch.get_rng_state()
+    with seeded(3):
+        first = torch.rand(4)
+    with seeded(3):
+        assert torch.equal(torch.rand(4), first)
+    with seeded(4):
+        assert not torch.equal(torch.rand(4), first)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_threads_that_seed_do_not_mix():
+    with seeded(0):
+        expected = [torch.rand(1).item() for _ in range(200)]
+    drawn = []
+
+    def draw():
+        with seeded(0):
+            drawn.append([torch.rand(1).item() for _ in range(200)])
+
+    threads = [threading.Thread(target=draw) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert drawn == [expected] * 4
+
+
+# Forks.
+
+FORK = """
+import os, signal, sys, threading, warnings
+import numpy as np, torch
+from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
+from sktransfer import _devices
+from sktransfer._devices import computing, reading_threads, seeded
+
+warnings.filterwarnings("ignore", category=DeprecationWarning)  # forking beside threads
+torch.set_num_threads(2)
+X = np.random.default_rng(0).integers(0, 256, (16, 96, 96, 3), dtype=np.uint8)
+small = {"weights": None, "image_size": 96, "device": "cpu", "engine": "torch"}
+
+def in_child(function):
+    mine, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)  # ends a child that hangs
+        try:
+            os.write(theirs, repr(function()).encode())
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    _, status = os.waitpid(child, 0)
+    assert status == 0, f"the child ended with {status}"
+    print(os.read(mine, 1000).decode())
+"""
+
+
+def forked(code):
+    """What the script prints that was computed in a child."""
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FORK + code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    return ast.literal_eval(done.stdout)
+
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+
+
+@needs_fork
+def test_a_forked_child_computes_after_its_parent_did_with_several_threads():
+    code = """
+extractor = PretrainedFeatureExtractor("resnet18", **small).fit(X)
+expected = extractor.transform(X)
+assert torch.get_num_threads() == 2
+
+def child():
+    features = extractor.transform(X)
+    close = np.allclose(features, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    return torch.get_num_threads(), close
+
+in_child(child)
+assert torch.get_num_threads() == 2
+"""
+    assert forked(code) == (1, True)
+
+
+@needs_fork
+def test_a_forked_child_computes_after_its_parent_did_not_but_loaded_the_weights():
+    code = """
+extractor = PretrainedFeatureExtractor("resnet18", **small).fit(X)
+in_child(lambda: extractor.transform(X).shape)
+"""
+    assert forked(code) == (16, 512)
+
+
+@needs_fork
+def test_a_forked_child_trains_after_its_parent_did():
+    code = """
+y = np.arange(16) % 2
+classifier = PretrainedImageClassifier(
+    "resnet18", unfreeze_depth=1, max_epochs=1, random_state=0, **small
+)
+expected = classifier.fit(X, y).predict_proba(X)
+
+def child():
+    probabilities = classifier.fit(X, y).predict_proba(X)
+    return torch.get_num_threads(), bool(np.allclose(probabilities, expected, atol=1e-3))
+
+in_child(child)
+"""
+    assert forked(code) == (1, True)
+
+
+@needs_fork
+def test_locks_that_other_threads_held_do_not_bind_a_child():
+    code = """
+held, done = threading.Event(), threading.Event()
+
+def hold():
+    with computing(), seeded(0), reading_threads(None):
+        held.set()
+        done.wait(60)
+
+other = threading.Thread(target=hold)
+other.start()
+held.wait(60)
+
+def child():
+    with computing(), seeded(0), reading_threads(None) as n:
+        return n, _devices._readers
+
+in_child(child)
+done.set()
+other.join()
+"""
+    assert forked(code) == (1, 1)
+
+
+def test_computing_leaves_the_threads_of_its_own_process():
+    before = torch.get_num_threads()
+    with computing():
+        assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == before
