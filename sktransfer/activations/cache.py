@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import sqlite3
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +15,22 @@ from typing import TypeVar
 import numpy as np
 
 from sktransfer._settings import cache_size
-from sktransfer.activations.store import FILE, FOLDER, NewerFormatError, Store, StoredFile, discard
+from sktransfer.activations.store import (
+    FILE,
+    FOLDER,
+    DamagedError,
+    NewerFormatError,
+    Store,
+    StoredFile,
+    discard,
+    make_home,
+)
 from sktransfer.exceptions import CacheWarning
 
 logger = logging.getLogger("sktransfer")
 T = TypeVar("T")
 
+_NOTHING = {"rows": 0, "pictures": 0, "files": 0}
 # SQLite's locks do not hold between the machines of a network disk.
 _NETWORK_DISKS = {
     *("9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "gpfs"),
@@ -85,15 +96,13 @@ def cache_info(folder: str | os.PathLike[str]) -> CacheInfo:
     ...     cache_info(folder).rows
     3
     """
-    home = Path(folder) / FOLDER
-    counts = {}
-    if home.exists():
+    home, counts, size = Path(folder) / FOLDER, _NOTHING, 0
+    if home.exists() or Path(folder).is_file():
         with Cache(folder) as cache:
             counts = cache.counts()
-    with contextlib.suppress(FileNotFoundError):
-        size = sum(file.stat().st_size for file in home.iterdir())
-        return CacheInfo(os.fspath(folder), **counts, size=size, limit=cache_size())
-    return CacheInfo(os.fspath(folder), 0, 0, 0, 0, cache_size())
+        with contextlib.suppress(OSError):
+            size = sum(file.stat().st_size for file in home.iterdir())
+    return CacheInfo(os.fspath(folder), **counts, size=size, limit=cache_size())
 
 
 def clear_cache(folder: str | os.PathLike[str]) -> None:
@@ -139,8 +148,9 @@ class Cache:
     def __init__(self, folder: str | os.PathLike[str] | None) -> None:
         self._folder = None if folder is None else Path(folder).absolute()
         self._store: Store | None = None
-        self._opened: int | None = None
+        self._home: int | None = None
         self._was_renewed = False
+        self._was_told = False
 
     @property
     def is_open(self) -> bool:
@@ -197,7 +207,7 @@ class Cache:
 
     def counts(self) -> dict[str, int]:
         """Numbers of rows, pictures and files."""
-        return self._ask(Store.counts, {"rows": 0, "pictures": 0, "files": 0})
+        return self._ask(Store.counts, _NOTHING)
 
     def _ask(self, question: Callable[[Store], T], otherwise: T) -> T:
         if self._store is None:
@@ -211,30 +221,37 @@ class Cache:
             if self._store is None:
                 self._open()
             return action()
-        except (sqlite3.Error, OSError, NewerFormatError) as error:
+        except _FAULTS as error:
             damaged = _is_damage(error)
-            self._close()
             self._warn(error, damaged)
             if damaged and not self._was_renewed:
                 self._renew()
+            else:
+                self._close()
             return otherwise
 
     def _open(self) -> None:
         assert self._folder is not None
         if _is_on_network_disk(self._folder):
             raise OSError("it is on a network disk, where SQLite's locks can't be trusted")
-        self._opened = _inode(self._folder / FOLDER / FILE)
+        home = make_home(self._folder)
+        if hasattr(os, "O_DIRECTORY"):
+            # Held open, so that no other folder gets its inode number.
+            self._home = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
         self._store = Store(self._folder, cache_size())
 
     def _renew(self) -> None:
         """Begin a new store in place of a damaged one."""
         assert self._folder is not None
         self._was_renewed = True
+        somebody_did = self._home is not None and not _is_at(self._home, self._folder / FOLDER)
+        self._close()
         try:
-            if _inode(self._folder / FOLDER / FILE) == self._opened:  # else somebody already did
+            if not somebody_did:
                 discard(self._folder)
             self._open()
-        except (sqlite3.Error, OSError, NewerFormatError) as error:
+        except _FAULTS as error:
+            self._close()
             logger.warning("cache=%r can't be renewed: %s", str(self._folder), error)
 
     def _close(self) -> None:
@@ -242,8 +259,14 @@ class Cache:
             with contextlib.suppress(sqlite3.Error):
                 self._store.__exit__(None, None, None)
             self._store = None
+        if self._home is not None:
+            os.close(self._home)
+            self._home = None
 
     def _warn(self, error: BaseException, damaged: bool) -> None:
+        if self._was_told:
+            return
+        self._was_told = True
         consequence = (
             f"the damaged {FILE} in it is replaced by a new one"
             if damaged
@@ -260,20 +283,28 @@ class Cache:
         )
 
 
+# UnicodeDecodeError: Python can't decode what SQLite says about a damaged name.
+_FAULTS = (sqlite3.Error, OSError, NewerFormatError, DamagedError, UnicodeDecodeError)
+
+
 def _is_damage(error: BaseException) -> bool:
     code = getattr(error, "sqlite_errorcode", 0)
     primary = code & 0xFF  # the higher bits say more precisely what was found
     return (
-        primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        isinstance(error, DamagedError | UnicodeDecodeError)
+        or primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        # What is written satisfies all constraints, unless the index is wrong.
+        or primary in (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH)
         or code == sqlite3.SQLITE_IOERR_SHORT_READ
     )
 
 
-def _inode(path: Path) -> int | None:
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open folder is the one at `path`."""
     try:
-        return path.stat().st_ino
+        return os.path.samestat(os.fstat(descriptor), path.stat())
     except OSError:
-        return None
+        return False
 
 
 def _is_on_network_disk(folder: Path) -> bool:
@@ -282,7 +313,12 @@ def _is_on_network_disk(folder: Path) -> bool:
         lines = Path("/proc/self/mounts").read_text(errors="replace").splitlines()
     except OSError:
         return False
-    mounts = {Path(where): kind for _, where, kind, *_ in (line.split() for line in lines)}
-    place = folder.resolve()
-    kinds = [mounts[parent] for parent in (place, *place.parents) if parent in mounts]
+    mounts = {_unescaped(where): kind for _, where, kind, *_ in (line.split() for line in lines)}
+    place = Path(os.path.realpath(folder))
+    kinds = [mounts[str(part)] for part in (place, *place.parents) if str(part) in mounts]
     return bool(kinds) and kinds[0] in _NETWORK_DISKS
+
+
+def _unescaped(where: str) -> str:
+    """A mount point as it is: the list writes a space as backslash 040."""
+    return re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), where)

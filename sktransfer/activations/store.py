@@ -10,11 +10,12 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -26,11 +27,12 @@ FILE = "activations.sqlite"
 
 _PAGE = 16384  # rows are kilobytes: fewer, larger pages
 _WAIT = 60.0  # seconds for another process to finish writing
+_LOG_PAGES = 256  # of a write-ahead log, before it is put into the file
 _AT_ONCE = 500  # values in one IN (...); SQLite allows 32,766, and long before that gains nothing
 _EVICTED = 0.1  # share of the limit that is freed when it is reached
 _RECENT = 60.0  # seconds in which a row that was used need not be marked as used again
 
-_TABLES = """
+_TABLES = """\
 CREATE TABLE spaces (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE);
 CREATE TABLE entries (
     id INTEGER PRIMARY KEY, space INTEGER NOT NULL, picture BLOB NOT NULL,
@@ -39,7 +41,7 @@ CREATE TABLE contents (
     id INTEGER PRIMARY KEY, dtype TEXT NOT NULL, shape TEXT NOT NULL,
     checksum BLOB NOT NULL, bytes BLOB NOT NULL);
 CREATE TABLE files (
-    path TEXT PRIMARY KEY, identity TEXT NOT NULL, picture BLOB NOT NULL, checksum BLOB NOT NULL);
+    path BLOB PRIMARY KEY, identity TEXT NOT NULL, picture BLOB NOT NULL, checksum BLOB NOT NULL)
 """
 # Marks converted networks, which live in the same tables under their own digest.
 _MODELS = b"models"
@@ -47,6 +49,10 @@ _MODELS = b"models"
 
 class NewerFormatError(Exception):
     """The store was written by a newer sktransfer."""
+
+
+class DamagedError(Exception):
+    """The store's tables are not what they were made as."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +78,13 @@ class Store:
     OSError, sqlite3.Error
         As every method, when the disk or the file is not what it should be.
     NewerFormatError
+    DamagedError
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
-        self.home = folder / FOLDER
         self.limit = limit
-        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(self.home / FILE, timeout=_WAIT, isolation_level=None)
+        path = make_home(folder) / FILE
+        self._connection = sqlite3.connect(path, timeout=_WAIT, isolation_level=None)
         try:
             self._set_up()
         except BaseException:
@@ -99,21 +105,43 @@ class Store:
 
     def _set_up(self) -> None:
         run = self._connection.execute
+        # Damaged text must not raise where it is only looked at: the checksums judge it.
+        self._connection.text_factory = lambda text: text.decode(errors="replace")
         run("PRAGMA mmap_size = 0")
-        run(f"PRAGMA page_size = {_PAGE}")
-        run("PRAGMA auto_vacuum = INCREMENTAL")
-        run(f"PRAGMA journal_mode = {journal_mode(sqlite3.sqlite_version_info)}")
+        if self._found_format() == 0:
+            run(f"PRAGMA page_size = {_PAGE}")
+            run("PRAGMA auto_vacuum = INCREMENTAL")
+        # Each setting that is made anew writes to the file, and a store may be read-only.
+        mode = journal_mode(sqlite3.sqlite_version_info)
+        if run("PRAGMA journal_mode").fetchone()[0].upper() != mode:
+            run(f"PRAGMA journal_mode = {mode}")
         run("PRAGMA synchronous = NORMAL")
-        run(f"PRAGMA max_page_count = {max(1, self.limit // _PAGE)}")
-        if self._pragma("user_version") == 0:
+        run(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+        self._limit_pages()
+        if self._found_format() == 0:
             with self._transaction():  # another process may be doing the same
-                if self._pragma("user_version") == 0:
-                    for statement in filter(str.strip, _TABLES.split(";")):
+                if self._found_format() == 0:
+                    for statement in _TABLES.split(";"):
                         run(statement)
                     run(f"PRAGMA user_version = {FORMAT}")
-        found = self._pragma("user_version")
+        tables = [sql for (sql,) in run("SELECT sql FROM sqlite_master WHERE type = 'table'")]
+        if tables != [statement.strip() for statement in _TABLES.split(";")]:
+            raise DamagedError("its tables are damaged")
+
+    def _found_format(self) -> int:
+        try:
+            found = self._pragma("user_version")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # such as "unsupported file format"
+                raise DamagedError(str(error)) from error
+            raise
         if found > FORMAT:
             raise NewerFormatError(f"its format is {found}, newer than {FORMAT}")
+        return found
+
+    def _limit_pages(self) -> None:
+        # SQLite takes a number below the present one for the present one.
+        self._connection.execute(f"PRAGMA max_page_count = {max(1, self.limit // _PAGE)}")
 
     def _pragma(self, name: str) -> int:
         return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
@@ -140,7 +168,8 @@ class Store:
                 f"AND picture IN ({_marks(some)})",
                 (space, *some),
             )
-            for picture, key, used, dtype, shape, checksum, content in rows:
+            for row in _of_types(rows, (bytes, int, float, str, str, bytes, bytes)):
+                picture, key, used, dtype, shape, checksum, content = row
                 if checksum != _checksum(space, picture, dtype, shape, content):
                     continue
                 sides = [int(side) for side in shape.split()]
@@ -173,14 +202,27 @@ class Store:
             (picture, row.dtype.str, " ".join(map(str, row.shape)), row.tobytes())
             for picture, row in rows.items()
         ]
-        try:
-            self._insert(space, packed)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
-                raise
-            needed = sum(len(content) for *_, content in packed)
-            self._evict(max(2 * needed, int(_EVICTED * self.limit)))
-            self._insert(space, packed)  # a disk that is full by others' files stays full
+        needed = sum(len(content) for *_, content in packed)
+        self._make_room_for(lambda: self._insert(space, packed), needed)
+
+    def _make_room_for(self, action: Callable[[], None], needed: int = 0) -> None:
+        """Do something that writes; where the store is full, without its oldest rows.
+
+        Rows that go may leave half-filled pages and no whole one, so more go each time.
+        """
+        freed = max(2 * needed, int(_EVICTED * self.limit))
+        while True:
+            try:
+                return action()
+            except sqlite3.OperationalError as error:
+                full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
+                if not full or not self._has_rows():  # or the disk is full by others' files
+                    raise
+            self._evict(freed)
+            freed *= 2
+
+    def _has_rows(self) -> bool:
+        return self._connection.execute("SELECT 1 FROM entries LIMIT 1").fetchone() is not None
 
     def _insert(self, space: bytes, packed: Iterable[tuple[bytes, str, str, bytes]]) -> None:
         run = self._connection.execute
@@ -188,10 +230,13 @@ class Store:
             run("INSERT OR IGNORE INTO spaces (digest) VALUES (?)", (space,))
             (number,) = run("SELECT id FROM spaces WHERE digest = ?", (space,)).fetchone()
             for picture, dtype, shape, content in packed:
-                (key,) = run(
+                run(
                     "INSERT INTO entries (space, picture, used, size) VALUES (?, ?, ?, ?) "
-                    "ON CONFLICT DO UPDATE SET used = excluded.used RETURNING id",
+                    "ON CONFLICT DO UPDATE SET used = excluded.used, size = excluded.size",
                     (number, picture, time.time(), len(content)),
+                )
+                (key,) = run(
+                    "SELECT id FROM entries WHERE space = ? AND picture = ?", (number, picture)
                 ).fetchone()
                 checksum = _checksum(space, picture, dtype, shape, content)
                 run(
@@ -213,7 +258,9 @@ class Store:
             run(f"DELETE FROM entries WHERE id IN ({oldest})", (freed,))
             run("DELETE FROM files WHERE picture NOT IN (SELECT picture FROM entries)")
         if excess > 0:
-            run(f"PRAGMA incremental_vacuum({excess})").fetchall()
+            # As a script: Python steps a single statement once, which frees one page.
+            self._connection.executescript(f"PRAGMA incremental_vacuum({excess})")
+            self._limit_pages()
 
     def mark_used(self) -> None:
         """Write down which rows were read, for the eviction of others."""
@@ -232,25 +279,31 @@ class Store:
     def files(self, paths: Sequence[str]) -> dict[str, StoredFile]:
         """What is remembered of files, by path."""
         known = {}
-        for some in _portions(paths):
+        for some in _portions([os.fsencode(path) for path in paths]):  # not all paths are text
             rows = self._connection.execute(
                 "SELECT path, identity, picture, checksum FROM files "
                 f"WHERE path IN ({_marks(some)})",
                 some,
             )
-            for path, identity, picture, checksum in rows:
-                if checksum == _checksum(path.encode(), identity, picture):
-                    known[path] = StoredFile(identity, picture)
+            for path, identity, picture, checksum in _of_types(rows, (bytes, str, bytes, bytes)):
+                if checksum == _checksum(path, identity, picture):
+                    known[os.fsdecode(path)] = StoredFile(identity, picture)
         return known
 
     def remember_files(self, files: Mapping[str, StoredFile]) -> None:
         """Keep what was found out about files."""
         rows = [
-            (path, f.identity, f.picture, _checksum(path.encode(), f.identity, f.picture))
-            for path, f in files.items()
+            (path, f.identity, f.picture, _checksum(path, f.identity, f.picture))
+            for path, f in ((os.fsencode(name), f) for name, f in files.items())
         ]
-        with self._transaction():
-            self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
+
+        def insert() -> None:
+            with self._transaction():
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows
+                )
+
+        self._make_room_for(insert)
 
     def get_model(self, key: bytes) -> bytes | None:
         """A converted network."""
@@ -272,6 +325,13 @@ class Store:
         return {"rows": rows, "pictures": pictures, "files": files}
 
 
+def make_home(folder: Path) -> Path:
+    """The store's own folder in `folder`, made if it is missing."""
+    home = folder / FOLDER
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return home
+
+
 def discard(folder: Path) -> None:
     """Take a store away as a whole, whatever state it is in.
 
@@ -280,7 +340,8 @@ def discard(folder: Path) -> None:
     doomed = folder / f"{FOLDER}-{uuid4().hex}"
     with contextlib.suppress(FileNotFoundError):
         os.replace(folder / FOLDER, doomed)
-        shutil.rmtree(doomed)
+    for left in folder.glob(f"{FOLDER}-{'[0-9a-f]' * 32}"):  # also of a process that was killed
+        shutil.rmtree(left, ignore_errors=left != doomed)
 
 
 def journal_mode(version: tuple[int, ...]) -> str:
@@ -303,6 +364,11 @@ def _checksum(*parts: bytes | str) -> bytes:
         digest.update(part.encode() if isinstance(part, str) else part)
         digest.update(b"\0")
     return digest.digest()
+
+
+def _of_types(rows: Iterable[tuple[Any, ...]], types: Sequence[type]) -> Iterator[tuple[Any, ...]]:
+    """Rows whose values are of these types: damage can turn one into another."""
+    return (row for row in rows if [type(value) for value in row] == list(types))
 
 
 def _portions(values: Sequence[str] | Sequence[bytes]) -> Iterator[Sequence[str] | Sequence[bytes]]:

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -174,12 +175,13 @@ class _Run:
             n_threads=self.n_threads,
             skip_unreadable=self.settings.skip_unreadable,
         )
-        for batch in batches:
-            # A view: channels-last in memory is how the pictures are stored anyway.
-            pixels = torch.from_numpy(batch.pixels).permute(0, 3, 1, 2)
-            yield self._run_links(0, batch.rows, pixels, len(rows), batch.unreadable)
-            while late:
-                yield late.pop()
+        with closing(batches):  # an error whose traceback is kept must not keep threads
+            for batch in batches:
+                # A view: channels-last in memory is how the pictures are stored anyway.
+                pixels = torch.from_numpy(batch.pixels).permute(0, 3, 1, 2)
+                yield self._run_links(0, batch.rows, pixels, len(rows), batch.unreadable)
+                while late:
+                    yield late.pop()
         yield from late
 
     def _still_missing(self, rows: Sequence[int], late: list[_Step]) -> Iterator[Sequence[int]]:

@@ -1,7 +1,7 @@
 """Read, resize and crop pictures in threads, batch by batch, ahead of who uses them."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -42,7 +42,7 @@ def read_batches(
     *,
     n_threads: int,
     skip_unreadable: bool = False,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Yield pictures of `source` in batches of the given rows.
 
     Pillow releases the interpreter's lock while it decodes and resizes, so threads are
