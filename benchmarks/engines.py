@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from benchmarks._common import clock, parser, print_machine, print_table
-from sktransfer.activations.openvino_engine import OpenVINOEngine, convert
-from sktransfer.activations.torch_engine import TorchEngine
+from sktransfer.activations.engines.openvino_engine import OpenVINOEngine, convert
+from sktransfer.activations.engines.torch_engine import TorchEngine
 from sktransfer.backbones.loading import load_backbone
 
 NETWORKS = (

@@ -46,7 +46,7 @@ def read(extractor, paths):
 
 def forward_only(extractor, paths, batches):
     """`transform` with pictures that were read before; its bookkeeping, some ms, is in it."""
-    with patch(READER, lambda *_, **__: iter(batches)):
+    with patch(READER, lambda *_, **__: (batch for batch in batches)):
         return extractor.transform(paths)
 
 

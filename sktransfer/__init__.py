@@ -3,7 +3,7 @@
 from sktransfer import exceptions
 from sktransfer._classifier import PretrainedImageClassifier
 from sktransfer._extractor import PretrainedFeatureExtractor
-from sktransfer.activations.cache import cache_info, clear_cache
+from sktransfer.activations.store.cache import cache_info, clear_cache
 from sktransfer.backbones.registry import list_backbones
 from sktransfer.datasets import load_clipart, load_image_folder
 

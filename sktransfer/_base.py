@@ -14,7 +14,7 @@ from sklearn.utils.validation import validate_data
 
 from sktransfer._devices import available_or_cpu, resolve_device
 from sktransfer._sklearn import Interval, StrOptions
-from sktransfer.activations.engine import ENGINES, EngineChoice
+from sktransfer.activations.engines.choice import ENGINES, EngineChoice
 from sktransfer.activations.streaming import Pass
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.frozen import FrozenNetwork

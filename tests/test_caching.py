@@ -18,7 +18,8 @@ from sktransfer import (
     cache_info,
     clear_cache,
 )
-from sktransfer.activations import stored, streaming
+from sktransfer.activations import streaming
+from sktransfer.activations.store import stored
 from sktransfer.backbones import frozen
 from sktransfer.exceptions import CacheWarning, ImageWarning, UnreadableImageError
 from sktransfer.images import sources

@@ -67,15 +67,16 @@ import numpy as np
 package = types.ModuleType("sktransfer")
 package.__path__ = [os.path.join(os.environ["PYTHONPATH"], "sktransfer")]
 sys.modules["sktransfer"] = package
-from sktransfer.activations import store as module
-from sktransfer.activations.store import Store
+from sktransfer.activations.store import database as module
+from sktransfer.activations.store.database import Store
 """
 ESTIMATORS = """
 import json, multiprocessing, os, signal, sys, time, warnings
 import numpy as np
 import joblib
 from sktransfer import cache_info
-from sktransfer.activations import stored, streaming
+from sktransfer.activations import streaming
+from sktransfer.activations.store import stored
 from tests.conftest import make_pictures
 from tests.test_parallel import extractor, scores, search
 """

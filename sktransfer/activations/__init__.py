@@ -1,5 +1,6 @@
-"""The outputs of frozen stages.
+"""The outputs of frozen stages: engines that compute them, the store that keeps them.
 
-``engine`` runs a frozen network on a device, ``streaming`` feeds it pictures batch by
-batch and hands on, or collects, what it gives.
+``streaming`` is one pass over the pictures. It asks the store what is there already, has
+the rest read and computed, and puts all of it into ``results``; ``memory`` makes room for
+the activations of a whole set.
 """

@@ -12,11 +12,11 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from sktransfer._devices import computing, reading_threads
-from sktransfer.activations.cache import Cache
-from sktransfer.activations.engine import Engine, EngineChoice, engine_for
+from sktransfer.activations.engines.choice import Engine, EngineChoice, engine_for
+from sktransfer.activations.engines.torch_engine import HostCopy
 from sktransfer.activations.results import Results
-from sktransfer.activations.stored import StoredActivations
-from sktransfer.activations.torch_engine import HostCopy
+from sktransfer.activations.store.cache import Cache
+from sktransfer.activations.store.stored import StoredActivations
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.images.preprocessing import Preprocessing
 from sktransfer.images.reading import read_batches

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sktransfer.training.batches import RowBatches
 
@@ -70,9 +71,11 @@ class NormalisedLinear(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.flatten(1).to(self.mean.dtype)
-        scores: Tensor = self.linear((x - self.mean) / self.length)
-        return scores
+        # Scaling the weights is the same as scaling the rows, and there are fewer of them.
+        weight = self.linear.weight / self.length
+        return functional.linear(
+            x.flatten(1).to(weight.dtype), weight, self.linear.bias - weight @ self.mean
+        )
 
 
 def mean_and_length(batches: RowBatches) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sktransfer.activations import streaming
-from sktransfer.activations.engine import EngineChoice
+from sktransfer.activations.engines.choice import EngineChoice
 from sktransfer.activations.results import Results
 from sktransfer.activations.streaming import Pass
 from sktransfer.backbones.backbone import Backbone

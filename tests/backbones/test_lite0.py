@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from sktransfer.activations.engine import EngineChoice
+from sktransfer.activations.engines.choice import EngineChoice
 from sktransfer.activations.streaming import Pass
 from sktransfer.backbones.lite0 import EfficientNetLite0, SamePadConv2d, from_published_names
 from sktransfer.backbones.loading import load_backbone

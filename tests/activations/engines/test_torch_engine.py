@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from sktransfer.activations import torch_engine
-from sktransfer.activations.torch_engine import TorchEngine
+from sktransfer.activations.engines import torch_engine
+from sktransfer.activations.engines.torch_engine import TorchEngine
 from sktransfer.backbones.freezing import freeze
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.exceptions import DeviceMemoryError

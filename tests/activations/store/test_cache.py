@@ -17,12 +17,12 @@ from PIL import Image
 from torch import nn
 
 from sktransfer import cache_info, clear_cache
-from sktransfer.activations import cache as cache_module
-from sktransfer.activations import picture_keys, stored
-from sktransfer.activations import store as store_module
-from sktransfer.activations.cache import Cache
-from sktransfer.activations.engine import EngineChoice
-from sktransfer.activations.store import FILE, FOLDER, FORMAT, Store
+from sktransfer.activations.engines.choice import EngineChoice
+from sktransfer.activations.store import cache as cache_module
+from sktransfer.activations.store import database as store_module
+from sktransfer.activations.store import picture_keys, stored
+from sktransfer.activations.store.cache import Cache
+from sktransfer.activations.store.database import FILE, FOLDER, FORMAT, Store
 from sktransfer.activations.streaming import Pass
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.exceptions import CacheWarning

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from sktransfer._devices import computing
-from sktransfer.activations import openvino_engine
-from sktransfer.activations.openvino_engine import ConversionError, OpenVINOEngine, checked
-from sktransfer.activations.torch_engine import TorchEngine
+from sktransfer.activations.engines import openvino_engine
+from sktransfer.activations.engines.openvino_engine import ConversionError, OpenVINOEngine, checked
+from sktransfer.activations.engines.torch_engine import TorchEngine
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.exceptions import EngineUnavailableError
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sktransfer.activations.cache import Cache
-from sktransfer.activations.picture_keys import PictureKeys, picture_keys
+from sktransfer.activations.store.cache import Cache
+from sktransfer.activations.store.picture_keys import PictureKeys, picture_keys
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.images.sources import ImageSource
 

@@ -6,7 +6,7 @@ import logging
 import torch
 from torch import Tensor, nn
 
-from sktransfer.activations.folding import folded
+from sktransfer.activations.engines.folding import folded
 from sktransfer.exceptions import DeviceMemoryError
 
 logger = logging.getLogger("sktransfer")

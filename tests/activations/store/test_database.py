@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from sktransfer.activations import store as store_module
-from sktransfer.activations.store import (
+from sktransfer.activations.store import database as store_module
+from sktransfer.activations.store.database import (
     FILE,
     FOLDER,
     FORMAT,

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from sktransfer._settings import cache_size
-from sktransfer.activations.store import (
+from sktransfer.activations.store.database import (
     FILE,
     FOLDER,
     DamagedError,

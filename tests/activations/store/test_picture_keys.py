@@ -12,10 +12,10 @@ from PIL import Image
 from torch import nn
 
 from sktransfer import cache_info
-from sktransfer.activations import picture_keys as module
-from sktransfer.activations.cache import Cache
-from sktransfer.activations.engine import EngineChoice
-from sktransfer.activations.picture_keys import picture_keys
+from sktransfer.activations.engines.choice import EngineChoice
+from sktransfer.activations.store import picture_keys as module
+from sktransfer.activations.store.cache import Cache
+from sktransfer.activations.store.picture_keys import picture_keys
 from sktransfer.activations.streaming import Pass
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.images import sources

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sktransfer.activations.folding import folded
+from sktransfer.activations.engines.folding import folded
 from sktransfer.backbones.networks import backbone_names
 from tests.backbones.helpers import lively_network, run, same_values, values_of
 from tests.backbones.test_stages import SIZES

@@ -9,15 +9,15 @@ import torch
 from torch import nn
 from torchvision.models import VisionTransformer
 
-from sktransfer.activations import openvino_engine
-from sktransfer.activations.engine import EngineChoice, engine_for
-from sktransfer.activations.openvino_engine import (
+from sktransfer.activations.engines import openvino_engine
+from sktransfer.activations.engines.choice import EngineChoice, engine_for
+from sktransfer.activations.engines.openvino_engine import (
     ConversionError,
     OpenVINOEngine,
     checked,
     convert,
 )
-from sktransfer.activations.torch_engine import TorchEngine
+from sktransfer.activations.engines.torch_engine import TorchEngine
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.frozen import FrozenNetwork
 from tests.backbones.helpers import PRESET, lively_network, pixels, run, same_values, values_of
@@ -343,7 +343,7 @@ def test_parts_of_a_network_have_their_own_places(conversions):
 
 
 def test_another_version_of_openvino_converts_anew(monkeypatch, conversions):
-    from sktransfer.activations import engine
+    from sktransfer.activations.engines import choice as engine
 
     shelf = Shelf()
     prepare(quick(), pixels(2), shelf=shelf)
@@ -374,7 +374,7 @@ events = []
 sys.addaudithook(lambda event, args: events.append(event) if event.startswith("socket.") else None)
 import numpy as np, torch
 from torch import nn
-from sktransfer.activations.engine import EngineChoice, engine_for
+from sktransfer.activations.engines.choice import EngineChoice, engine_for
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.backbones.pooling import Pool
 
@@ -480,7 +480,7 @@ class Telemetry:
     def __init__(self, *args, **kwargs): pass
     def __getattr__(self, name): return lambda *args, **kwargs: None
 theirs.Telemetry = Telemetry
-from sktransfer.activations.openvino_engine import _openvino
+from sktransfer.activations.engines.openvino_engine import _openvino
 _openvino()
 print(sys.modules["openvino_telemetry"] is theirs)
 """
@@ -511,7 +511,7 @@ def test_a_forked_child_computes_without_it():
 import os, signal, sys, warnings
 import numpy as np
 from sktransfer import PretrainedFeatureExtractor
-from sktransfer.activations import engine
+from sktransfer.activations.engines import choice as engine
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)  # forking beside threads
 X = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from sktransfer.activations.cache import Cache
-from sktransfer.activations.store import StoredFile
+from sktransfer.activations.store.cache import Cache
+from sktransfer.activations.store.database import StoredFile
 from sktransfer.exceptions import ImageError
 from sktransfer.images.sources import ImageSource
 

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from sktransfer._devices import computing
-from sktransfer.activations import engine as engine_module
-from sktransfer.activations import openvino_engine
-from sktransfer.activations.engine import (
+from sktransfer.activations.engines import choice as engine_module
+from sktransfer.activations.engines import openvino_engine
+from sktransfer.activations.engines.choice import (
     _KEPT,
     _LIGHT_NETWORKS,
     _LIGHT_NETWORKS_REPAID_AFTER,
@@ -16,7 +16,7 @@ from sktransfer.activations.engine import (
     EngineChoice,
     engine_for,
 )
-from sktransfer.activations.torch_engine import TorchEngine
+from sktransfer.activations.engines.torch_engine import TorchEngine
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.backbones.networks import backbone_names
 from sktransfer.exceptions import EngineUnavailableError

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sktransfer.activations.torch_engine import TorchEngine
+from sktransfer.activations.engines.torch_engine import TorchEngine
 
 logger = logging.getLogger("sktransfer")
 

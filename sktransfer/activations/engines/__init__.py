@@ -1,0 +1,1 @@
+"""Who runs a frozen network: torch or OpenVINO, and the choice between them."""
