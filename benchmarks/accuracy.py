@@ -71,20 +71,24 @@ def clipart(X, y):
 
 
 def clipart_tuned(X, y):
-    """The classifier with its depth and class weight chosen by a grid search in each fold's place.
+    """The classifier, its weight decay and class weight chosen by a grid search on the same folds.
 
-    One search over 5 folds; its best mean score is a little optimistic, as the best of
-    several always is, so the untuned score of each candidate is printed too.
+    The best of several mean scores is a little optimistic, so each candidate's is printed too.
     """
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    grid = {"unfreeze_depth": [0, 1], "class_weight": [None, "balanced"]}
+    grid = {"weight_decay": [1e-4, 3e-4, 1e-3], "class_weight": [None, "balanced"]}
+    best, scores = [], []
     with TemporaryDirectory() as folder:
         classifier = PretrainedImageClassifier("efficientnet_lite0", cache=folder, random_state=0)
-        search = GridSearchCV(classifier, grid, cv=folds, refit=False).fit(X, y)
-    for parameters, mean in zip(
-        search.cv_results_["params"], search.cv_results_["mean_test_score"], strict=True
+        for seed in SEEDS:
+            folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+            search = GridSearchCV(classifier, grid, cv=folds, refit=False).fit(X, y)
+            best.append(search.best_score_)
+            scores.append(search.cv_results_["mean_test_score"])
+    for parameters, of_candidate in zip(
+        search.cv_results_["params"], np.transpose(scores), strict=True
     ):
-        report("clip-art", f"classifier, {parameters}, 5-fold CV", [mean])
+        report("clip-art", f"classifier, {parameters}, 5-fold CV", of_candidate)
+    report("clip-art", "classifier, best of these, 5-fold CV", best)
 
 
 def main():
