@@ -28,7 +28,7 @@ _CONVERGED = 1e-7
 _STILL_FALLING = 1e-2
 _PROBE_EPOCHS = 10
 # Rows that L-BFGS computes at once: few enough to copy to float64, many enough to be fast.
-_ROWS_AT_ONCE = 4096
+_ROWS_AT_ONCE = 1024
 
 History = list[dict[str, Any]]
 
