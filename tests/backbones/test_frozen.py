@@ -200,7 +200,10 @@ def test_the_order_of_memory_does_not_matter(backbone):
 
 
 def test_the_process_does_not_matter(backbone):
+    # On one thread, as the tests: the network's statistics come from a forward pass.
     code = f"""
+import torch
+torch.set_num_threads(1)
 from sktransfer.backbones.backbone import Backbone
 from tests.backbones.helpers import PRESET, lively_network
 network = lively_network({NAME!r})
