@@ -118,7 +118,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         them, and cost digits; "float16" is for CUDA. Features are float32 all the same.
 
     engine : {"auto", "torch", "openvino"}, default="auto"
-        Who runs the frozen stages. OpenVINO (extra ``openvino``) is up to 3.4 times as fast on
+        Who runs the frozen stages. OpenVINO (extra ``openvino``) is 1.2 to 2.9 times as fast on
         CPUs and needs some seconds once a process, and with `cache` once, to convert a
         network; "auto" uses it where it is installed and there are enough pictures to repay
         that. The engines agree to rtol 1e-4.

@@ -23,15 +23,15 @@ logger = logging.getLogger("sktransfer")
 
 ENGINES = ("auto", "torch", "openvino")
 
-# From how many pictures on OpenVINO has repaid its conversion (2 to 9 s, once a process),
+# From how many pictures on OpenVINO has repaid its conversion (0.3 to 5 s, once a process),
 # on two cores: `python -m benchmarks.engines` measures it for every family. Most repay it
-# within 80 to 400 pictures; networks that take a millisecond a picture need more. The
+# within 50 to 700 pictures; networks that take a millisecond or two a picture need more. The
 # number of pictures decides and no clock, so that the same call gives the same bits.
 _REPAID_AFTER = 400
-_LIGHT_NETWORKS_REPAID_AFTER = 5000
+_LIGHT_NETWORKS_REPAID_AFTER = 2500
 _LIGHT_NETWORKS = (
-    *("alexnet", "mnasnet0_5", "mobilenet_v3_small", "shufflenet_v2_x0_5"),
-    *("shufflenet_v2_x1_0", "squeezenet1_1"),
+    *("alexnet", "mnasnet0_5", "mobilenet_v3_small", "mobilenet_v3_large"),
+    *("shufflenet_v2_x0_5", "shufflenet_v2_x1_0"),
 )
 # Prepared engines kept for the next pass: folding takes tens of milliseconds, converting
 # seconds. Each may hold a copy of the weights, so only few are kept.

@@ -224,20 +224,26 @@ class Store:
     def _has_rows(self) -> bool:
         return self._connection.execute("SELECT 1 FROM entries LIMIT 1").fetchone() is not None
 
+    def _just_written(self, query: str, *values: bytes | int) -> int:
+        row = self._connection.execute(query, values).fetchone()
+        if row is None:
+            raise DamagedError("a row that was just written is not found")
+        return int(row[0])
+
     def _insert(self, space: bytes, packed: Iterable[tuple[bytes, str, str, bytes]]) -> None:
         run = self._connection.execute
         with self._transaction():
             run("INSERT OR IGNORE INTO spaces (digest) VALUES (?)", (space,))
-            (number,) = run("SELECT id FROM spaces WHERE digest = ?", (space,)).fetchone()
+            number = self._just_written("SELECT id FROM spaces WHERE digest = ?", space)
             for picture, dtype, shape, content in packed:
                 run(
                     "INSERT INTO entries (space, picture, used, size) VALUES (?, ?, ?, ?) "
                     "ON CONFLICT DO UPDATE SET used = excluded.used, size = excluded.size",
                     (number, picture, time.time(), len(content)),
                 )
-                (key,) = run(
-                    "SELECT id FROM entries WHERE space = ? AND picture = ?", (number, picture)
-                ).fetchone()
+                key = self._just_written(
+                    "SELECT id FROM entries WHERE space = ? AND picture = ?", number, picture
+                )
                 checksum = _checksum(space, picture, dtype, shape, content)
                 run(
                     "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?)",

@@ -181,10 +181,10 @@ def rows():
     ("room", "tried"),
     [
         (13, [13]),
-        (6, [13, 6, 6, 1]),
-        (5, [13, 6, 3, 3, 3, 3, 1]),
-        (3, [13, 6, 3, 3, 3, 3, 1]),
-        (1, [13, 6, 3, *[1] * 13]),
+        (6, [13, 5, 5, 3]),
+        (5, [13, 5, 5, 3]),
+        (3, [13, 5, 2, 2, 1, 2, 2, 1, 2, 1]),
+        (1, [13, 5, 2, *[1] * 13]),
     ],
 )
 def test_a_batch_without_room_is_halved(rows, room, tried):
@@ -199,7 +199,7 @@ def test_later_batches_begin_at_the_size_that_fitted(rows):
     engine.network.tried.clear()
     assert torch.equal(engine(rows), rows.sum(1, keepdim=True))
     assert torch.equal(engine(rows[:3]), rows[:3].sum(1, keepdim=True))
-    assert engine.network.tried == [3, 3, 3, 3, 1, 3]
+    assert engine.network.tried == [2, 2, 2, 2, 2, 2, 1, 2, 1]
 
 
 def test_each_halving_is_logged_once(rows, caplog):
@@ -240,3 +240,16 @@ def test_a_real_device_without_room(batch):
 
 def test_log_lines_are_the_packages():
     assert torch_engine.logger.name == "sktransfer"
+
+
+def test_a_cpu_computes_few_pictures_at_once():
+    class Counted(nn.Module):
+        def forward(self, x):
+            sizes.append(len(x))
+            return x.float().mean((2, 3))
+
+    sizes = []
+    pixels = torch.arange(40, dtype=torch.uint8)[:, None, None, None].expand(40, 3, 4, 4)
+    output = TorchEngine(nn.Sequential(Counted()), "cpu")(pixels)
+    assert sizes == [14, 14, 12]
+    assert torch.equal(output[:, 0], torch.arange(40.0))
