@@ -63,12 +63,14 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
     cache: str | Path | None
     verbose: int
 
-    def _prepare(self, X: Any, *, missing_ok: bool = False, seed: int = 0) -> ImageSource:
+    def _prepare(
+        self, X: Any, *, missing_ok: bool = False, seed: int = 0, reset: bool = True
+    ) -> ImageSource:
         """First steps of every fit: check parameters and pictures, find device and backbone."""
         self._validate_params()
         self._check_image_shape()
         self._check_n_jobs()
-        images = self._images(X, reset=True)
+        images = self._images(X, reset=reset)
         images.check(missing_ok=missing_ok)
         self.device_ = resolve_device(self.device)
         self._precision = self.precision
@@ -122,7 +124,7 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
     def _engine_choice(self) -> EngineChoice:
         return EngineChoice(self.engine, self.device_, self._precision)
 
-    def _pass(self, network: FrozenNetwork, title: str, **options: bool) -> Pass:
+    def _pass(self, network: FrozenNetwork, title: str, **options: int) -> Pass:
         """One pass of pictures through `network`, as the parameters say."""
         return Pass(
             network=network,

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin
-from sklearn.model_selection import train_test_split
-from sklearn.utils import (
-    assert_all_finite,
-    check_consistent_length,
-    check_random_state,
-    column_or_1d,
-)
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._base import BackboneEstimator
-from sktransfer._sklearn import Interval, StrOptions, check_sample_weight
-from sktransfer.training.batches import Rows
-from sktransfer.training.optimizers import OPTIMIZERS, SCHEDULES
-from sktransfer.training.recipe import Recipe
-from sktransfer.training.weighting import row_weights
+from sktransfer._conflicts import check_conflicts, check_partial_fit
+from sktransfer._fitting import Fitting
+from sktransfer._sklearn import HasMethods, Interval, StrOptions
+from sktransfer.exceptions import ParameterError
+from sktransfer.images.augmentation import AUGMENTATIONS
+from sktransfer.training.losses import LOSSES
+from sktransfer.training.optimizers import OPTIMIZERS
+from sktransfer.training.sampling import SAMPLINGS
+from sktransfer.training.schedules import SCHEDULES
+
+_SHARE = Interval(Real, 0, 1, closed="left")
+_NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+_COUNT = Interval(Integral, 1, None, closed="left")
+_SEVERAL = Interval(Integral, 2, None, closed="left")
 
 
-class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ignore[misc]
+class PretrainedImageClassifier(Fitting, ClassifierMixin, BackboneEstimator):  # type: ignore[misc]
     """Classify pictures with a pretrained network, fine-tuned as deep as you say.
 
     The stages that stay frozen run once over the pictures; training works on what they
@@ -51,7 +53,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         How many of the last stages train with the head. Stages are levels of resolution
         (encoder blocks for transformers); those without weight matrices are not counted.
         Frozen stages, with their BatchNorm statistics, keep their values to the bit.
-        Unfrozen stages keep BatchNorm statistics too, unless ``weights=None``.
+        Unfrozen stages keep BatchNorm statistics too, unless `batch_norm` says otherwise.
 
     pooling : {"native", "avg", "max", "flatten"}, default="native"
         How the last map becomes the head's input: as the network itself does it, the mean
@@ -73,13 +75,58 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
     image_shape : tuple (h, w) or (h, w, c), or None, default=None
         Accept rows of flattened pixels of this shape, as scikit-learn's own image sets are.
 
+    augment : {"light", "standard", "keras", "trivial"}, transform or None, default=None
+        Changed copies of the pictures to train on. "light": cropped a little and flipped;
+        "standard": cropped to half the area at least, flipped and recoloured; "keras":
+        ImageDataGenerator's classic set (turned by up to 40 degrees, shifted, zoomed,
+        flipped); "trivial": TrivialAugmentWide and flipped. Or a torchvision v2 transform of
+        uint8 tensors (3, h, w). :func:`plot_augmentations` shows what they do.
+
+    n_views : int or None, default=None
+        Number of augmented views of each picture that take turns. The frozen stages run over
+        each of them once, whatever the epochs. None makes a new view for every epoch, which
+        costs a pass an epoch.
+
+    mixup, cutmix : float, default=0.0
+        Mix each row with another one of its batch, by their mean or by pasting a box, in a
+        share drawn from Beta(value, value); 0.2 for mixup and 1 for cutmix are usual. On what
+        the unfrozen stages are fed: pixels at depth "all", else activations.
+
+    loss : {"cross_entropy", "binary_cross_entropy", "focal"} or class, default="cross_entropy"
+        "binary_cross_entropy" tells each class apart from all others, and is the loss for
+        several labels a picture; "focal" (Lin et al., ICCV 2017, gamma=2) counts rows that
+        are already right for less, and does either. Or a class of torch's kind, called with
+        ``reduction="none"``.
+
+    label_smoothing : float, default=0.0
+        Share of each target that is spread over the classes.
+
     class_weight : None, "balanced" or dict, default=None
         Weight of each class in the loss; a dict is keyed by the labels in y. Multiplied
-        with `sample_weight`.
+        with `sample_weight`. With several labels a picture, what the presence of each label
+        counts against its absence; a dict is keyed by the number of the column.
 
-    optimizer : {"auto", "lbfgs", "adamw", "adam", "sgd"}, default="auto"
-        "auto" is L-BFGS for a linear head on a frozen backbone without dropout, and AdamW
-        elsewhere. "sgd" has a Nesterov momentum of 0.9.
+    sampling : {"oversample", "undersample", "balanced"} or None, default=None
+        Which rows an epoch trains on: those of rarer classes repeated until all have as many
+        as the largest, those of larger ones left out until all have as few as the smallest
+        (others in each epoch), or as many as there are, drawn with every class as likely.
+
+    distill_from : fitted classifier or None, default=None
+        A teacher, with the same classes, whose `predict_proba` is learned beside the labels
+        (Hinton et al., 2015). In a search, wrap it in
+        :class:`sklearn.frozen.FrozenEstimator`, which `clone` leaves fitted.
+
+    distill_weight : float, default=0.5
+        Share of the teacher in the loss.
+
+    distill_temperature : float, default=2.0
+        What the scores of both are divided by: higher shows more of what the teacher holds
+        for similar.
+
+    optimizer : {"auto", "lbfgs", "adamw", "adam", "sgd"} or class, default="auto"
+        "auto" is L-BFGS where the problem is convex (a linear head on a frozen backbone,
+        without dropout, mixing, or new views in each epoch), and AdamW elsewhere. "sgd" has a
+        Nesterov momentum of 0.9. Or a class of `torch.optim`.
 
     lr : float, default=3e-4
         Learning rate of the head. L-BFGS has none.
@@ -92,9 +139,23 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         squared norm of the weights is added to the mean loss, with the features scaled to
         rows of mean squared length 1; elsewhere it is the optimizer's own.
 
-    schedule : {"cosine"} or None, default="cosine"
-        The learning rate climbs during the first tenth of the steps, then falls to 0 as
-        half a cosine; None keeps it as it is. L-BFGS has none.
+    schedule : {"cosine", "onecycle", "plateau"}, class or None, default="cosine"
+        "cosine": the learning rate climbs during the first tenth of the steps, then falls to
+        0 as half a cosine. "onecycle" is torch's OneCycleLR. "plateau" divides it by ten
+        after 2 epochs without a lower loss (of validation, where there is one). Or a class of
+        `torch.optim.lr_scheduler`, stepped once an epoch. None keeps it as it is. L-BFGS has
+        none.
+
+    gradient_clipping : float or None, default=None
+        Largest norm of all gradients together.
+
+    ema_decay : float or None, default=None
+        Predict with an exponential moving average of the weights, of which each step keeps
+        this share; 0.99 averages over about a hundred steps.
+
+    batch_norm : {"auto", "fixed", "train"}, default="auto"
+        Whether unfrozen stages keep their BatchNorm statistics or move them with each batch.
+        "auto" keeps those of pretrained weights.
 
     max_epochs : int, default=10
         Passes over the stored activations. For L-BFGS one epoch is up to 20 iterations,
@@ -105,17 +166,55 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         Rows a training step, and pictures computed at once.
 
     head_init : {"probe", "random"}, default="probe"
-        With unfrozen stages: train the head alone first, or start it at random.
+        Where not all is solved by L-BFGS: train the head alone first, or start it at random.
 
-    validation_fraction : float or None, default=None
-        Share of the rows, drawn by class, that is not trained on but scored each epoch.
+    gradual_unfreezing : bool or list of int, default=False
+        Let the unfrozen stages begin to train one after the other, from the last: at equal
+        distances, or in the epochs of a list, counted from 0.
+
+    validation_fraction : float, splitter or None, default=None
+        Rows that are not trained on but scored each epoch: a share, drawn by class, or the
+        first split of a scikit-learn splitter, which gets the `groups` given to `fit`.
+
+    early_stopping : bool, default=False
+        Stop when the validation loss has not fallen for `n_iter_no_change` epochs, and keep
+        the weights of the best one.
+
+    n_iter_no_change : int, default=5
+        Epochs to wait for a lower validation loss.
+
+    calibrate : {"temperature"} or None, default=None
+        Divide the scores by the number that suits the validation rows best
+        (``temperature_``; Guo et al., ICML 2017): probabilities become honest, predictions
+        stay.
+
+    callbacks : list of skorch callbacks or None, default=None
+        Told of what happens in the last phase of training. They are used, not copied.
+
+    warm_start : bool, default=False
+        Let another `fit` go on with the head and stages of the one before. Classes, backbone
+        and shape of the head must be the same.
+
+    checkpoint_dir : str, path or None, default=None
+        A folder in which training is written down after each epoch. The same fit, killed and
+        called again, goes on there and ends with the same weights, to the bit on a CPU. Needs
+        an int as `random_state`. Files of a fit that has ended are removed.
+
+    tta : int or None, default=None
+        Predict with the mean over so many views: the picture as it is, and others by
+        `augment`, or "light" without it.
+
+    mc_dropout : int or None, default=None
+        Predict with the mean over so many draws of the head's dropout (Gal & Ghahramani,
+        ICML 2016); ``predict_proba(X, return_std=True)`` also gives their spread.
 
     device : str, default="auto"
         ``"auto"`` (CUDA, then MPS, then CPU) or a torch device such as ``"cuda:1"``.
 
     precision : {"float32", "bfloat16", "float16"}, default="float32"
-        Of the frozen stages' arithmetic. The shorter ones are faster where the hardware has
-        them, and cost digits; "float16" is for CUDA. Features are float32 all the same.
+        Of the arithmetic of frozen stages and, by autocast, of those that train. The shorter
+        ones are faster where the hardware has them, and cost digits; "float16" is for CUDA.
+        Features, weights and scores are float32 all the same.
 
     engine : {"auto", "torch", "openvino"}, default="auto"
         Who runs the frozen stages. OpenVINO (extra ``openvino``) is 1.2 to 2.9 times as fast on
@@ -133,24 +232,28 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         :func:`cache_info` and :func:`clear_cache` look after it.
 
     random_state : int, RandomState or None, default=None
-        Of the head's first values, the order of batches, dropout and the validation split.
+        Of the head's first values, augmentation, batches, dropout and the validation split.
         On a CPU the same int gives the same predictions to the bit.
 
     verbose : int, default=0
-        1 shows a progress bar for the pictures, 2 also skorch's table of epochs.
+        1 shows progress bars for pictures and epochs, 2 also skorch's table of epochs.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels, in the order of the columns of `predict_proba`.
+        The labels, in the order of the columns of `predict_proba`; numbers of columns where
+        a picture may have several.
 
     history_ : list of dict
         One record an epoch: ``phase`` ("probe", "head" or "fine-tune"), ``epoch``,
-        ``train_loss``, ``lr``, and with `validation_fraction` ``valid_loss`` and
-        ``valid_score`` (accuracy).
+        ``train_loss``, ``lr``, and with validation rows ``valid_loss`` and
+        ``valid_score`` (accuracy; of whole rows where there are several labels).
 
     n_iter_ : int
         Number of epochs, over all phases.
+
+    temperature_ : float
+        What the scores are divided by; 1 without `calibrate`.
 
     net_ : skorch.NeuralNet
         The trained stages and head, working on activations of the frozen part.
@@ -180,17 +283,43 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
     _parameter_constraints: dict[str, Any] = {
         **BackboneEstimator._parameter_constraints,
         "unfreeze_depth": [Interval(Integral, 0, None, closed="left"), StrOptions({"all"})],
-        "hidden_layer_sizes": [Interval(Integral, 1, None, closed="left"), tuple, list],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "hidden_layer_sizes": [_COUNT, tuple, list],
+        "dropout": [_SHARE],
+        "augment": [StrOptions(set(AUGMENTATIONS)), callable, None],
+        "n_views": [_COUNT, None],
+        "mixup": [_NOT_NEGATIVE],
+        "cutmix": [_NOT_NEGATIVE],
+        "loss": [StrOptions(set(LOSSES)), callable],
+        "label_smoothing": [_SHARE],
         "class_weight": [StrOptions({"balanced"}), Mapping, None],
-        "optimizer": [StrOptions({"auto", "lbfgs", *OPTIMIZERS})],
-        "lr": [Interval(Real, 0, None, closed="neither")],
+        "sampling": [StrOptions(set(SAMPLINGS)), None],
+        "distill_from": [HasMethods(["predict_proba"]), None],
+        "distill_weight": [Interval(Real, 0, 1, closed="both")],
+        "distill_temperature": [_POSITIVE],
+        "optimizer": [StrOptions({"auto", "lbfgs", *OPTIMIZERS}), callable],
+        "lr": [_POSITIVE],
         "lr_decay": [Interval(Real, 0, 1, closed="right")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "schedule": [StrOptions(set(SCHEDULES)), None],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "weight_decay": [_NOT_NEGATIVE],
+        "schedule": [StrOptions(set(SCHEDULES)), callable, None],
+        "gradient_clipping": [_POSITIVE, None],
+        "ema_decay": [_SHARE, None],
+        "batch_norm": [StrOptions({"auto", "fixed", "train"})],
+        "max_epochs": [_COUNT],
         "head_init": [StrOptions({"probe", "random"})],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
+        "gradual_unfreezing": ["boolean", list, tuple],
+        "validation_fraction": [
+            Interval(Real, 0, 1, closed="neither"),
+            HasMethods(["split", "get_n_splits"]),
+            None,
+        ],
+        "early_stopping": ["boolean"],
+        "n_iter_no_change": [_COUNT],
+        "calibrate": [StrOptions({"temperature"}), None],
+        "callbacks": [list, tuple, None],
+        "warm_start": ["boolean"],
+        "checkpoint_dir": [str, Path, None],
+        "tta": [_SEVERAL, None],
+        "mc_dropout": [_SEVERAL, None],
         "random_state": ["random_state"],
     }
 
@@ -205,16 +334,38 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         dropout: float = 0.0,
         image_size: int | None = None,
         image_shape: tuple[int, ...] | None = None,
+        augment: str | Callable[[Any], Any] | None = None,
+        n_views: int | None = None,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        loss: str | Callable[..., Any] = "cross_entropy",
+        label_smoothing: float = 0.0,
         class_weight: Mapping[Any, float] | str | None = None,
-        optimizer: str = "auto",
+        sampling: str | None = None,
+        distill_from: Any = None,
+        distill_weight: float = 0.5,
+        distill_temperature: float = 2.0,
+        optimizer: str | Callable[..., Any] = "auto",
         lr: float = 3e-4,
         lr_decay: float = 0.9,
         weight_decay: float = 1e-4,
-        schedule: str | None = "cosine",
+        schedule: str | Callable[..., Any] | None = "cosine",
+        gradient_clipping: float | None = None,
+        ema_decay: float | None = None,
+        batch_norm: str = "auto",
         max_epochs: int = 10,
         batch_size: int = 32,
         head_init: str = "probe",
-        validation_fraction: float | None = None,
+        gradual_unfreezing: bool | Sequence[int] = False,
+        validation_fraction: float | Any = None,
+        early_stopping: bool = False,
+        n_iter_no_change: int = 5,
+        calibrate: str | None = None,
+        callbacks: Sequence[Any] | None = None,
+        warm_start: bool = False,
+        checkpoint_dir: str | Path | None = None,
+        tta: int | None = None,
+        mc_dropout: int | None = None,
         device: str = "auto",
         precision: str = "float32",
         engine: str = "auto",
@@ -231,16 +382,38 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         self.dropout = dropout
         self.image_size = image_size
         self.image_shape = image_shape
+        self.augment = augment
+        self.n_views = n_views
+        self.mixup = mixup
+        self.cutmix = cutmix
+        self.loss = loss
+        self.label_smoothing = label_smoothing
         self.class_weight = class_weight
+        self.sampling = sampling
+        self.distill_from = distill_from
+        self.distill_weight = distill_weight
+        self.distill_temperature = distill_temperature
         self.optimizer = optimizer
         self.lr = lr
         self.lr_decay = lr_decay
         self.weight_decay = weight_decay
         self.schedule = schedule
+        self.gradient_clipping = gradient_clipping
+        self.ema_decay = ema_decay
+        self.batch_norm = batch_norm
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.head_init = head_init
+        self.gradual_unfreezing = gradual_unfreezing
         self.validation_fraction = validation_fraction
+        self.early_stopping = early_stopping
+        self.n_iter_no_change = n_iter_no_change
+        self.calibrate = calibrate
+        self.callbacks = callbacks
+        self.warm_start = warm_start
+        self.checkpoint_dir = checkpoint_dir
+        self.tta = tta
+        self.mc_dropout = mc_dropout
         self.device = device
         self.precision = precision
         self.engine = engine
@@ -249,7 +422,15 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> PretrainedImageClassifier:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation_data: tuple[Any, Any] | None = None,
+        groups: Any = None,
+    ) -> PretrainedImageClassifier:
         """Run the frozen stages over the pictures once, then train on what they gave.
 
         Parameters
@@ -258,10 +439,15 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
             Pictures or paths of pictures: uint8 or float (0..1) arrays of shape
             (n, h, w, 3), (n, h, w) or (n, h, w, 1); tensors of shape (n, 3, h, w); lists of
             arrays, PIL images or paths; with `image_shape`, rows of flattened pixels.
-        y : array-like of shape (n,)
-            Labels: strings, integers or bools.
+        y : array-like of shape (n,), or indicator of shape (n, n_classes)
+            Labels: strings, integers or bools. Or, for a loss that tells each class apart by
+            itself, 1 in the column of each label that a picture has, and 0 elsewhere.
         sample_weight : array-like of shape (n,), optional
             What each row counts in the loss; 0 is as good as absent.
+        validation_data : tuple (X, y), optional
+            Pictures to validate on, instead of a `validation_fraction` of X.
+        groups : array-like of shape (n,), optional
+            For a splitter given as `validation_fraction`: rows that belong together.
 
         Returns
         -------
@@ -270,37 +456,73 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         Raises
         ------
         ValueError
-            If a parameter, X or y is invalid; see :mod:`sktransfer.exceptions`.
+            If a parameter, X or y is invalid, or two contradict each other; see
+            :mod:`sktransfer.exceptions`.
         TrainingDivergedError
             If the loss becomes NaN or infinite. The estimator is then not fitted.
-        """
-        self.__dict__.pop("net_", None)  # a fit that fails leaves no older one behind
-        seeds = check_random_state(self.random_state).randint(2**31 - 1, size=3).tolist()
-        images = self._prepare(X, seed=seeds[0] if self.weights is None else 0)
-        codes = self._encode(y, len(images))
-        weights = self._row_weights(codes, sample_weight)
-        train, held_out = self._split(codes, seeds[1])
-        self._check_optimizer()
 
-        backbone = self._loaded_backbone()
-        frozen, stages = backbone.split(self.unfreeze_depth, self.pooling)
-        # A size that the backbone can't take fails here, before any picture is read.
-        backbone.width(pooling=self.pooling, image_size=self._preprocessing.crop_size)
-        activations, _ = self._pass(frozen, "Running frozen stages", may_map=True).collect(images)
-        rows = Rows.of(activations, codes, weights, train)
-        validation = None
-        if held_out is not None:
-            validation = Rows.of(activations, codes, weights, held_out)
-        net, self.history_ = self._recipe(seeds[2]).train(
-            stages, rows, validation, len(self.classes_)
+        Warns
+        -----
+        TrainingWarning
+            If training was interrupted (Ctrl-C): what was learned by then is kept.
+        """
+        earlier = self._earlier() if self.warm_start else None
+        if earlier is None:
+            self.__dict__.pop("net_", None)  # a fit that fails leaves no older one behind
+        images = self._prepare(X, seed=self._draw_seeds(earlier))
+        validates = self.validation_fraction is not None or validation_data is not None
+        check_conflicts(
+            self,
+            held_out=validates,
+            groups=groups is not None,
+            validation=validation_data is not None,
         )
-        self.n_iter_ = len(self.history_)
-        self._split_key = (self.unfreeze_depth, self.pooling)
-        self.net_ = net
-        return self
+        targets = self._learned_targets(y, len(images), earlier)
+        weights = self._row_weights(targets, sample_weight)
+        train, held_out = self._split(targets, groups)
+        rows, validation, stages = self._training_rows(
+            images, targets, weights, train, held_out, validation_data
+        )
+        return self._train(stages, rows, validation, earlier)
+
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> PretrainedImageClassifier:
+        """Train for one epoch on some more pictures.
+
+        The first call solves the head on its pictures; all of them train by `optimizer`,
+        whose state is kept, at a learning rate of `lr` without a `schedule`.
+
+        Parameters
+        ----------
+        X : array, tensor, list, Series or one-column DataFrame
+            As in `fit`.
+        y : array-like of shape (n,), or indicator of shape (n, n_classes)
+        classes : array-like of shape (n_classes,), optional
+            All labels that there will be; in the first call, unless its y has them all.
+        sample_weight : array-like of shape (n,), optional
+
+        Returns
+        -------
+        self : PretrainedImageClassifier
+
+        Raises
+        ------
+        ValueError
+            As in `fit`; if y holds a class that was not named in the first call; or if a
+            parameter means nothing where rows come in pieces, such as `early_stopping`.
+        """
+        earlier = self._earlier()
+        images = self._prepare(X, seed=self._draw_seeds(earlier), reset=earlier is None)
+        check_partial_fit(self)
+        check_conflicts(self, held_out=False, groups=False, validation=False)
+        targets = self._learned_targets(y, len(images), earlier, classes)
+        weights = self._row_weights(targets, sample_weight, all_classes=False)
+        rows, _, stages = self._training_rows(images, targets, weights)
+        return self._train(stages, rows, None, earlier, in_pieces=True)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Most likely label of each picture.
+        """Most likely label of each picture, or all labels that are more likely than not.
 
         Parameters
         ----------
@@ -309,28 +531,43 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
 
         Returns
         -------
-        labels : ndarray of shape (n,)
-            Of the dtype that y had.
+        labels : ndarray of shape (n,), or (n, n_classes)
+            Of the dtype that y had; an indicator of integers if y was one.
         """
-        winners = self._scores(X).argmax(axis=1)
-        labels: np.ndarray = self.classes_[winners]
+        scores = self._scores(X)
+        if self._link.multilabel:
+            return (scores > 0).astype(int)
+        labels: np.ndarray = self.classes_[scores.argmax(axis=1)]
         return labels
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(
+        self, X: Any, *, return_std: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Probability of each class.
 
         Parameters
         ----------
         X : array, tensor, list, Series or one-column DataFrame
             As in `fit`.
+        return_std : bool, default=False
+            With `mc_dropout` or `tta`: also their standard deviation over draws and views.
 
         Returns
         -------
         probabilities : ndarray of shape (n, n_classes), float32
-            Columns in the order of ``classes_``.
+            Columns in the order of ``classes_``. Rows sum to 1 unless a picture may have
+            several labels.
+        spread : ndarray of shape (n, n_classes), float32
+            With `return_std`.
+
+        Raises
+        ------
+        ParameterError
+            If `return_std` is asked for and there is but one draw.
         """
-        probabilities: np.ndarray = softmax(self._scores(X), axis=1)
-        return probabilities
+        draws = self._link.probabilities(self._drawn_scores(X, several=return_std))
+        probabilities: np.ndarray = draws.mean(axis=1)
+        return (probabilities, draws.std(axis=1)) if return_std else probabilities
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithm of the probability of each class.
@@ -344,8 +581,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         -------
         log_probabilities : ndarray of shape (n, n_classes), float32
         """
-        logarithms: np.ndarray = log_softmax(self._scores(X), axis=1)
-        return logarithms
+        return self._link.log_probabilities(self._scores(X))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores of the classes before they become probabilities.
@@ -361,103 +597,34 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
             With two classes of shape (n,): the logarithm of the odds of ``classes_[1]``.
         """
         scores = self._scores(X)
-        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
-
-    def _encode(self, y: Any, n_rows: int) -> np.ndarray:
-        """Codes 0..k-1 of the labels, which are kept in ``classes_``."""
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None."
-            )
-        labels = column_or_1d(y, warn=True)
-        check_consistent_length(np.empty(n_rows), labels)
-        if labels.dtype.kind == "f":
-            assert_all_finite(labels, input_name="y")
-        missing = [i for i, label in enumerate(labels.tolist()) if _is_missing(label)]
-        if missing:
-            raise ValueError(f"Input y contains NaN or None, first in row {missing[0]} of y.")
-        check_classification_targets(labels)
-        self.classes_, codes = np.unique(labels, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"y holds one class only, {self.classes_.tolist()[0]!r}: a classifier needs at "
-                "least two."
-            )
-        return codes.astype(np.int64)
-
-    def _row_weights(self, codes: np.ndarray, sample_weight: Any) -> np.ndarray:
-        if sample_weight is not None:
-            sample_weight = check_sample_weight(
-                sample_weight, codes, dtype=np.float64, ensure_non_negative=True
-            )
-        return row_weights(codes, self.classes_, self.class_weight, sample_weight)
-
-    def _split(self, codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Rows to train on, and rows held out for validation."""
-        rows = np.arange(len(codes))
-        if self.validation_fraction is None:
-            return rows, None
-        try:
-            train, held_out = train_test_split(
-                rows, test_size=self.validation_fraction, stratify=codes, random_state=seed
-            )
-        except ValueError as error:
-            raise ValueError(
-                f"validation_fraction={self.validation_fraction} can't hold out rows of every "
-                f"class: {error} Change the fraction, or use None."
-            ) from error
-        return np.sort(train), np.sort(held_out)
-
-    def _hidden_layer_sizes(self) -> tuple[int, ...]:
-        given: Any = self.hidden_layer_sizes
-        sizes = (given,) if isinstance(given, Integral) else tuple(given)
-        if not all(isinstance(size, Integral) and int(size) > 0 for size in sizes):
-            raise ValueError(
-                f"hidden_layer_sizes must hold positive integers; got {self.hidden_layer_sizes!r}."
-            )
-        return tuple(int(size) for size in sizes)
-
-    def _check_optimizer(self) -> None:
-        if self.optimizer != "lbfgs":
-            return
-        for name in ("unfreeze_depth", "hidden_layer_sizes", "dropout"):
-            value = getattr(self, name)
-            if value not in (0, (), []):
-                raise ValueError(
-                    "optimizer='lbfgs' is for the convex problem, a linear head on a frozen "
-                    f"backbone, but {name}={value!r}. Use optimizer='auto' or 'adamw'."
-                )
-
-    def _recipe(self, seed: int) -> Recipe:
-        return Recipe(
-            hidden_layer_sizes=self._hidden_layer_sizes(),
-            dropout=self.dropout,
-            optimizer=self.optimizer,
-            lr=self.lr,
-            lr_decay=self.lr_decay,
-            weight_decay=self.weight_decay,
-            schedule=self.schedule,
-            max_epochs=self.max_epochs,
-            batch_size=self.batch_size,
-            head_init=self.head_init,
-            device=self.device_,
-            seed=seed,
-            verbose=self.verbose,
-        )
+        if len(self.classes_) > 2 or self._link.multilabel:
+            return scores
+        logarithms = self._link.log_probabilities(scores)
+        return logarithms[:, 1] - logarithms[:, 0]
 
     def _scores(self, X: Any) -> np.ndarray:
-        """One score a class for each picture, in one pass."""
+        """Scores (n, n_classes); of several draws, those that have their mean probabilities."""
+        draws = self._drawn_scores(X)
+        if draws.shape[1] == 1:
+            return draws[:, 0]
+        return self._link.scores(self._link.probabilities(draws).mean(axis=1))
+
+    def _drawn_scores(self, X: Any, *, several: bool = False) -> np.ndarray:
+        """Scores (n, draws, n_classes), in as many passes as there are views."""
         check_is_fitted(self)
+        if several and self.tta is None and self.mc_dropout is None:
+            raise ParameterError(
+                "return_std=True needs several draws, but tta=None and mc_dropout=None. Set "
+                "mc_dropout=20 (with dropout), or tta=5."
+            )
         images = self._images(X, reset=False)
         images.check()
-        frozen = self._loaded_backbone().frozen_network(*self._split_key)
-        one_pass = self._pass(frozen, "Predicting")
-        scores, _ = one_pass.collect(images, then=self.net_.scores)
-        return scores.numpy()
+        return self._predicting(images) / np.float32(self.temperature_)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")
 
-
-def _is_missing(label: Any) -> bool:
-    return label is None or label != label  # NaN and NaT differ from themselves
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = self.loss != "cross_entropy"
+        return tags

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 from sktransfer.exceptions import DeviceUnavailableError
@@ -130,3 +131,8 @@ def seeded(seed: int, device: str = "cpu") -> Iterator[None]:
     with _GLOBAL_RANDOM_STATE, torch.random.fork_rng(devices=cuda):
         torch.manual_seed(seed)
         yield
+
+
+def derived_seed(*numbers: int) -> int:
+    """A seed of its own for each sequence of numbers, such as a seed and an epoch."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -13,9 +13,11 @@ __all__ = [
     "EngineUnavailableError",
     "ImageError",
     "ImageWarning",
+    "ParameterError",
     "SktransferError",
     "SktransferWarning",
     "TrainingDivergedError",
+    "TrainingWarning",
     "UnreadableImageError",
     "WeightsError",
     "WeightsUnavailableError",
@@ -58,6 +60,10 @@ class DeviceMemoryError(SktransferError, RuntimeError):
     """A device whose memory can't hold the work on one picture, or on one training batch."""
 
 
+class ParameterError(SktransferError, ValueError):
+    """Parameters that contradict each other or y, or one that training can't use."""
+
+
 class TrainingDivergedError(SktransferError, RuntimeError):
     """The training loss became NaN or infinite."""
 
@@ -68,6 +74,10 @@ class SktransferWarning(UserWarning):
 
 class ImageWarning(SktransferWarning):
     """Pictures that were read, but not as their owner may expect."""
+
+
+class TrainingWarning(SktransferWarning):
+    """Training that ended otherwise than asked, with a classifier that can be used."""
 
 
 class CacheWarning(SktransferWarning):

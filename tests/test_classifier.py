@@ -10,6 +10,8 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from sktransfer import PretrainedImageClassifier
+from sktransfer.activations.views import FreshViews
+from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.backbones.loading import load_backbone
 from sktransfer.exceptions import (
     BackboneError,
@@ -170,16 +172,16 @@ def test_history(pictures):
 
 def test_every_row_trains_unless_a_split_is_asked_for(pictures, monkeypatch):
     seen = []
-    original = Rows.of.__func__
+    original = Recipe.train
 
-    def spy(cls, X, codes, weights, which):
-        seen.append(len(which))
-        return original(cls, X, codes, weights, which)
+    def spy(recipe, stages, rows, validation, begin_with):
+        seen.append((len(rows), validation and len(validation)))
+        return original(recipe, stages, rows, validation, begin_with)
 
-    monkeypatch.setattr(Rows, "of", classmethod(spy))
+    monkeypatch.setattr(Recipe, "train", spy)
     small().fit(*pictures)
     small(validation_fraction=0.25).fit(*pictures)
-    assert seen == [24, 18, 6]
+    assert seen == [(24, None), (18, 6)]
 
 
 def test_keras_head(pictures):
@@ -402,7 +404,7 @@ def test_bad_parameters_are_told_in_fit(pictures, parameters, error, words):
         (lambda y: np.where(y, None, "a"), "NaN or None.*row 1"),
         (lambda y: np.linspace(0, 1, len(y)), "Unknown label type"),
         (lambda _: None, "requires y"),
-        (lambda y: np.stack([y, 1 - y], 1), "1d array"),
+        (lambda y: np.stack([y, 1 - y], 1), "loss='cross_entropy' is for one"),
     ],
     ids=["length", "one class", "nan", "none", "continuous", "missing", "indicator"],
 )
@@ -436,12 +438,24 @@ def test_net_is_a_skorch_net(pictures):
 
 
 def test_recipe_is_convex_only_for_a_linear_head_on_frozen_stages():
-    from sktransfer.backbones.freezing import TrainableStages
+    nothing = TrainableStages()
+    some = TrainableStages([("a", torch.nn.Linear(1, 1))])
+    rows = Rows(torch.zeros(4, 1))
+    fresh = Rows(FreshViews(lambda _: torch.zeros(4, 1), 4, bytes))
 
-    fields = dict.fromkeys(Recipe.__dataclass_fields__, 0)
-    nothing = TrainableStages([], fixed_statistics=True)
-    some = TrainableStages([("a", torch.nn.Linear(1, 1))], fixed_statistics=True)
-    assert Recipe(**{**fields, "hidden_layer_sizes": ()})._is_convex(nothing)
-    assert not Recipe(**{**fields, "hidden_layer_sizes": (2,)})._is_convex(nothing)
-    assert not Recipe(**{**fields, "hidden_layer_sizes": (), "dropout": 0.1})._is_convex(nothing)
-    assert not Recipe(**{**fields, "hidden_layer_sizes": ()})._is_convex(some)
+    def is_convex(stages=nothing, rows=rows, **settings):
+        return Recipe(n_classes=2, **settings)._is_convex(stages, rows)
+
+    assert is_convex()
+    assert is_convex(optimizer="lbfgs", loss={"loss": "binary_cross_entropy"})
+    assert not is_convex(some)
+    assert not is_convex(rows=fresh)
+    for settings in (
+        {"hidden_layer_sizes": (2,)},
+        {"dropout": 0.1},
+        {"mixup": 0.2},
+        {"ema_decay": 0.9},
+        {"optimizer": "adamw"},
+        {"loss": {"loss": "focal"}},
+    ):
+        assert not is_convex(**settings)

@@ -11,15 +11,16 @@ from torch import Tensor
 from sktransfer._settings import memory_size
 
 
-def allocate(shape: Sequence[int], dtype: torch.dtype, *, may_map: bool = False) -> Tensor:
+def allocate(shape: Sequence[int], dtype: torch.dtype, *, may_map: int = 0) -> Tensor:
     """A tensor on the CPU, not yet filled.
 
     Parameters
     ----------
     shape : sequence of int
     dtype : torch.dtype
-    may_map : bool
-        Map a temporary file instead where the tensor is larger than `memory_size`. The
+    may_map : int
+        Map a temporary file instead where so many tensors of this size are larger than
+        `memory_size`; 0 for never. The
         file has no name any more and goes with the tensor, or with the process.
 
     Raises
@@ -27,7 +28,7 @@ def allocate(shape: Sequence[int], dtype: torch.dtype, *, may_map: bool = False)
     OSError
         If the disk has no room for the file.
     """
-    if not may_map or _size(shape, dtype) <= memory_size():
+    if not may_map or may_map * _size(shape, dtype) <= memory_size():
         return torch.empty(tuple(shape), dtype=dtype)
     name = str(dtype).removeprefix("torch.")
     with tempfile.TemporaryFile(prefix="sktransfer-") as file:

@@ -17,14 +17,15 @@ class Results:
     ----------
     source : ImageSource
         Names the rows in errors.
-    may_map : bool
-        Values that are too large for memory may go to a temporary file.
+    may_map : int
+        Values may go to a temporary file if so many sets of them are too large for memory;
+        0 if they never may.
     on_rows : callable
         Told how many rows were filled, each time.
     """
 
     def __init__(
-        self, source: ImageSource, *, may_map: bool, on_rows: Callable[[int], object]
+        self, source: ImageSource, *, may_map: int, on_rows: Callable[[int], object]
     ) -> None:
         self._source = source
         self._may_map = may_map

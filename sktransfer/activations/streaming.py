@@ -18,6 +18,7 @@ from sktransfer.activations.results import Results
 from sktransfer.activations.store.cache import Cache
 from sktransfer.activations.store.stored import StoredActivations
 from sktransfer.backbones.frozen import FrozenNetwork
+from sktransfer.images.augmentation import AugmentedView
 from sktransfer.images.preprocessing import Preprocessing
 from sktransfer.images.reading import read_batches
 from sktransfer.images.sources import ImageSource
@@ -33,7 +34,7 @@ class Pass:
     ----------
     network : FrozenNetwork
         From uint8 pixels (n, 3, h, w) to activations.
-    preprocessing : Preprocessing
+    preprocessing : Preprocessing or AugmentedView
     choice : EngineChoice
         Who computes.
     batch_size : int
@@ -44,20 +45,21 @@ class Pass:
         Folder of the store.
     skip_unreadable : bool
         Go on when a picture can't be read, and say which those were.
-    may_map : bool
-        Activations that are too large for memory may go to a temporary file.
+    may_map : int
+        Activations may go to a temporary file if so many sets of them are too large for
+        memory; 0 if they never may.
     progress : str, optional
         Title of a progress bar; no bar without one.
     """
 
     network: FrozenNetwork
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | AugmentedView
     choice: EngineChoice = field(default_factory=EngineChoice)
     batch_size: int = 64
     n_jobs: int | None = None
     cache: str | os.PathLike[str] | None = None
     skip_unreadable: bool = False
-    may_map: bool = False
+    may_map: int = 0
     progress: str | None = None
 
     def collect(self, source: ImageSource, then: Then | None = None) -> tuple[Tensor, list[int]]:

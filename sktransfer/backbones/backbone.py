@@ -159,13 +159,25 @@ class Backbone:
             )
 
     def split(
-        self, unfreeze_depth: int | str, pooling: str = "native"
+        self,
+        unfreeze_depth: int | str,
+        pooling: str = "native",
+        *,
+        fixed_statistics: bool | None = None,
     ) -> tuple[FrozenNetwork, TrainableStages]:
         """The part that stays frozen, and a copy of the part that trains.
 
         Running one after the other gives rows of features. The frozen part is shared
         and reads uint8 pixels; with ``unfreeze_depth="all"`` it is empty, and the
         trainable part reads the pixels.
+
+        Parameters
+        ----------
+        unfreeze_depth : int or "all"
+        pooling : str
+        fixed_statistics : bool, optional
+            Whether BatchNorm statistics of the trainable part stay as they are; by default
+            if they are pretrained.
 
         Raises
         ------
@@ -176,7 +188,11 @@ class Backbone:
         named = [(stage.name, stage.module) for stage in trainable]
         if not frozen:
             named = [("normalise", freeze(Normalise(self.preprocessing))), *named]
-        stages = TrainableStages(named, fixed_statistics=self.pretrained)
+        stages = TrainableStages(
+            named,
+            fixed_statistics=self.pretrained if fixed_statistics is None else fixed_statistics,
+            depths={stage.name: stage.depth for stage in trainable},
+        )
         return self.frozen_network(unfreeze_depth, pooling), stages
 
     def frozen_network(self, unfreeze_depth: int | str, pooling: str = "native") -> FrozenNetwork:

@@ -1,7 +1,7 @@
 """What "frozen" means: no gradient, no moving statistics, no dropout."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -26,13 +26,22 @@ class TrainableStages(nn.Sequential):
     fixed_statistics : bool
         False lets BatchNorm statistics move, for weights that start at random and have
         none worth keeping.
+    depths : mapping of str to int, optional
+        The ``unfreeze_depth`` from which on each stage trains.
     """
 
-    def __init__(self, stages: Iterable[tuple[str, nn.Module]], *, fixed_statistics: bool) -> None:
+    def __init__(
+        self,
+        stages: Iterable[tuple[str, nn.Module]] = (),
+        *,
+        fixed_statistics: bool = True,
+        depths: Mapping[str, int] | None = None,
+    ) -> None:
         super().__init__()
         for name, module in stages:
             self.add_module(name, copy.deepcopy(module).requires_grad_(True))
         self.fixed_statistics = fixed_statistics
+        self.depths = dict(depths or {})
 
     def train(self, mode: bool = True) -> "TrainableStages":
         super().train(mode)

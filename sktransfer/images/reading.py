@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sktransfer.exceptions import UnreadableImageError
+from sktransfer.images.augmentation import AugmentedView
 from sktransfer.images.preprocessing import Preprocessing
 from sktransfer.images.sources import ImageSource
 
@@ -37,7 +38,7 @@ class Batch:
 
 def read_batches(
     source: ImageSource,
-    preprocessing: Preprocessing,
+    preprocessing: Preprocessing | AugmentedView,
     batches: Iterable[Sequence[int]],
     *,
     n_threads: int,
@@ -51,7 +52,7 @@ def read_batches(
     Parameters
     ----------
     source : ImageSource
-    preprocessing : Preprocessing
+    preprocessing : Preprocessing or AugmentedView
     batches : iterable of sequence of int
         Rows of each batch; asked for only when a thread is about to have nothing to do.
     n_threads : int
@@ -89,7 +90,7 @@ class _PendingBatch:
         self,
         pool: ThreadPoolExecutor,
         source: ImageSource,
-        preprocessing: Preprocessing,
+        preprocessing: Preprocessing | AugmentedView,
         rows: Sequence[int],
     ) -> None:
         size = preprocessing.crop_size

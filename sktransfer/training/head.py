@@ -1,12 +1,29 @@
 """The new last layers: from rows of features to one score a class."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import skip_init
 
-from sktransfer.training.batches import RowBatches
+from sktransfer.training.losses import Targets
+
+
+class Dropout(nn.Dropout):
+    """Dropout that can also be sampled in prediction: one mask for all rows is one network.
+
+    With a mask a row, the prediction for a picture would depend on the batch it is in.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__(p)
+        self.sampled = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.sampled:
+            return super().forward(x)
+        return x * functional.dropout(torch.ones_like(x[:1]), self.p, training=True)
 
 
 def build_head(
@@ -29,10 +46,10 @@ def build_head(
     for size in hidden_layer_sizes:
         layers += [nn.Linear(width, size), nn.ReLU()]
         if dropout:
-            layers.append(nn.Dropout(dropout))
+            layers.append(Dropout(dropout))
         width = size
     if dropout and not hidden_layer_sizes:
-        layers.append(nn.Dropout(dropout))
+        layers.append(Dropout(dropout))
     return nn.Sequential(*layers, nn.Linear(width, n_classes))
 
 
@@ -66,9 +83,18 @@ class NormalisedLinear(nn.Module):
         # Rows that are all the same have no length but rounding, and nothing to divide.
         has_length = length > 1e-6 * mean.norm()
         self.register_buffer("length", length if has_length else torch.ones_like(length))
-        self.linear = nn.Linear(len(mean), n_classes, dtype=mean.dtype)
+        # Without the usual values, which would be drawn from torch's global generator.
+        self.linear = skip_init(nn.Linear, len(mean), n_classes, dtype=mean.dtype)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
+
+    def begin_like(self, other: "NormalisedLinear") -> None:
+        """Give the same scores as another one, whatever its mean and length."""
+        with torch.no_grad():
+            weight = other.linear.weight.to(self.mean) / other.length.to(self.mean)
+            shift = weight @ (self.mean - other.mean.to(self.mean))
+            self.linear.weight.copy_(weight * self.length)
+            self.linear.bias.copy_(other.linear.bias.to(self.mean) + shift)
 
     def forward(self, x: Tensor) -> Tensor:
         # Scaling the weights is the same as scaling the rows, and there are fewer of them.
@@ -78,12 +104,19 @@ class NormalisedLinear(nn.Module):
         )
 
 
-def mean_and_length(batches: RowBatches) -> tuple[Tensor, Tensor]:
-    """What `NormalisedLinear` takes, in float64 and in two passes over weighted rows."""
-    total = sum(weights.double().sum() for _, (_, weights) in batches)
-    mean = sum(weights.double() @ X.flatten(1).double() for X, (_, weights) in batches) / total
+def mean_and_length(
+    batches: Callable[[], Iterable[tuple[Tensor, Targets]]],
+) -> tuple[Tensor, Tensor]:
+    """What `NormalisedLinear` takes, in float64 and in two passes over weighted rows.
+
+    Parameters
+    ----------
+    batches : callable
+        Begins a pass.
+    """
+    total = sum(targets.weights.double().sum() for _, targets in batches())
+    mean = sum(t.weights.double() @ X.flatten(1).double() for X, t in batches()) / total
     squares = sum(
-        weights.double() @ ((X.flatten(1).double() - mean) ** 2).sum(1)
-        for X, (_, weights) in batches
+        t.weights.double() @ ((X.flatten(1).double() - mean) ** 2).sum(1) for X, t in batches()
     )
     return torch.as_tensor(mean), (torch.as_tensor(squares) / total).sqrt()

@@ -1,33 +1,73 @@
-"""skorch's NeuralNet on stored activations: weighted rows, and a stop when the loss diverges."""
+"""skorch's NeuralNet on stored activations: weighted rows, views, mixed precision, averages."""
 
+import contextlib
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, PassthroughScoring
+from skorch.history import History
 from torch import Tensor
 
+from sktransfer._devices import derived_seed, seeded
 from sktransfer.exceptions import TrainingDivergedError
+from sktransfer.training.averaging import WeightAverage
 from sktransfer.training.batches import RowBatches, Rows
+from sktransfer.training.callbacks import RecordRate
+from sktransfer.training.head import Dropout
+from sktransfer.training.losses import RowLoss, Targets
+from sktransfer.training.mixing import Mixing
+from sktransfer.training.sampling import Sampler
 
 
 class TransferNet(NeuralNet):  # type: ignore[misc]
     """A skorch net over stored activations.
 
+    What is drawn in an epoch (batches, dropout, mixing) depends on the seed and the number of
+    the epoch alone, so that training can be taken up again at any of them.
+
     Parameters
     ----------
     module : Module
     seed : int
-        Of the order of the batches.
+    sampling : str or None
+        See `Sampler`.
+    mixing : Mixing, optional
+    gradient_clipping : float, optional
+        Largest norm of all gradients together.
+    ema_decay : float, optional
+        See `WeightAverage`.
+    precision : {"float32", "bfloat16", "float16"}
+        Of the module's arithmetic; weights are float32 all the same.
+    begin_state : mapping, optional
+        What the optimizer knows from an earlier training, by the number of each parameter.
     **kwargs
         As `skorch.NeuralNet`.
     """
 
-    def __init__(self, module: Any, *, seed: int = 0, **kwargs: Any):
+    def __init__(
+        self,
+        module: Any,
+        *,
+        seed: int = 0,
+        sampling: str | None = None,
+        mixing: Mixing | None = None,
+        gradient_clipping: float | None = None,
+        ema_decay: float | None = None,
+        precision: str = "float32",
+        begin_state: Mapping[int, Any] | None = None,
+        **kwargs: Any,
+    ):
         self.seed = seed
-        kwargs.setdefault("criterion", torch.nn.CrossEntropyLoss)
-        kwargs.setdefault("criterion__reduction", "none")
+        self.sampling = sampling
+        self.mixing = mixing
+        self.gradient_clipping = gradient_clipping
+        self.ema_decay = ema_decay
+        self.precision = precision
+        self.begin_state = begin_state
+        kwargs.setdefault("criterion", RowLoss)
         kwargs.setdefault("train_split", None)
         kwargs.setdefault("dataset", Rows)
         kwargs.setdefault("iterator_train", RowBatches)
@@ -40,39 +80,109 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
         score = PassthroughScoring("valid_score", lower_is_better=False)
         return [*timers_and_losses, ("valid_score", score), ("lr", RecordRate()), print_log]
 
-    def get_iterator(self, dataset: Rows, training: bool = False) -> RowBatches:
-        generator = torch.Generator().manual_seed(self.seed) if training else None
-        return RowBatches(dataset, self.batch_size, generator)
+    def initialize(self) -> "TransferNet":
+        super().initialize()
+        kind = torch.device(self.device).type
+        # Gradients of float16 would be too small for it; in other precisions nothing is scaled.
+        self.scaler_ = torch.amp.GradScaler(kind, enabled=self.precision == "float16")
+        self.weight_average_ = None
+        if self.ema_decay is not None:
+            self.weight_average_ = WeightAverage(self.module_, self.ema_decay)
+        if self.begin_state is not None:
+            groups = self.optimizer_.state_dict()["param_groups"]
+            self.optimizer_.load_state_dict({"state": self.begin_state, "param_groups": groups})
+        self.interrupted_ = self.finished_ = False
+        return self
 
-    def get_loss(
-        self, y_pred: Tensor, y_true: tuple[Tensor, Tensor], *args: Any, **kwargs: Any
-    ) -> Tensor:
+    def get_iterator(self, dataset: Rows, training: bool = False) -> Any:
+        """The rows themselves in training: each epoch draws its own batches."""
+        return dataset if training else RowBatches(dataset, self.batch_size)
+
+    def run_single_epoch(
+        self,
+        iterator: Any,
+        training: bool,
+        prefix: str,
+        step_fn: Callable[..., Any],
+        **fit_params: Any,
+    ) -> None:
+        try:
+            if not training:
+                super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+                return
+            epoch = len(self.history) - 1
+            # Before the random state is taken: a view may have to be computed, and draws too.
+            iterator.views(epoch)
+            seed = derived_seed(self.seed, epoch)
+            self._show_average(False)
+            with seeded(seed, self.device):
+                batches = self._training_batches(iterator, epoch, seed)
+                super().run_single_epoch(batches, training, prefix, step_fn, **fit_params)
+        except KeyboardInterrupt:  # those of callbacks, which stop early, come from elsewhere
+            self.interrupted_ = True
+            raise
+        finally:
+            self._show_average(True)
+
+    def _training_batches(self, rows: Rows, epoch: int, seed: int) -> Any:
+        draw = Sampler(self.sampling, rows.targets.y, rows.targets.weights)
+        generator = torch.Generator().manual_seed(seed)
+        return RowBatches(rows, self.batch_size, draw, generator, epoch)
+
+    def _show_average(self, shown: bool) -> None:
+        if self.weight_average_ is not None:
+            self.weight_average_.show(shown)
+
+    def infer(self, x: Any, **fit_params: Any) -> Tensor:
+        kind = torch.device(self.device).type
+        dtype = getattr(torch, self.precision)
+        with torch.autocast(kind, dtype, enabled=self.precision != "float32"):
+            scores: Tensor = super().infer(x, **fit_params)
+        return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
+
+    def get_loss(self, y_pred: Tensor, y_true: Targets, *args: Any, **kwargs: Any) -> Tensor:
         """Weighted mean of the rows' losses."""
-        codes, weights = (t.to(y_pred.device) for t in y_true)
-        losses: Tensor = self.criterion_(y_pred, codes)
-        return (losses * weights.to(losses)).mean()
+        targets = y_true.to(y_pred.device)
+        losses: Tensor = self.criterion_(y_pred, targets)
+        return (losses * targets.weights.to(losses)).mean()
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
-        step: dict[str, Tensor] = super().train_step_single(batch, **fit_params)
-        self._check_finite(step["loss"].item())
-        return step
+        self._set_training(True)
+        X, targets = batch
+        if self.mixing is not None:
+            X, targets = self.mixing(X, targets)
+        loss = self.get_loss(self.infer(X), targets)
+        self.check_finite(loss.item())
+        self.scaler_.scale(loss).backward()
+        return {"loss": loss.detach()}
 
-    def _check_finite(self, loss: float) -> None:
+    def _step_optimizer(self, step_fn: Callable[[], Any]) -> None:
+        step_fn()
+        self.scaler_.unscale_(self.optimizer_)
+        if self.gradient_clipping is not None:
+            torch.nn.utils.clip_grad_norm_(self.module_.parameters(), self.gradient_clipping)
+        self.scaler_.step(self.optimizer_)
+        self.scaler_.update()
+        if self.weight_average_ is not None:
+            self.weight_average_.update()
+
+    def check_finite(self, loss: float) -> None:
+        """Raise if a loss is not finite."""
         if not math.isfinite(loss):
             lr = self.optimizer_.param_groups[-1]["lr"]
             raise TrainingDivergedError(
                 f"The training loss became {loss} in epoch {len(self.history)} at a learning rate "
-                f"of {lr:.3g}. Try a smaller lr."
+                f"of {lr:.3g}. Try a smaller lr, or gradient_clipping=1.0."
             )
-
-    def get_train_step_accumulator(self) -> "LowestStep":
-        return LowestStep()
 
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
         step: dict[str, Tensor] = super().validation_step(batch, **fit_params)
-        codes, weights = (t.to(step["y_pred"].device) for t in batch[1])
-        right = (step["y_pred"].argmax(1) == codes).to(weights)
-        self.history.record_batch("valid_score", (right * weights).mean().item())
+        scores, targets = step["y_pred"], batch[1].to(step["y_pred"].device)
+        if targets.y.ndim > 1:  # several labels: a row is right if all of them are
+            right = ((scores > 0) == (targets.y > 0.5)).all(dim=1)
+        else:
+            right = scores.argmax(1) == targets.y
+        self.history.record_batch("valid_score", (right * targets.weights).mean().item())
         return step
 
     def scores(self, activations: Tensor) -> Tensor:
@@ -80,61 +190,48 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
         scores: Tensor = self.evaluation_step((activations, None))
         return scores
 
+    def scores_of(self, rows: Rows) -> Tensor:
+        """Scores of stored rows, on the CPU."""
+        batches = RowBatches(rows, self.batch_size)
+        return torch.cat([self.scores(X).cpu() for X, _ in batches])
 
-class ProbeNet(TransferNet):
-    """A net whose every step sees all rows, as L-BFGS needs, but never holds them at once.
+    def drawn_scores(self, activations: Tensor, n: int, seed: int) -> Tensor:
+        """Scores (b, n, k) of `n` networks drawn by the head's dropout, the same for all rows.
 
-    Parameters
-    ----------
-    module : Module
-    l2_penalty : float
-        Added to the loss as half this times the squared norm of all weight matrices.
-    **kwargs
-        As `TransferNet`; `batch_size` is the number of rows computed at once.
-    """
+        Source: Gal & Ghahramani, "Dropout as a Bayesian Approximation", ICML 2016, eq. 6.
+        """
+        self._set_training(False)
+        dropouts = [module for module in self.module_.head if isinstance(module, Dropout)]
+        with torch.no_grad():
+            features = self.module_.stages(activations.to(self.device))
+            try:
+                for dropout in dropouts:
+                    dropout.sampled = True
+                draws = []
+                for draw in range(n):
+                    with seeded(derived_seed(seed, draw), self.device):
+                        draws.append(self.module_.head(features))
+            finally:
+                for dropout in dropouts:
+                    dropout.sampled = False
+        return torch.stack(draws, dim=1)
 
-    def __init__(self, module: Any, *, l2_penalty: float = 0.0, **kwargs: Any):
-        self.l2_penalty = l2_penalty
-        super().__init__(module, **kwargs)
+    def trained_on(self, rows: Rows) -> "TransferNet":
+        """Train for as many epochs as are left: all of them, unless a checkpoint knows some."""
+        self.initialize()
+        self.notify("on_train_begin", X=rows, y=None)
+        left = 0 if self.finished_ else self.max_epochs - len(self.history)
+        # Callbacks stop early by KeyboardInterrupt, as who interrupts by hand does.
+        with contextlib.suppress(KeyboardInterrupt):
+            self.fit_loop(rows, epochs=left)
+        self.notify("on_train_end", X=rows, y=None)
+        return self
 
-    def get_iterator(self, dataset: Rows, training: bool = False) -> Any:
-        return [dataset] if training else super().get_iterator(dataset)
-
-    def train_step_single(self, batch: Rows, **fit_params: Any) -> dict[str, Tensor]:
-        self._set_training(True)
-        matrices = [p for p in self.module_.parameters() if p.ndim > 1]
-        penalty = torch.stack([(m**2).sum() for m in matrices]).sum() * self.l2_penalty / 2
-        penalty.backward()
-        total = penalty.detach()
-        for X, y in RowBatches(batch, self.batch_size):
-            loss = self.get_loss(self.infer(X), y) * (len(X) / len(batch))
-            loss.backward()
-            total = total + loss.detach()
-        self._check_finite(total.item())
-        return {"loss": total}
-
-
-class LowestStep:
-    """Which of an optimizer step's evaluations is written into the history.
-
-    Most optimizers make only one. L-BFGS searches along a line and ends at its best.
-    """
-
-    def __init__(self) -> None:
-        self._lowest: dict[str, Tensor] | None = None
-
-    def store_step(self, step: dict[str, Tensor]) -> None:
-        """Keep the step if no lower loss was seen."""
-        if self._lowest is None or step["loss"] < self._lowest["loss"]:
-            self._lowest = step
-
-    def get_step(self) -> dict[str, Tensor] | None:
-        """The step of the lowest loss."""
-        return self._lowest
+    def resume(self, history: list[dict[str, Any]], *, finished: bool) -> None:
+        """Go on after the epochs of a history."""
+        self.history = History(history)
+        self.finished_ = finished
 
 
-class RecordRate(Callback):  # type: ignore[misc]
-    """Write the head's learning rate at the end of each epoch into the history."""
-
-    def on_epoch_end(self, net: TransferNet, **kwargs: Any) -> None:
-        net.history.record("lr", net.optimizer_.param_groups[-1]["lr"])
+def silent(message: str) -> None:
+    """Where skorch's "Stopping since ..." goes."""

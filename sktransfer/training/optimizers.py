@@ -1,12 +1,12 @@
-"""Optimizers, learning rates by stage, and their schedule."""
+"""Optimizers, and learning rates by stage."""
 
-import math
-from functools import partial
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from skorch.callbacks import LRScheduler
-from torch.optim.lr_scheduler import LambdaLR
+
+from sktransfer.exceptions import ParameterError
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "adamw": {"optimizer": torch.optim.AdamW},
@@ -17,46 +17,38 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
         "optimizer__nesterov": True,
     },
 }
-SCHEDULES = ("cosine",)
 
-# A tenth of the steps climbs to the learning rate: Adam's first steps, taken on hardly
-# any statistics, would otherwise undo some of what is being transferred.
-_WARM_UP = 0.1
+
+def optimizer_options(optimizer: str | Callable[..., Any], weight_decay: float) -> dict[str, Any]:
+    """Skorch's options for an optimizer by name, or for a class of torch's kind.
+
+    Raises
+    ------
+    ParameterError
+        If a class knows no weight decay, and some is asked for.
+    """
+    if isinstance(optimizer, str):
+        known = OPTIMIZERS["adamw" if optimizer == "auto" else optimizer]
+        return {**known, "optimizer__weight_decay": weight_decay}
+    if "weight_decay" in inspect.signature(optimizer).parameters:
+        return {"optimizer": optimizer, "optimizer__weight_decay": weight_decay}
+    if weight_decay:
+        raise ParameterError(
+            f"optimizer={optimizer!r} takes no weight_decay, but weight_decay={weight_decay}. "
+            "Use weight_decay=0, or another optimizer."
+        )
+    return {"optimizer": optimizer}
 
 
 def learning_rates(
-    stage_names: list[str], lr: float, lr_decay: float
+    depths: Mapping[str, int], lr: float, lr_decay: float
 ) -> list[tuple[str, dict[str, float]]]:
     """Skorch's parameter groups: each stage learns `lr_decay` times as fast as the next.
 
     Parameters
     ----------
-    stage_names : list of str
-        From the first trainable stage to the last; the head learns at `lr` itself.
+    depths : mapping of str to int
+        How deep each trainable stage lies, from 1 for the one before the head, which
+        learns at `lr` itself.
     """
-    deepest = len(stage_names)
-    return [
-        (f"stages.{name}.*", {"lr": lr * lr_decay ** (deepest - i)})
-        for i, name in enumerate(stage_names)
-    ]
-
-
-def schedule_callbacks(schedule: str | None, n_steps: int) -> list[tuple[str, Any]]:
-    """Skorch callbacks that change the learning rate over `n_steps` batches."""
-    if schedule is None:
-        return []
-    factor = partial(warm_cosine, n_steps=n_steps)
-    return [("schedule", LRScheduler(LambdaLR, lr_lambda=factor, step_every="batch"))]
-
-
-def warm_cosine(step: int, n_steps: int) -> float:
-    """Factor of the learning rate: a linear climb to 1, then half a cosine down to 0.
-
-    Source: Loshchilov & Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts",
-    ICLR 2017, eq. 5, with one period.
-    """
-    warm_up = max(1, round(_WARM_UP * n_steps))
-    if step < warm_up:
-        return (step + 1) / warm_up
-    progress = (step - warm_up) / max(1, n_steps - warm_up)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    return [(f"stages.{name}.*", {"lr": lr * lr_decay**depth}) for name, depth in depths.items()]

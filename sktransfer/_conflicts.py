@@ -1,0 +1,182 @@
+"""Parameters that can't go together: each pair is an error that names both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from numbers import Integral
+from typing import Any
+
+from sktransfer._targets import Targets, check_columns
+from sktransfer.exceptions import ParameterError
+from sktransfer.training.losses import CONVEX_LOSSES
+
+# What L-BFGS can't have: it solves one fixed and convex problem.
+_NOT_CONVEX = {
+    "unfreeze_depth": (0,),
+    "hidden_layer_sizes": ((), []),
+    "dropout": (0,),
+    "mixup": (0,),
+    "cutmix": (0,),
+    "loss": CONVEX_LOSSES,
+    "gradient_clipping": (None,),
+    "ema_decay": (None,),
+}
+
+
+def check_conflicts(classifier: Any, *, held_out: bool, groups: bool, validation: bool) -> None:
+    """Raise for the first contradiction among the parameters of a classifier and of its fit.
+
+    Parameters
+    ----------
+    classifier : PretrainedImageClassifier
+        Each of its parameters is valid by itself.
+    held_out : bool
+        Whether rows are held out or given for validation.
+    groups, validation : bool
+        Whether `groups` and `validation_data` were given to fit.
+
+    Raises
+    ------
+    ParameterError
+    """
+    for message in _conflicts(classifier, held_out, groups, validation):
+        raise ParameterError(message)
+
+
+def _conflicts(it: Any, held_out: bool, groups: bool, validation: bool) -> Iterator[str]:
+    if it.optimizer == "lbfgs":
+        yield from _against_lbfgs(it)
+    if groups and not hasattr(it.validation_fraction, "split"):
+        yield (
+            "groups say which rows must not be parted by a validation split, but "
+            f"validation_fraction={it.validation_fraction!r} takes no notice of them. Use "
+            "validation_fraction=GroupShuffleSplit(1), or leave groups out."
+        )
+    if validation and it.validation_fraction is not None:
+        yield (
+            f"validation_data and validation_fraction={it.validation_fraction!r} both say what to "
+            "validate on. Use one of them."
+        )
+    for name, value in (("early_stopping", False), ("calibrate", None)):
+        if getattr(it, name) != value and not held_out:
+            yield (
+                f"{name}={getattr(it, name)!r} needs rows that are not trained on, but "
+                "validation_fraction=None. Set validation_fraction=0.1, or give validation_data "
+                "to fit."
+            )
+    if it.n_views is not None and it.augment is None:
+        yield f"n_views={it.n_views} counts augmented views, but augment=None. Set augment='light'."
+    if it.cutmix and it.unfreeze_depth == 0:
+        yield (
+            f"cutmix={it.cutmix} pastes pieces of maps, but with unfreeze_depth=0 the head is fed "
+            "rows of features. Use mixup, or unfreeze_depth=1."
+        )
+    if it.mc_dropout is not None and not it.dropout:
+        yield f"mc_dropout={it.mc_dropout} draws from dropout, but dropout=0. Set dropout=0.5."
+    if it.label_smoothing and callable(it.loss):
+        yield (
+            f"label_smoothing={it.label_smoothing} is for losses by name, but loss={it.loss!r}. "
+            "Let the class smooth, by functools.partial, or use loss='cross_entropy'."
+        )
+    if callable(it.loss) and (it.mixup or it.cutmix):
+        yield (
+            f"mixup={it.mixup} and cutmix={it.cutmix} give rows a share of several classes, which "
+            f"loss={it.loss!r} may not know. Use loss='cross_entropy', or no mixing."
+        )
+    if it.checkpoint_dir is not None and not isinstance(it.random_state, Integral):
+        yield (
+            f"checkpoint_dir={str(it.checkpoint_dir)!r} needs a training that can be repeated, but "
+            f"random_state={it.random_state!r}. Set random_state=0."
+        )
+    yield from _about_unfreezing(it)
+
+
+def _against_lbfgs(it: Any) -> Iterator[str]:
+    for name, convex in _NOT_CONVEX.items():
+        value = getattr(it, name)
+        if value not in convex:
+            yield (
+                "optimizer='lbfgs' is for the convex problem, a linear head on a frozen "
+                f"backbone, but {name}={value!r}. Use optimizer='auto' or 'adamw'."
+            )
+    if it.augment is not None and it.n_views is None:
+        yield (
+            f"optimizer='lbfgs' solves one fixed problem, but augment={it.augment!r} with "
+            "n_views=None changes the pictures every epoch. Set n_views=4, or use "
+            "optimizer='adamw'."
+        )
+
+
+def _about_unfreezing(it: Any) -> Iterator[str]:
+    begins = it.gradual_unfreezing
+    if begins is False:
+        return
+    if it.unfreeze_depth == 0:
+        yield (
+            f"gradual_unfreezing={begins!r} has nothing to unfreeze, but unfreeze_depth=0. Set "
+            "unfreeze_depth to how many stages shall train in the end."
+        )
+    elif begins is not True:
+        whole = all(isinstance(epoch, Integral) and epoch >= 0 for epoch in begins)
+        if not whole or list(begins) != sorted(begins):
+            yield (
+                "gradual_unfreezing must be True, False or the epochs, counted from 0, in which "
+                f"the last stage, the one before it, and so on begin to train; got {begins!r}."
+            )
+        elif it.unfreeze_depth not in ("all", len(begins)):
+            yield (
+                f"gradual_unfreezing={begins!r} names {len(begins)} stages, but unfreeze_depth="
+                f"{it.unfreeze_depth!r}. Give one epoch for each."
+            )
+        elif max(begins, default=0) >= it.max_epochs:
+            yield (
+                f"gradual_unfreezing={begins!r} unfreezes a stage after the last epoch, for "
+                f"max_epochs={it.max_epochs}. Train longer, or begin earlier."
+            )
+
+
+def check_against_targets(classifier: Any, targets: Targets) -> None:
+    """Raise if parameters contradict what y is.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if not targets.multilabel:
+        return
+    if classifier.loss == "cross_entropy":
+        raise ParameterError(
+            "y is an indicator of several labels a picture, but loss='cross_entropy' is for one. "
+            "Use loss='binary_cross_entropy', or one label a row."
+        )
+    if classifier.sampling is not None:
+        raise ParameterError(
+            f"sampling={classifier.sampling!r} draws rows by their class, but y is an indicator of "
+            "several labels. Use sampling=None, and class_weight='balanced'."
+        )
+    check_columns(targets)
+
+
+def check_partial_fit(classifier: Any) -> None:
+    """Raise for parameters that mean nothing where the rows come in pieces.
+
+    Raises
+    ------
+    ParameterError
+    """
+    allowed = {
+        "optimizer": classifier.optimizer != "lbfgs",
+        "class_weight": classifier.class_weight != "balanced",
+        "early_stopping": not classifier.early_stopping,
+        "validation_fraction": classifier.validation_fraction is None,
+        "calibrate": classifier.calibrate is None,
+        "gradual_unfreezing": classifier.gradual_unfreezing is False,
+        "checkpoint_dir": classifier.checkpoint_dir is None,
+        "n_views": classifier.n_views is None,
+    }
+    for name, is_allowed in allowed.items():
+        if not is_allowed:
+            raise ParameterError(
+                f"partial_fit sees the rows in pieces and has no use for {name}="
+                f"{getattr(classifier, name)!r}. Use fit, or leave {name} at its default."
+            )

@@ -1,0 +1,80 @@
+"""Scores of a classifier, over one or several draws -> probabilities, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, log_softmax, logit, softmax
+
+
+@dataclass(frozen=True)
+class Link:
+    """How scores and probabilities belong together.
+
+    Parameters
+    ----------
+    binary : bool
+        Each class was told apart from all others by itself.
+    multilabel : bool
+        A picture may have several labels, so that probabilities need not sum to 1.
+    """
+
+    binary: bool
+    multilabel: bool
+
+    def probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """Probabilities for scores (..., k)."""
+        if not self.binary:
+            return softmax(scores, axis=-1)
+        each = expit(scores)
+        if self.multilabel:
+            return each
+        # Never all 0, however small: dividing by the largest first keeps the digits.
+        logs = -np.logaddexp(0, -scores)
+        return softmax(logs, axis=-1)
+
+    def log_probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """Their logarithms, exact where the probabilities round to 0."""
+        if not self.binary:
+            return log_softmax(scores, axis=-1)
+        logs = -np.logaddexp(0, -scores)
+        return logs if self.multilabel else log_softmax(logs, axis=-1)
+
+    def scores(self, probabilities: np.ndarray) -> np.ndarray:
+        """Scores that have these probabilities, which are finite."""
+        tiny = np.finfo(probabilities.dtype).tiny
+        if self.multilabel:
+            return logit(np.clip(probabilities, tiny, 1 - np.finfo(probabilities.dtype).epsneg))
+        logs = np.log(np.maximum(probabilities, tiny))
+        if not self.binary:
+            return logs
+        # expit(s) in proportion to the probabilities, and at most 1/2 as for most classes.
+        return logit(np.maximum(probabilities / 2, tiny))
+
+    def log_loss(self, scores: np.ndarray, y: np.ndarray) -> float:
+        """Mean negative log-likelihood of codes (n,) or of an indicator (n, k)."""
+        if y.ndim > 1:
+            absent = np.logaddexp(0, scores)
+            return float((y * np.logaddexp(0, -scores) + (1 - y) * absent).mean())
+        return float(-np.take_along_axis(self.log_probabilities(scores), y[:, None], 1).mean())
+
+
+def best_temperature(link: Link, scores: np.ndarray, y: np.ndarray) -> float:
+    """The number that scores are divided by for the least log loss.
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2.
+
+    Parameters
+    ----------
+    link : Link
+    scores : ndarray of shape (n, k)
+    y : ndarray of shape (n,) or (n, k)
+    """
+    found = minimize_scalar(
+        lambda log_t: link.log_loss(scores.astype(np.float64) / np.exp(log_t), y),
+        bounds=(np.log(0.05), np.log(20)),
+        method="bounded",
+    )
+    return float(np.exp(found.x))

@@ -1,0 +1,127 @@
+"""Labels of the user's -> numbers for training, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+
+from sktransfer.exceptions import ParameterError
+
+
+@dataclass(frozen=True)
+class Targets:
+    """y, checked and in numbers.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (k,)
+        The labels, or the numbers of the columns of an indicator.
+    y : ndarray of shape (n,) int64, or (n, k) float32
+        Places in `classes`, or an indicator of several labels.
+    """
+
+    classes: np.ndarray
+    y: np.ndarray
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether a picture may have several labels."""
+        return self.y.ndim > 1
+
+    @classmethod
+    def learned(cls, y: Any, n_rows: int, who: str) -> Targets:
+        """The targets of a fit, which say what classes there are.
+
+        Raises
+        ------
+        ValueError
+            If y is missing, of the wrong length, no labels, or of one class only.
+        """
+        if y is None:
+            raise ValueError(f"{who} requires y to be passed, but the target y is None.")
+        if _is_indicator(y):
+            return _indicator(y, n_rows)
+        labels = _labels(y, n_rows)
+        check_classification_targets(labels)
+        classes, codes = np.unique(labels, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(
+                f"y holds one class only, {classes.tolist()[0]!r}: a classifier needs at least two."
+            )
+        return cls(classes, codes.astype(np.int64))
+
+    @classmethod
+    def known(cls, y: Any, n_rows: int, classes: np.ndarray, *, multilabel: bool) -> Targets:
+        """Targets of classes that are already known.
+
+        Raises
+        ------
+        ValueError
+            If y is malformed or holds other classes.
+        """
+        if multilabel:
+            targets = _indicator(y, n_rows)
+            if targets.y.shape[1] != len(classes):
+                raise ValueError(
+                    f"y has {targets.y.shape[1]} columns, but the classifier knows {len(classes)} "
+                    "labels."
+                )
+            return targets
+        labels = _labels(y, n_rows)
+        codes = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
+        unknown = classes[codes] != labels
+        if unknown.any():
+            raise ValueError(
+                f"y holds {np.unique(labels[unknown]).tolist()}, which are not among the classes "
+                f"seen first: {classes.tolist()}. Name all classes in the first call, or fit anew."
+            )
+        return cls(classes, codes.astype(np.int64))
+
+
+def _is_indicator(y: Any) -> bool:
+    shape = y.shape if hasattr(y, "shape") else np.shape(y)
+    two = len(shape) == 2 and shape[1] > 1  # a column is a vector that lies on its side
+    return two and type_of_target(y, input_name="y") == "multilabel-indicator"
+
+
+def _labels(y: Any, n_rows: int) -> np.ndarray:
+    labels: np.ndarray = column_or_1d(y, warn=True)
+    check_consistent_length(np.empty(n_rows), labels)
+    if labels.dtype.kind == "f":
+        assert_all_finite(labels, input_name="y")
+    missing = [i for i, label in enumerate(labels.tolist()) if _is_missing(label)]
+    if missing:
+        raise ValueError(f"Input y contains NaN or None, first in row {missing[0]} of y.")
+    return labels
+
+
+def _is_missing(label: Any) -> bool:
+    return label is None or label != label  # NaN and NaT differ from themselves
+
+
+def _indicator(y: Any, n_rows: int) -> Targets:
+    """An indicator matrix; every label must be there for some pictures and not for others."""
+    dense = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
+    check_consistent_length(np.empty(n_rows), dense)
+    return Targets(np.arange(dense.shape[1]), dense.astype(np.float32))
+
+
+def check_columns(targets: Targets) -> None:
+    """Raise unless each label of an indicator is there in some rows and absent in others.
+
+    Raises
+    ------
+    ParameterError
+        Naming the columns.
+    """
+    shares = targets.y.mean(axis=0)
+    constant = np.flatnonzero((shares == 0) | (shares == 1))
+    if len(constant):
+        raise ParameterError(
+            f"Columns {constant.tolist()} of y are the same in every row: there is nothing to tell "
+            "apart. Leave them out, or add pictures with and without these labels."
+        )

@@ -1,0 +1,105 @@
+"""What happens between epochs: rates written down, stages unfrozen, a bar moved on."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+from tqdm.auto import tqdm
+
+from sktransfer.exceptions import ParameterError
+
+
+class RecordRate(Callback):  # type: ignore[misc]
+    """Write the head's learning rate at the end of each epoch into the history."""
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        net.history.record("lr", net.optimizer_.param_groups[-1]["lr"])
+
+
+class GradualUnfreezing(Callback):  # type: ignore[misc]
+    """Let stages train from some epoch on; until then they keep their values.
+
+    Source: Howard & Ruder, "Universal Language Model Fine-tuning for Text Classification",
+    ACL 2018, section 3.3.
+
+    Parameters
+    ----------
+    begins : mapping of str to int
+        First epoch, counted from 0, in which each stage trains.
+    """
+
+    def __init__(self, begins: Mapping[str, int]) -> None:
+        self.begins = begins
+
+    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        epoch = len(net.history) - 1
+        for name, first in self.begins.items():
+            net.module_.stages.get_submodule(name).requires_grad_(epoch >= first)
+
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        for name in self.begins:
+            net.module_.stages.get_submodule(name).requires_grad_(True)
+
+
+def first_epochs(
+    asked: bool | Sequence[int], depths: Mapping[str, int], max_epochs: int, *, head_first: bool
+) -> dict[str, int]:
+    """First epoch in which each stage trains, counted from 0.
+
+    Parameters
+    ----------
+    asked : True or sequence of int
+        True for equal parts of all epochs; else the epoch of each depth.
+    depths : mapping of str to int
+        Depth of each stage, from 1 for the last.
+    max_epochs : int
+    head_first : bool
+        In equal parts: whether the head has the first part to itself, as a random one needs.
+
+    Raises
+    ------
+    ParameterError
+        If there is not one epoch for each depth.
+    """
+    deepest = max(depths.values())
+    if isinstance(asked, bool):
+        parts, before = deepest + head_first, int(head_first)
+        asked = [(i + before) * max_epochs // parts for i in range(deepest)]
+    if len(asked) != deepest:
+        raise ParameterError(
+            f"gradual_unfreezing={list(asked)} names {len(asked)} stages, but unfreeze_depth='all' "
+            f"means {deepest}. Give one epoch for each."
+        )
+    return {name: asked[depth - 1] for name, depth in depths.items()}
+
+
+class EpochBar(Callback):  # type: ignore[misc]
+    """A progress bar of epochs, with losses, score and the time that remains.
+
+    Parameters
+    ----------
+    title : str
+    """
+
+    _SHOWN = ("train_loss", "valid_loss", "valid_score")
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self._bar: Any = None
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        self._bar = tqdm(
+            total=net.max_epochs, initial=len(net.history), desc=self.title, unit="epoch"
+        )
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        row = net.history[-1]
+        self._bar.set_postfix(
+            {key: f"{row[key]:.3g}" for key in self._SHOWN if key in row}, refresh=False
+        )
+        self._bar.update()
+
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        self._bar.close()
+        self._bar = None

@@ -1,0 +1,127 @@
+"""Training that was killed is taken up again where the last epoch ended."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+
+from sktransfer.training.net import TransferNet
+
+# What EarlyStopping knows.
+_STOPPING = ("misses_", "dynamic_threshold_", "best_epoch_", "best_model_weights_")
+
+
+class Checkpoint(Callback):  # type: ignore[misc]
+    """Writes all that training needs after each epoch, and begins with what was written.
+
+    Must be the last of the callbacks: it restores what the others have set up. What is
+    drawn in an epoch depends on its number alone, so no random state is kept.
+
+    Parameters
+    ----------
+    path : Path
+        The file. It is replaced as a whole, so that a kill leaves the old one or the new.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_begin(self, net: TransferNet, **kwargs: Any) -> None:
+        if not self.path.exists():
+            return
+        state = torch.load(self.path, map_location="cpu", weights_only=True)
+        net.module_.load_state_dict(state["module"])
+        net.optimizer_.load_state_dict(state["optimizer"])
+        net.scaler_.load_state_dict(state["scaler"])
+        if net.weight_average_ is not None:
+            net.weight_average_.load_state_dict(state["average"])
+        for name, callback in net.callbacks_:
+            _restore(callback, state["callbacks"][name])
+        net.resume(state["history"], finished=state["finished"])
+
+    def on_epoch_end(self, net: TransferNet, **kwargs: Any) -> None:
+        self._write(net, finished=False)
+
+    def on_train_end(self, net: TransferNet, **kwargs: Any) -> None:
+        if not net.interrupted_:
+            self._write(net, finished=True)
+
+    def _write(self, net: TransferNet, *, finished: bool) -> None:
+        average = net.weight_average_
+        state = {
+            "finished": finished,
+            "module": net.module_.state_dict(),
+            "optimizer": net.optimizer_.state_dict(),
+            "scaler": net.scaler_.state_dict(),
+            "average": None if average is None else average.state_dict(),
+            "callbacks": {name: _state_of(callback) for name, callback in net.callbacks_},
+            "history": [_plain(row) for row in net.history],
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=self.path.name, suffix=".new")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, self.path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+class CheckpointFiles:
+    """Where the phases of one training are written down.
+
+    Files are named by all that the result depends on, so that trainings which share a
+    folder, the candidates of a search for example, never take up each other's.
+
+    Parameters
+    ----------
+    folder : Path or None
+        None for no checkpoints.
+    identity : callable
+        A digest, in hexadecimal, that no other training has.
+    """
+
+    def __init__(self, folder: Path | None, identity: Callable[[], str]) -> None:
+        self._folder = folder
+        self._name = "" if folder is None else identity()[:32]
+
+    def path(self, phase: str) -> Path | None:
+        """The file of a phase."""
+        return None if self._folder is None else self._folder / f"{self._name}-{phase}.pt"
+
+    def remove(self) -> None:
+        """Remove the files of a training that has ended."""
+        if self._folder is not None:
+            for path in self._folder.glob(f"{self._name}-*.pt"):
+                path.unlink(missing_ok=True)
+
+
+def _state_of(callback: Callback) -> dict[str, Any]:
+    """What a callback of ours has learned; those of the user keep their own account."""
+    if isinstance(callback, LRScheduler):
+        return {"scheduler": callback.lr_scheduler_.state_dict(), "step": callback.batch_idx_}
+    if isinstance(callback, EarlyStopping):
+        return {name: getattr(callback, name) for name in _STOPPING}
+    return {}
+
+
+def _restore(callback: Callback, state: dict[str, Any]) -> None:
+    if isinstance(callback, LRScheduler):
+        callback.lr_scheduler_.load_state_dict(state["scheduler"])
+        callback.batch_idx_ = state["step"]
+    for name in _STOPPING:
+        if name in state:
+            setattr(callback, name, state[name])
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A record of the history without what its batches gave, as numbers of Python."""
+    kept = {key: value for key, value in row.items() if key != "batches"}
+    return {key: v.item() if hasattr(v, "item") else v for key, v in kept.items()} | {"batches": []}

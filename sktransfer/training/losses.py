@@ -1,0 +1,155 @@
+"""Losses, one value a row: cross-entropy, one-against-rest, focal, torch's, and a teacher's."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sktransfer.exceptions import ParameterError
+
+LOSSES = ("cross_entropy", "binary_cross_entropy", "focal")
+# Those that are convex in the scores, so that a linear head has one best solution.
+CONVEX_LOSSES = ("cross_entropy", "binary_cross_entropy")
+
+# Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, table 1b: best at 2.
+_GAMMA = 2.0
+
+
+class Targets(NamedTuple):
+    """What the rows of a batch should become.
+
+    Parameters
+    ----------
+    y : Tensor
+        Class codes (n,), int64, or a share of every class (n, k), float: an indicator of
+        several labels, or what mixing two rows gives.
+    weights : Tensor of shape (n,)
+        What each row counts.
+    teacher : Tensor of shape (n, k) or None
+        What a teacher gives each class, softened by a temperature.
+    """
+
+    y: Tensor
+    weights: Tensor
+    teacher: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> "Targets":
+        """The same on a device."""
+        teacher = None if self.teacher is None else self.teacher.to(device)
+        return Targets(self.y.to(device), self.weights.to(device), teacher)
+
+
+class RowLoss(nn.Module):
+    """The loss of each row.
+
+    Parameters
+    ----------
+    loss : str or callable
+        One of `LOSSES`, or a torch loss class that takes ``reduction="none"``.
+    multilabel : bool
+        Several labels a row: classes are told apart from their absence, not from each other.
+    label_smoothing : float
+        Share of the target that is spread evenly over the classes.
+    positive_weight : sequence of k floats, optional
+        What the presence of each label counts, for multilabel targets.
+    distill_weight, distill_temperature : float
+        Share of the teacher's loss, and by what scores are divided in it.
+    """
+
+    positive_weight: Tensor | None
+
+    def __init__(
+        self,
+        loss: str | Callable[..., nn.Module] = "cross_entropy",
+        *,
+        multilabel: bool = False,
+        label_smoothing: float = 0.0,
+        positive_weight: Sequence[float] | None = None,
+        distill_weight: float = 0.5,
+        distill_temperature: float = 2.0,
+    ) -> None:
+        super().__init__()
+        self.loss = loss
+        self.binary = multilabel or loss == "binary_cross_entropy"
+        self.label_smoothing = label_smoothing
+        weight = None if positive_weight is None else torch.tensor(positive_weight)
+        self.register_buffer("positive_weight", weight)
+        self.distill_weight = distill_weight
+        self.distill_temperature = distill_temperature
+        self.custom = None if isinstance(loss, str) else _built(loss)
+
+    def forward(self, scores: Tensor, targets: Targets) -> Tensor:
+        """Losses of shape (n,) for scores of shape (n, k)."""
+        losses = self._of_labels(scores, targets.y)
+        if targets.teacher is None:
+            return losses
+        teachers = self._of_teacher(scores, targets.teacher.to(scores))
+        return (1 - self.distill_weight) * losses + self.distill_weight * teachers
+
+    def _of_labels(self, scores: Tensor, y: Tensor) -> Tensor:
+        if self.custom is not None:
+            return _one_a_row(self.custom(scores, y.to(scores) if y.ndim > 1 else y), self.custom)
+        if self.loss == "cross_entropy" and not y.is_floating_point():
+            return functional.cross_entropy(
+                scores, y, reduction="none", label_smoothing=self.label_smoothing
+            )
+        shares = self._smoothed(as_shares(y, scores.shape[1]).to(scores))
+        if self.binary:
+            return self._binary(scores, shares)
+        surprise = -functional.log_softmax(scores, dim=1)
+        if self.loss == "focal":
+            surprise = surprise * (1 - scores.softmax(dim=1)) ** _GAMMA
+        return (shares * surprise).sum(dim=1)
+
+    def _binary(self, scores: Tensor, shares: Tensor) -> Tensor:
+        losses = functional.binary_cross_entropy_with_logits(
+            scores, shares, pos_weight=self.positive_weight, reduction="none"
+        )
+        if self.loss == "focal":
+            # For targets between 0 and 1: Li et al., "Generalized Focal Loss", NeurIPS 2020, eq. 3.
+            losses = losses * (shares - scores.sigmoid()).abs() ** _GAMMA
+        return losses.sum(dim=1)
+
+    def _smoothed(self, shares: Tensor) -> Tensor:
+        even = 0.5 if self.binary else 1 / shares.shape[1]
+        return shares * (1 - self.label_smoothing) + even * self.label_smoothing
+
+    def _of_teacher(self, scores: Tensor, teacher: Tensor) -> Tensor:
+        """Distance of two softened distributions, in the scale of an ordinary loss.
+
+        Source: Hinton, Vinyals & Dean, "Distilling the Knowledge in a Neural Network",
+        2015, section 2, with its factor of the squared temperature.
+        """
+        soft = scores / self.distill_temperature
+        if self.binary:
+            losses = functional.binary_cross_entropy_with_logits(soft, teacher, reduction="none")
+        else:
+            losses = -teacher * soft.log_softmax(dim=1)
+        return losses.sum(dim=1) * self.distill_temperature**2
+
+
+def as_shares(y: Tensor, n_classes: int) -> Tensor:
+    """Class codes as one share of 1 a row; shares as they are."""
+    return y if y.ndim > 1 else functional.one_hot(y, n_classes).float()
+
+
+def _built(loss: Callable[..., Any]) -> nn.Module:
+    try:
+        built: Any = loss(reduction="none")
+    except TypeError as error:
+        raise ParameterError(
+            f"loss={loss!r} can't be used: it must be a name from {list(LOSSES)} or a class that "
+            f"is called with reduction='none', as torch.nn's losses are ({error})."
+        ) from error
+    return built
+
+
+def _one_a_row(losses: Tensor, loss: nn.Module) -> Tensor:
+    if losses.ndim == 0:
+        raise ParameterError(
+            f"loss={type(loss).__name__} gave one value for a whole batch: with reduction='none' "
+            "it must give at least one a row, or class_weight and sample_weight mean nothing."
+        )
+    return losses.flatten(1).sum(dim=1) if losses.ndim > 1 else losses

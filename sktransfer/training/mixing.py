@@ -1,0 +1,69 @@
+"""Mixup and CutMix: each row of a batch is mixed with another, and so are their targets."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sktransfer.training.losses import Targets, as_shares
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """Mixes a batch, by torch's global generator.
+
+    Where both are asked for, each batch gets one of them, with equal chance.
+
+    Sources: Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, eq. 1;
+    Yun et al., "CutMix", ICCV 2019, eq. 1 and 2. On the activations of frozen stages
+    instead of pixels: Verma et al., "Manifold Mixup", ICML 2019.
+
+    Parameters
+    ----------
+    mixup, cutmix : float
+        Both parameters of the Beta distribution that the share of the other row is drawn
+        from; 0 for none.
+    n_classes : int
+    """
+
+    mixup: float
+    cutmix: float
+    n_classes: int
+
+    def __call__(self, X: Tensor, targets: Targets) -> tuple[Tensor, Targets]:
+        """Mixed rows (n, ...), float, and what they should become."""
+        cuts = self.cutmix > 0 and (not self.mixup or bool(torch.rand(()) < 0.5))
+        alpha = torch.tensor(self.cutmix if cuts else self.mixup)
+        share = 1 - float(torch.distributions.Beta(alpha, alpha).sample())
+        partner = torch.randperm(len(X)).to(X.device)
+        X = X.float() if not X.is_floating_point() else X
+        if cuts:
+            X, share = _pasted(X, X[partner], share)
+        else:
+            X = (1 - share) * X + share * X[partner]
+        return X, self._mixed(targets, partner, share)
+
+    def _mixed(self, targets: Targets, partner: Tensor, share: float) -> Targets:
+        """The mean of both rows' losses, each by its own weight, as one target."""
+        y, weights, teacher = targets
+        partner = partner.to(y.device)
+        own, other = (1 - share) * weights, share * weights[partner]
+        total = (own + other).clamp_min(torch.finfo(weights.dtype).tiny)
+        shares = as_shares(y, self.n_classes)
+        columns = (own / total)[:, None], (other / total)[:, None]
+        mixed = columns[0] * shares + columns[1] * shares[partner]
+        if teacher is not None:
+            teacher = columns[0] * teacher + columns[1] * teacher[partner]
+        return Targets(mixed, own + other, teacher)
+
+
+def _pasted(X: Tensor, other: Tensor, share: float) -> tuple[Tensor, float]:
+    """A box of `other` in each map (n, c, h, w), and the share it really takes."""
+    h, w = X.shape[2:]
+    half_h, half_w = (round(side * share**0.5 / 2) for side in (h, w))
+    y, x = (int(torch.randint(side, ())) for side in (h, w))
+    top, bottom = max(0, y - half_h), min(h, y + half_h)
+    left, right = max(0, x - half_w), min(w, x + half_w)
+    X = X.clone()
+    X[:, :, top:bottom, left:right] = other[:, :, top:bottom, left:right]
+    return X, (bottom - top) * (right - left) / (h * w)

@@ -1,0 +1,70 @@
+"""How the learning rate changes from step to step, or from epoch to epoch."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from skorch.callbacks import Callback, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
+
+SCHEDULES = ("cosine", "onecycle", "plateau")
+
+# A tenth of the steps climbs to the learning rate: Adam's first steps, taken on hardly
+# any statistics, would otherwise undo some of what is being transferred.
+_WARM_UP = 0.1
+# Epochs without a lower loss after which "plateau" divides the rate by ten.
+_PATIENCE = 2
+
+
+def schedule_callback(
+    schedule: str | Callable[..., Any] | None,
+    *,
+    n_steps: int,
+    rates: Sequence[float],
+    monitor: str,
+) -> Callback | None:
+    """Skorch's callback that changes the learning rates.
+
+    Parameters
+    ----------
+    schedule : str, callable or None
+        One of `SCHEDULES`, or a class of `torch.optim.lr_scheduler` that needs an optimizer
+        alone and steps once an epoch.
+    n_steps : int
+        Number of batches in all epochs.
+    rates : sequence of float
+        Learning rate of each parameter group.
+    monitor : str
+        The loss that "plateau", or torch's ReduceLROnPlateau, watches.
+    """
+    if schedule is None:
+        return None
+    if schedule == "cosine":
+        factor = partial(warm_cosine, n_steps=n_steps)
+        return LRScheduler(LambdaLR, lr_lambda=factor, step_every="batch")
+    if schedule == "onecycle":
+        return LRScheduler(
+            OneCycleLR,
+            max_lr=list(rates),
+            # skorch steps once more, after the last batch.
+            total_steps=n_steps + 1,
+            cycle_momentum=False,
+            step_every="batch",
+        )
+    if schedule in ("plateau", ReduceLROnPlateau):
+        return LRScheduler(ReduceLROnPlateau, monitor=monitor, patience=_PATIENCE)
+    return LRScheduler(schedule)
+
+
+def warm_cosine(step: int, n_steps: int) -> float:
+    """Factor of the learning rate: a linear climb to 1, then half a cosine down to 0.
+
+    Source: Loshchilov & Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts",
+    ICLR 2017, eq. 5, with one period.
+    """
+    warm_up = max(1, round(_WARM_UP * n_steps))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    progress = (step - warm_up) / max(1, n_steps - warm_up)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

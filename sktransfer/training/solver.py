@@ -1,0 +1,139 @@
+"""The convex problem, a linear head on frozen features, solved by L-BFGS."""
+
+import warnings
+from typing import Any
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from skorch.callbacks import Callback, EarlyStopping
+from torch import Tensor
+
+from sktransfer.training.batches import Rows, all_batches
+from sktransfer.training.head import NormalisedLinear, mean_and_length
+from sktransfer.training.net import TransferNet, silent
+
+# L-BFGS runs this many iterations an epoch (torch's own default), and stops for good
+# when a whole epoch lowers the loss by less than the first share. If the last epoch it
+# was given still lowered the loss by more than the second, the user is warned.
+_ITERATIONS = 20
+_CONVERGED = 1e-7
+_STILL_FALLING = 1e-2
+# Rows that L-BFGS computes at once: few enough to copy to float64, many enough to be fast.
+_ROWS_AT_ONCE = 1024
+
+
+def solve(
+    rows: Rows,
+    n_classes: int,
+    *,
+    weight_decay: float,
+    begin_like: NormalisedLinear | None,
+    callbacks: list[tuple[str, Callback]],
+    **common: Any,
+) -> TransferNet:
+    """L-BFGS on all rows, in float64: the solution needs no learning rate.
+
+    Parameters
+    ----------
+    rows : Rows
+        Features.
+    n_classes : int
+    weight_decay : float
+        Half of it times the squared norm of the weights is added to the mean loss.
+    begin_like : NormalisedLinear, optional
+        An earlier solution, to begin with.
+    callbacks : list of (str, Callback)
+        Told of its epochs.
+    **common
+        As `TransferNet`.
+    """
+    head = NormalisedLinear(*mean_and_length(lambda: all_batches(rows, _ROWS_AT_ONCE)), n_classes)
+    if begin_like is not None:
+        head.begin_like(begin_like)
+    converged = EarlyStopping("train_loss", 1, _CONVERGED, load_best=False, sink=silent)
+    net = ProbeNet(
+        head,
+        l2_penalty=weight_decay,
+        optimizer=torch.optim.LBFGS,
+        optimizer__max_iter=_ITERATIONS,
+        optimizer__tolerance_grad=1e-9,
+        optimizer__tolerance_change=0.0,
+        optimizer__line_search_fn="strong_wolfe",
+        lr=1.0,
+        batch_size=_ROWS_AT_ONCE,
+        callbacks=[("converged", converged), *callbacks],
+        **common,
+    ).trained_on(rows)
+    if len(net.history) == net.max_epochs and not net.interrupted_ and not _nearly_converged(net):
+        warnings.warn(
+            f"L-BFGS did not converge in max_epochs={net.max_epochs} epochs of {_ITERATIONS} "
+            "iterations. Increase max_epochs or weight_decay.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return net
+
+
+class ProbeNet(TransferNet):
+    """A net whose every step sees all rows, as L-BFGS needs, but never holds them at once.
+
+    Parameters
+    ----------
+    module : Module
+    l2_penalty : float
+        Added to the loss as half this times the squared norm of all weight matrices.
+    **kwargs
+        As `TransferNet`; `batch_size` is the number of rows computed at once.
+    """
+
+    def __init__(self, module: Any, *, l2_penalty: float = 0.0, **kwargs: Any):
+        self.l2_penalty = l2_penalty
+        super().__init__(module, **kwargs)
+
+    def _training_batches(self, rows: Rows, epoch: int, seed: int) -> Any:
+        return [(rows, None)]
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+        rows, _ = batch
+        self._set_training(True)
+        matrices = [p for p in self.module_.parameters() if p.ndim > 1]
+        penalty = torch.stack([(m**2).sum() for m in matrices]).sum() * self.l2_penalty / 2
+        penalty.backward()
+        total = penalty.detach()
+        n = len(rows) * rows.views.n_known
+        for X, targets in all_batches(rows, self.batch_size):
+            loss = self.get_loss(self.infer(X), targets) * (len(X) / n)
+            loss.backward()
+            total = total + loss.detach()
+        self.check_finite(total.item())
+        return {"loss": total}
+
+    def _step_optimizer(self, step_fn: Any) -> None:
+        self.optimizer_.step(step_fn)  # L-BFGS evaluates the loss several times a step
+
+    def get_train_step_accumulator(self) -> "LowestStep":
+        return LowestStep()
+
+
+class LowestStep:
+    """Which of an optimizer step's evaluations is written into the history.
+
+    L-BFGS searches along a line and ends at its best.
+    """
+
+    def __init__(self) -> None:
+        self._lowest: dict[str, Tensor] | None = None
+
+    def store_step(self, step: dict[str, Tensor]) -> None:
+        """Keep the step if no lower loss was seen."""
+        if self._lowest is None or step["loss"] < self._lowest["loss"]:
+            self._lowest = step
+
+    def get_step(self) -> dict[str, Tensor] | None:
+        """The step of the lowest loss."""
+        return self._lowest
+
+
+def _nearly_converged(net: TransferNet) -> bool:
+    losses = net.history[:, "train_loss"]
+    return len(losses) > 1 and losses[-2] - losses[-1] <= _STILL_FALLING * abs(losses[-2])
