@@ -6,16 +6,26 @@ from sktransfer._extractor import PretrainedFeatureExtractor
 from sktransfer.activations.store.cache import cache_info, clear_cache
 from sktransfer.backbones.registry import list_backbones
 from sktransfer.datasets import load_clipart, load_image_folder
+from sktransfer.inspection import (
+    LearningRateDisplay,
+    TrainingCurveDisplay,
+    find_lr,
+    plot_augmentations,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "LearningRateDisplay",
     "PretrainedFeatureExtractor",
     "PretrainedImageClassifier",
+    "TrainingCurveDisplay",
     "cache_info",
     "clear_cache",
     "exceptions",
+    "find_lr",
     "list_backbones",
     "load_clipart",
     "load_image_folder",
+    "plot_augmentations",
 ]

@@ -124,7 +124,7 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
     def _engine_choice(self) -> EngineChoice:
         return EngineChoice(self.engine, self.device_, self._precision)
 
-    def _pass(self, network: FrozenNetwork, title: str, **options: int) -> Pass:
+    def _pass(self, network: FrozenNetwork, title: str, **options: Any) -> Pass:
         """One pass of pictures through `network`, as the parameters say."""
         return Pass(
             network=network,

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._base import BackboneEstimator
 from sktransfer._conflicts import check_conflicts, check_partial_fit
-from sktransfer._fitting import Fitting
+from sktransfer._fitting import Fitting, keeps_earlier
 from sktransfer._sklearn import HasMethods, Interval, StrOptions
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.augmentation import AUGMENTATIONS
@@ -30,7 +30,7 @@ _COUNT = Interval(Integral, 1, None, closed="left")
 _SEVERAL = Interval(Integral, 2, None, closed="left")
 
 
-class PretrainedImageClassifier(Fitting, ClassifierMixin, BackboneEstimator):  # type: ignore[misc]
+class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
     """Classify pictures with a pretrained network, fine-tuned as deep as you say.
 
     The stages that stay frozen run once over the pictures; training works on what they
@@ -87,10 +87,14 @@ class PretrainedImageClassifier(Fitting, ClassifierMixin, BackboneEstimator):  #
         each of them once, whatever the epochs. None makes a new view for every epoch, which
         costs a pass an epoch.
 
-    mixup, cutmix : float, default=0.0
-        Mix each row with another one of its batch, by their mean or by pasting a box, in a
-        share drawn from Beta(value, value); 0.2 for mixup and 1 for cutmix are usual. On what
+    mixup : float, default=0.0
+        Mix each row with another one of its batch, in a share drawn from Beta(mixup, mixup);
+        0.2 is usual, 0 is none (Zhang et al., ICLR 2018). What is mixed is what the head and
         the unfrozen stages are fed: pixels at depth "all", else activations.
+
+    cutmix : float, default=0.0
+        The same by pasting a box of the other row (Yun et al., ICCV 2019); 1 is usual. With
+        `mixup`, each batch gets one of the two.
 
     loss : {"cross_entropy", "binary_cross_entropy", "focal"} or class, default="cross_entropy"
         "binary_cross_entropy" tells each class apart from all others, and is the loss for
@@ -100,6 +104,13 @@ class PretrainedImageClassifier(Fitting, ClassifierMixin, BackboneEstimator):  #
 
     label_smoothing : float, default=0.0
         Share of each target that is spread over the classes.
+
+    loss_floor : float, default=0.3
+        Unfrozen stages do not train on rows whose cross-entropy is below this: 0.3 is a
+        probability of 0.74 for the right class. What the pretrained features tell apart
+        already is left as it is, so that fine-tuning on a small set does not undo it
+        (after Ishida et al., "Do We Need Zero Training Loss After Achieving Zero Training
+        Error?", ICML 2020, here for each row). 0 trains on all rows to the end.
 
     class_weight : None, "balanced" or dict, default=None
         Weight of each class in the loss; a dict is keyed by the labels in y. Multiplied
@@ -291,6 +302,7 @@ class PretrainedImageClassifier(Fitting, ClassifierMixin, BackboneEstimator):  #
         "cutmix": [_NOT_NEGATIVE],
         "loss": [StrOptions(set(LOSSES)), callable],
         "label_smoothing": [_SHARE],
+        "loss_floor": [_NOT_NEGATIVE],
         "class_weight": [StrOptions({"balanced"}), Mapping, None],
         "sampling": [StrOptions(set(SAMPLINGS)), None],
         "distill_from": [HasMethods(["predict_proba"]), None],
@@ -340,6 +352,7 @@ class PretrainedImageClassifier(Fitting, ClassifierMixin, BackboneEstimator):  #
         cutmix: float = 0.0,
         loss: str | Callable[..., Any] = "cross_entropy",
         label_smoothing: float = 0.0,
+        loss_floor: float = 0.3,
         class_weight: Mapping[Any, float] | str | None = None,
         sampling: str | None = None,
         distill_from: Any = None,
@@ -388,6 +401,7 @@ class PretrainedImageClassifier(Fitting, ClassifierMixin, BackboneEstimator):  #
         self.cutmix = cutmix
         self.loss = loss
         self.label_smoothing = label_smoothing
+        self.loss_floor = loss_floor
         self.class_weight = class_weight
         self.sampling = sampling
         self.distill_from = distill_from
@@ -422,6 +436,7 @@ class PretrainedImageClassifier(Fitting, ClassifierMixin, BackboneEstimator):  #
         self.random_state = random_state
         self.verbose = verbose
 
+    @keeps_earlier
     def fit(
         self,
         X: Any,
@@ -481,10 +496,11 @@ class PretrainedImageClassifier(Fitting, ClassifierMixin, BackboneEstimator):  #
         weights = self._row_weights(targets, sample_weight)
         train, held_out = self._split(targets, groups)
         rows, validation, stages = self._training_rows(
-            images, targets, weights, train, held_out, validation_data
+            X, images, targets, weights, train, held_out, validation_data
         )
         return self._train(stages, rows, validation, earlier)
 
+    @keeps_earlier
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
     ) -> PretrainedImageClassifier:
@@ -518,7 +534,7 @@ class PretrainedImageClassifier(Fitting, ClassifierMixin, BackboneEstimator):  #
         check_conflicts(self, held_out=False, groups=False, validation=False)
         targets = self._learned_targets(y, len(images), earlier, classes)
         weights = self._row_weights(targets, sample_weight, all_classes=False)
-        rows, _, stages = self._training_rows(images, targets, weights)
+        rows, _, stages = self._training_rows(X, images, targets, weights)
         return self._train(stages, rows, None, earlier, in_pieces=True)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -565,7 +581,8 @@ class PretrainedImageClassifier(Fitting, ClassifierMixin, BackboneEstimator):  #
         ParameterError
             If `return_std` is asked for and there is but one draw.
         """
-        draws = self._link.probabilities(self._drawn_scores(X, several=return_std))
+        scores = self._drawn_scores(X, several=return_std)
+        draws = self._link.probabilities(scores)
         probabilities: np.ndarray = draws.mean(axis=1)
         return (probabilities, draws.std(axis=1)) if return_std else probabilities
 
@@ -581,7 +598,8 @@ class PretrainedImageClassifier(Fitting, ClassifierMixin, BackboneEstimator):  #
         -------
         log_probabilities : ndarray of shape (n, n_classes), float32
         """
-        return self._link.log_probabilities(self._scores(X))
+        scores = self._scores(X)
+        return self._link.log_probabilities(scores)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores of the classes before they become probabilities.

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from numbers import Integral
 from typing import Any
 
-from sktransfer._targets import Targets, check_columns
+from sktransfer._targets import Targets
 from sktransfer.exceptions import ParameterError
 from sktransfer.training.losses import CONVEX_LOSSES
 
 # What L-BFGS can't have: it solves one fixed and convex problem.
-_NOT_CONVEX = {
+_NOT_CONVEX: dict[str, tuple[Any, ...]] = {
     "unfreeze_depth": (0,),
     "hidden_layer_sizes": ((), []),
     "dropout": (0,),
@@ -109,15 +109,16 @@ def _against_lbfgs(it: Any) -> Iterator[str]:
 
 def _about_unfreezing(it: Any) -> Iterator[str]:
     begins = it.gradual_unfreezing
-    if begins is False:
+    listed = isinstance(begins, list | tuple)  # the others are bools, perhaps numpy's
+    if not listed and not begins:
         return
     if it.unfreeze_depth == 0:
         yield (
             f"gradual_unfreezing={begins!r} has nothing to unfreeze, but unfreeze_depth=0. Set "
             "unfreeze_depth to how many stages shall train in the end."
         )
-    elif begins is not True:
-        whole = all(isinstance(epoch, Integral) and epoch >= 0 for epoch in begins)
+    elif listed:
+        whole = all(isinstance(epoch, Integral) and int(epoch) >= 0 for epoch in begins)
         if not whole or list(begins) != sorted(begins):
             yield (
                 "gradual_unfreezing must be True, False or the epochs, counted from 0, in which "
@@ -154,7 +155,6 @@ def check_against_targets(classifier: Any, targets: Targets) -> None:
             f"sampling={classifier.sampling!r} draws rows by their class, but y is an indicator of "
             "several labels. Use sampling=None, and class_weight='balanced'."
         )
-    check_columns(targets)
 
 
 def check_partial_fit(classifier: Any) -> None:
@@ -170,7 +170,7 @@ def check_partial_fit(classifier: Any) -> None:
         "early_stopping": not classifier.early_stopping,
         "validation_fraction": classifier.validation_fraction is None,
         "calibrate": classifier.calibrate is None,
-        "gradual_unfreezing": classifier.gradual_unfreezing is False,
+        "gradual_unfreezing": classifier.gradual_unfreezing in (False,),
         "checkpoint_dir": classifier.checkpoint_dir is None,
         "n_views": classifier.n_views is None,
     }

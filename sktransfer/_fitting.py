@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from functools import partial
+from functools import partial, wraps
 from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,18 +14,21 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length, check_random_state
 
+from sktransfer._base import BackboneEstimator
 from sktransfer._conflicts import check_against_targets
 from sktransfer._devices import derived_seed
 from sktransfer._probabilities import Link, best_temperature
 from sktransfer._sklearn import check_sample_weight
-from sktransfer._targets import Targets
+from sktransfer._targets import Targets, check_columns, is_indicator
 from sktransfer.activations.augmented import Augmented, decode
 from sktransfer.activations.streaming import Pass
-from sktransfer.activations.views import FixedViews
+from sktransfer.activations.views import FixedViews, Views
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.exceptions import ParameterError
+from sktransfer.images.augmentation import Transform
 from sktransfer.images.sources import ImageSource
 from sktransfer.training.batches import Rows
+from sktransfer.training.net import TransferNet
 from sktransfer.training.recipe import Recipe, Trained
 from sktransfer.training.weighting import positive_weights, row_weights
 
@@ -38,12 +42,42 @@ class Seeds(NamedTuple):
     views: int
 
 
-class Fitting:
+class Fitting(BackboneEstimator):
     """What `PretrainedImageClassifier.fit` is made of, in the order of its steps.
 
     What a fit found stays until the next one: ``_seeds``, ``_structure`` (the parameters
     that the shape of the network depends on), ``_link`` and ``_optimizer_state``.
     """
+
+    # Declared for readers and type checkers; assigned by the subclass's __init__ and by fit.
+    unfreeze_depth: int | str
+    hidden_layer_sizes: int | Sequence[int]
+    augment: str | Transform | None
+    n_views: int | None
+    loss: str | Callable[..., Any]
+    label_smoothing: float
+    class_weight: Mapping[Any, float] | str | None
+    distill_from: Any
+    distill_weight: float
+    distill_temperature: float
+    batch_norm: str
+    dropout: float
+    gradual_unfreezing: bool | Sequence[int]
+    validation_fraction: Any
+    calibrate: str | None
+    callbacks: Sequence[Any] | None
+    checkpoint_dir: str | Path | None
+    tta: int | None
+    mc_dropout: int | None
+    random_state: int | np.random.RandomState | None
+    classes_: np.ndarray
+    history_: list[dict[str, Any]]
+    net_: TransferNet
+    _seeds: Seeds
+    _link: Link
+    _structure: dict[str, Any]
+    _split_key: tuple[int | str, str]
+    _optimizer_state: Mapping[int, Any] | None
 
     def _earlier(self) -> Trained | None:
         """What an earlier fit gave, if it can be gone on with."""
@@ -59,8 +93,9 @@ class Fitting:
         return Trained(self.net_, self.history_, self._optimizer_state)
 
     def _shape_of_network(self) -> dict[str, Any]:
-        names = ("backbone", "weights", "unfreeze_depth", "pooling", "hidden_layer_sizes")
-        return {name: getattr(self, name) for name in (*names, "image_size")}
+        backbone = ("backbone", "weights", "unfreeze_depth", "batch_norm", "image_size")
+        head = ("pooling", "hidden_layer_sizes", "dropout")
+        return {name: getattr(self, name) for name in (*backbone, *head)}
 
     def _draw_seeds(self, earlier: Trained | None) -> int:
         """Seeds of this fit; returns that of the weights, for those that begin at random."""
@@ -78,15 +113,15 @@ class Fitting:
         if earlier is not None:
             multilabel = self._link.multilabel
             targets = Targets.known(y, n_rows, self.classes_, multilabel=multilabel)
-            if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-                raise ValueError(
-                    f"classes={np.unique(classes).tolist()} are not those of the first call, "
-                    f"{self.classes_.tolist()}."
-                )
-        elif classes is not None and np.ndim(y) == 1:
-            targets = Targets.known(y, n_rows, np.unique(classes), multilabel=False)
-        else:
+        elif classes is None or is_indicator(y):
             targets = Targets.learned(y, n_rows, type(self).__name__)
+        else:
+            targets = Targets.known(y, n_rows, np.unique(classes), multilabel=False)
+        if classes is not None and not np.array_equal(np.unique(classes), targets.classes):
+            raise ValueError(
+                f"classes={np.unique(classes).tolist()} contradict those of the first call, or "
+                f"the columns of y: {targets.classes.tolist()}."
+            )
         check_against_targets(self, targets)
         self.classes_ = targets.classes
         binary = targets.multilabel or self.loss == "binary_cross_entropy"
@@ -101,8 +136,10 @@ class Fitting:
                 sample_weight, targets.y, dtype=np.float64, ensure_non_negative=True
             )
         if targets.multilabel:
-            ones = np.ones(len(targets.y))
-            return ones if sample_weight is None else sample_weight
+            weights = np.ones(len(targets.y)) if sample_weight is None else sample_weight
+            if all_classes:
+                check_columns(targets, weights)
+            return weights
         return row_weights(
             *(targets.y, targets.classes, self.class_weight, sample_weight),
             all_classes=all_classes,
@@ -117,6 +154,7 @@ class Fitting:
             if groups is not None:
                 check_consistent_length(targets.y, groups)
             train, held_out = next(self.validation_fraction.split(rows, targets.y, groups))
+            check_split(self.validation_fraction, targets, train)
             return np.sort(train), np.sort(held_out)
         try:
             train, held_out = train_test_split(
@@ -134,6 +172,7 @@ class Fitting:
 
     def _training_rows(
         self,
+        X: Any,
         images: ImageSource,
         targets: Targets,
         weights: np.ndarray,
@@ -154,9 +193,9 @@ class Fitting:
         validation = None
         if validation_data is not None:
             validation = self._given_validation(validation_data, one_pass)
-        teacher = self._teacher_shares(images)
+        teacher = self._teacher_shares(X, len(images))
         if self.augment is None:
-            views = FixedViews([one_pass.collect(images)[0]])
+            views: Views = FixedViews([one_pass.collect(images)[0]])
             if held_out is not None:
                 validation = Rows.of(views, targets.y, weights, which=held_out)
             return Rows.of(views, targets.y, weights, teacher, train), validation, stages
@@ -190,12 +229,17 @@ class Fitting:
             keep=isinstance(self.random_state, Integral),
         )
 
-    def _teacher_shares(self, images: ImageSource) -> np.ndarray | None:
+    def _teacher_shares(self, X: Any, n_rows: int) -> np.ndarray | None:
         """What the teacher gives each class, softened by the temperature."""
         if self.distill_from is None:
             return None
         check_teacher(self.distill_from, self.classes_)
-        shares = np.asarray(self.distill_from.predict_proba(list(images.items)), np.float64)
+        shares = np.asarray(self.distill_from.predict_proba(X), np.float64)
+        if shares.shape != (n_rows, len(self.classes_)) or not np.isfinite(shares).all():
+            raise ParameterError(
+                f"distill_from={type(self.distill_from).__name__} must give finite probabilities "
+                f"of shape {(n_rows, len(self.classes_))}; got shape {shares.shape}."
+            )
         link = Link(binary=self._link.multilabel, multilabel=self._link.multilabel)
         return link.probabilities(link.scores(shares) / self.distill_temperature)
 
@@ -231,7 +275,7 @@ class Fitting:
 
     def _recipe(self, rows: Rows) -> Recipe:
         shared = {f.name: getattr(self, f.name) for f in fields(Recipe) if hasattr(self, f.name)}
-        loss = {
+        loss: dict[str, Any] = {
             "loss": self.loss,
             "multilabel": self._link.multilabel,
             "label_smoothing": self.label_smoothing,
@@ -248,6 +292,7 @@ class Fitting:
                 "n_classes": len(self.classes_),
                 "hidden_layer_sizes": self._hidden_layer_sizes(),
                 "callbacks": self.callbacks or (),
+                "gradual_unfreezing": self._unfreezing(),
                 "checkpoint_dir": None
                 if self.checkpoint_dir is None
                 else Path(self.checkpoint_dir),
@@ -256,6 +301,10 @@ class Fitting:
                 "seed": self._seeds.training,
             }
         )
+
+    def _unfreezing(self) -> bool | Sequence[int]:
+        asked = self.gradual_unfreezing
+        return asked if isinstance(asked, list | tuple) else bool(asked)
 
     def _hidden_layer_sizes(self) -> tuple[int, ...]:
         given: Any = self.hidden_layer_sizes
@@ -270,6 +319,11 @@ class Fitting:
         """Scores (n, draws, n_classes) of pictures."""
         then = self.net_.scores
         if self.mc_dropout is not None:
+            if not self._structure["dropout"]:  # set after a fit, which would have told
+                raise ParameterError(
+                    f"mc_dropout={self.mc_dropout} draws from dropout, but the fitted head has "
+                    "dropout=0. Fit again with dropout=0.5."
+                )
             then = partial(self.net_.drawn_scores, n=self.mc_dropout, seed=self._seeds.training)
         one_pass = self._pass(
             self._loaded_backbone().frozen_network(*self._split_key), "Predicting"
@@ -284,6 +338,41 @@ class Fitting:
         return np.concatenate(
             [scores.numpy().reshape(n, -1, len(self.classes_)) for scores in passes], axis=1
         )
+
+
+def check_split(splitter: Any, targets: Targets, train: np.ndarray) -> None:
+    """Raise if a splitter leaves a class, of one label a picture, no rows to train on.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if targets.multilabel:
+        return
+    lost = np.setdiff1d(np.arange(len(targets.classes)), targets.y[train])
+    if len(lost):
+        raise ParameterError(
+            f"validation_fraction={splitter} holds out all rows of the classes "
+            f"{targets.classes[lost].tolist()}, and leaves none to train on. Hold out less, or "
+            "split by class, as StratifiedGroupKFold does."
+        )
+
+
+def keeps_earlier(fit: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a method that goes on with an earlier fit leave it as it was if something is wrong."""
+
+    @wraps(fit)
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = dict(vars(self))
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            if hasattr(self, "net_"):  # else there was none, or it was to be forgotten
+                vars(self).clear()
+                vars(self).update(before)
+            raise
+
+    return wrapped
 
 
 def check_teacher(teacher: Any, classes: np.ndarray) -> None:

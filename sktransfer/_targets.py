@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,15 +44,12 @@ class Targets:
         """
         if y is None:
             raise ValueError(f"{who} requires y to be passed, but the target y is None.")
-        if _is_indicator(y):
+        if is_indicator(y):
             return _indicator(y, n_rows)
         labels = _labels(y, n_rows)
         check_classification_targets(labels)
         classes, codes = np.unique(labels, return_inverse=True)
-        if len(classes) < 2:
-            raise ValueError(
-                f"y holds one class only, {classes.tolist()[0]!r}: a classifier needs at least two."
-            )
+        _check_several(classes)
         return cls(classes, codes.astype(np.int64))
 
     @classmethod
@@ -71,21 +69,31 @@ class Targets:
                     "labels."
                 )
             return targets
-        labels = _labels(y, n_rows)
-        codes = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
-        unknown = classes[codes] != labels
-        if unknown.any():
+        _check_several(classes)
+        labels = _labels(y, n_rows).tolist()
+        # Not searched for by numpy, which can't compare all kinds and turns 1 into "1".
+        places = {label: place for place, label in enumerate(classes.tolist())}
+        unknown = {label for label in labels if label not in places}
+        if unknown:
             raise ValueError(
-                f"y holds {np.unique(labels[unknown]).tolist()}, which are not among the classes "
-                f"seen first: {classes.tolist()}. Name all classes in the first call, or fit anew."
+                f"y holds {sorted(unknown, key=repr)}, which are not among the classes seen "
+                f"first: {classes.tolist()}. Name all classes in the first call, or fit anew."
             )
-        return cls(classes, codes.astype(np.int64))
+        return cls(classes, np.array([places[label] for label in labels], np.int64))
 
 
-def _is_indicator(y: Any) -> bool:
-    shape = y.shape if hasattr(y, "shape") else np.shape(y)
+def is_indicator(y: Any) -> bool:
+    """Whether y has a column for each label."""
+    shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
     two = len(shape) == 2 and shape[1] > 1  # a column is a vector that lies on its side
     return two and type_of_target(y, input_name="y") == "multilabel-indicator"
+
+
+def _check_several(classes: np.ndarray) -> None:
+    if len(classes) < 2:
+        raise ValueError(
+            f"y holds one class only, {classes.tolist()[0]!r}: a classifier needs at least two."
+        )
 
 
 def _labels(y: Any, n_rows: int) -> np.ndarray:
@@ -104,21 +112,28 @@ def _is_missing(label: Any) -> bool:
 
 
 def _indicator(y: Any, n_rows: int) -> Targets:
-    """An indicator matrix; every label must be there for some pictures and not for others."""
+    """An indicator matrix: zeros and ones, which scikit-learn's own test doesn't insist on."""
     dense = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
+    if dense.ndim != 2 or dense.dtype.kind not in "biuf" or not np.isin(dense, (0, 1)).all():
+        raise ValueError(
+            "y must be an indicator matrix, with 1 in the column of each label that a picture has "
+            f"and 0 elsewhere; got {dense.dtype} of shape {dense.shape}: {reprlib.repr(dense)}."
+        )
     check_consistent_length(np.empty(n_rows), dense)
     return Targets(np.arange(dense.shape[1]), dense.astype(np.float32))
 
 
-def check_columns(targets: Targets) -> None:
+def check_columns(targets: Targets, weights: np.ndarray) -> None:
     """Raise unless each label of an indicator is there in some rows and absent in others.
+
+    Rows of weight 0 are as good as absent.
 
     Raises
     ------
     ParameterError
         Naming the columns.
     """
-    shares = targets.y.mean(axis=0)
+    shares = targets.y[weights > 0].mean(axis=0)
     constant = np.flatnonzero((shares == 0) | (shares == 1))
     if len(constant):
         raise ParameterError(

@@ -92,5 +92,5 @@ class Augmented:
     def identity(self) -> bytes:
         """SHA-256 of what the views depend on, but for the network."""
         sha = sha256(f"{self.augment} {self.seed}".encode())
-        sha.update(self.pixels)
+        sha.update(np.ascontiguousarray(self.pixels).data)
         return sha.digest()

@@ -38,7 +38,7 @@ class FixedViews:
         """SHA-256 of all values."""
         sha = sha256()
         for tensor in self.tensors:
-            sha.update(tensor.contiguous().numpy())
+            sha.update(tensor.contiguous().numpy().data)
         return sha.digest()
 
 

@@ -20,7 +20,7 @@ AUGMENTATIONS = ("light", "standard", "keras", "trivial")
 Transform = Callable[[Any], Any]
 
 
-class KerasClassic(v2.Transform):
+class KerasClassic(v2.Transform):  # type: ignore[misc]
     """ImageDataGenerator's classic set: turned, shifted, sheared, zoomed and flipped at once.
 
     rotation_range=40, width_shift_range=height_shift_range=shear_range=zoom_range=0.2,

@@ -103,7 +103,7 @@ class Rows(Dataset):  # type: ignore[type-arg]
         for tensor in (*self.targets, self.which):
             if tensor is not None:
                 sha.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-                sha.update(tensor.contiguous().numpy())
+                sha.update(tensor.contiguous().numpy().data)
         return sha.digest()
 
     def on(self, device: str) -> "Rows":

@@ -2,13 +2,17 @@
 
 import os
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import torch
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 
+from sktransfer.exceptions import TrainingWarning
 from sktransfer.training.net import TransferNet
 
 # What EarlyStopping knows.
@@ -33,14 +37,22 @@ class Checkpoint(Callback):  # type: ignore[misc]
     def on_train_begin(self, net: TransferNet, **kwargs: Any) -> None:
         if not self.path.exists():
             return
-        state = torch.load(self.path, map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (OSError, EOFError, RuntimeError, ValueError, UnpicklingError) as error:
+            warnings.warn(
+                f"The checkpoint {str(self.path)!r} can't be read ({error}); training begins anew.",
+                TrainingWarning,
+                stacklevel=2,
+            )
+            return
         net.module_.load_state_dict(state["module"])
         net.optimizer_.load_state_dict(state["optimizer"])
         net.scaler_.load_state_dict(state["scaler"])
         if net.weight_average_ is not None:
             net.weight_average_.load_state_dict(state["average"])
         for name, callback in net.callbacks_:
-            _restore(callback, state["callbacks"][name])
+            _restore(callback, state["callbacks"].get(name, {}))
         net.resume(state["history"], finished=state["finished"])
 
     def on_epoch_end(self, net: TransferNet, **kwargs: Any) -> None:
@@ -99,7 +111,7 @@ class CheckpointFiles:
     def remove(self) -> None:
         """Remove the files of a training that has ended."""
         if self._folder is not None:
-            for path in self._folder.glob(f"{self._name}-*.pt"):
+            for path in self._folder.glob(f"{self._name}-*"):  # and what a kill left half written
                 path.unlink(missing_ok=True)
 
 
@@ -108,12 +120,12 @@ def _state_of(callback: Callback) -> dict[str, Any]:
     if isinstance(callback, LRScheduler):
         return {"scheduler": callback.lr_scheduler_.state_dict(), "step": callback.batch_idx_}
     if isinstance(callback, EarlyStopping):
-        return {name: getattr(callback, name) for name in _STOPPING}
+        return {name: _number(getattr(callback, name)) for name in _STOPPING}
     return {}
 
 
 def _restore(callback: Callback, state: dict[str, Any]) -> None:
-    if isinstance(callback, LRScheduler):
+    if "scheduler" in state:
         callback.lr_scheduler_.load_state_dict(state["scheduler"])
         callback.batch_idx_ = state["step"]
     for name in _STOPPING:
@@ -124,4 +136,9 @@ def _restore(callback: Callback, state: dict[str, Any]) -> None:
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
     """A record of the history without what its batches gave, as numbers of Python."""
     kept = {key: value for key, value in row.items() if key != "batches"}
-    return {key: v.item() if hasattr(v, "item") else v for key, v in kept.items()} | {"batches": []}
+    return {key: _number(value) for key, value in kept.items()} | {"batches": []}
+
+
+def _number(value: Any) -> Any:
+    """A number of Python for one of numpy, which torch does not load without trust."""
+    return value.item() if isinstance(value, np.generic) else value

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sktransfer.exceptions import ParameterError
 from sktransfer.training.losses import Targets, as_shares
 
 
@@ -59,6 +60,11 @@ class Mixing:
 
 def _pasted(X: Tensor, other: Tensor, share: float) -> tuple[Tensor, float]:
     """A box of `other` in each map (n, c, h, w), and the share it really takes."""
+    if X.ndim != 4:
+        raise ParameterError(
+            "cutmix pastes pieces of maps, but the trainable stages are fed values of shape "
+            f"{tuple(X.shape[1:])}. Use mixup, or another unfreeze_depth."
+        )
     h, w = X.shape[2:]
     half_h, half_w = (round(side * share**0.5 / 2) for side in (h, w))
     y, x = (int(torch.randint(side, ())) for side in (h, w))

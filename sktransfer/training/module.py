@@ -12,10 +12,12 @@ class TransferModule(nn.Module):
     ----------
     stages : TrainableStages
         Empty if the whole backbone is frozen.
-    head : Module
+    head : Sequential
     """
 
-    def __init__(self, stages: TrainableStages, head: nn.Module) -> None:
+    head: nn.Sequential
+
+    def __init__(self, stages: TrainableStages, head: nn.Sequential) -> None:
         super().__init__()
         self.stages = stages
         self.head = head

@@ -66,6 +66,7 @@ class Recipe:
     n_classes: int
     device: str = "cpu"
     seed: int = 0
+    loss_floor: float = 0.0
     loss: Mapping[str, Any] = field(default_factory=lambda: {"loss": "cross_entropy"})
     hidden_layer_sizes: Sequence[int] = ()
     dropout: float = 0.0
@@ -161,12 +162,14 @@ class Recipe:
     ) -> Trained:
         """The head alone, where it has something to learn alone, and then everything."""
         if self._is_convex(stages, rows):
-            head = None if begin_with is None else begin_with.head[-1]
+            head: Any = None if begin_with is None else begin_with.head[-1]
             net = self._solve(rows, validation, head, files)
             module = TransferModule(stages, nn.Sequential(net.module_.float()))
             return self._finished(net, module, _records(net, "probe"))
-        module, history = begin_with, History()
-        if module is None:
+        history: History = []
+        if begin_with is not None:
+            module = begin_with
+        else:
             head, first = self._first_head(stages, rows, validation, files)
             module = TransferModule(stages, head)
             if first is not None:
@@ -300,7 +303,7 @@ class Recipe:
             precision=self.precision,
             begin_state=self.optimizer_state,
             callbacks=first + self._watchers("descent", validation, files),
-            **self._common(validation, self.loss),
+            **self._common(validation, {**self.loss, "floor": self.loss_floor if depths else 0.0}),
         )
         return net.trained_on(rows)
 

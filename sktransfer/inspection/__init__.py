@@ -1,0 +1,7 @@
+"""Pictures of what happens: training curves, learning rates, augmentation."""
+
+from sktransfer.inspection.augmentations import plot_augmentations
+from sktransfer.inspection.learning_rate import LearningRateDisplay, find_lr
+from sktransfer.inspection.training_curve import TrainingCurveDisplay
+
+__all__ = ["LearningRateDisplay", "TrainingCurveDisplay", "find_lr", "plot_augmentations"]

@@ -1,0 +1,136 @@
+"""TrainingCurveDisplay: loss and score by epoch, in scikit-learn's Display style."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sklearn.utils.validation import check_is_fitted
+
+from sktransfer._sklearn import check_matplotlib_support
+
+_LOSSES = {"train_loss": "training", "valid_loss": "validation"}
+
+
+class TrainingCurveDisplay:
+    """Losses and validation score of each epoch of a fit.
+
+    Made by :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    history : list of dict
+        As ``history_`` of a :class:`PretrainedImageClassifier`.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        With the losses.
+    score_ax_ : matplotlib Axes or None
+        With the score, on the right; None without validation rows.
+    figure_ : matplotlib Figure
+    lines_ : list of matplotlib Line2D
+
+    Examples
+    --------
+    >>> from sktransfer import PretrainedImageClassifier, load_clipart
+    >>> from sktransfer.inspection import TrainingCurveDisplay
+    >>> paths, labels = load_clipart(return_X_y=True)
+    >>> classifier = PretrainedImageClassifier(
+    ...     "efficientnet_lite0", hidden_layer_sizes=(32,), max_epochs=3,
+    ...     validation_fraction=0.25, random_state=0,
+    ... ).fit(paths[::8], labels[::8])
+    >>> display = TrainingCurveDisplay.from_estimator(classifier)
+    >>> [line.get_label() for line in display.lines_]
+    ['training', 'validation', 'score']
+    """
+
+    def __init__(self, *, history: Sequence[Mapping[str, Any]]) -> None:
+        self.history = history
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, *, ax: Any = None, **line_kw: Any
+    ) -> TrainingCurveDisplay:
+        """Draw what a fitted classifier remembers of its training.
+
+        Parameters
+        ----------
+        estimator : PretrainedImageClassifier
+            Fitted.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        **line_kw
+            For matplotlib's ``plot``.
+
+        Returns
+        -------
+        display : TrainingCurveDisplay
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ImportError
+            If matplotlib is missing.
+        """
+        check_is_fitted(estimator)
+        return cls(history=estimator.history_).plot(ax=ax, **line_kw)
+
+    def plot(self, *, ax: Any = None, **line_kw: Any) -> TrainingCurveDisplay:
+        """Draw the curves; the phases of training are parted by dotted lines.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+        **line_kw
+            For matplotlib's ``plot``.
+
+        Returns
+        -------
+        display : TrainingCurveDisplay
+        """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
+        import matplotlib.pyplot as plt
+        from matplotlib.ticker import MaxNLocator
+
+        if ax is None:
+            _, ax = plt.subplots(layout="constrained")
+        epochs = range(1, len(self.history) + 1)
+        self.ax_, self.figure_, self.lines_ = ax, ax.figure, []
+        for key, label in _LOSSES.items():
+            if any(key in row for row in self.history):
+                values = [row.get(key) for row in self.history]
+                style = {"marker": ".", "label": label, **line_kw}
+                self.lines_ += ax.plot(epochs, values, **style)
+        ax.set(xlabel="epoch", ylabel="loss")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        self.score_ax_ = self._plot_score(epochs, line_kw)
+        self._part_phases()
+        # Below, where neither curves nor the other axes' lie.
+        ax.legend(handles=self.lines_, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
+        return self
+
+    def _plot_score(self, epochs: range, line_kw: Mapping[str, Any]) -> Any:
+        if not any("valid_score" in row for row in self.history):
+            return None
+        ax = self.ax_.twinx()
+        values = [row.get("valid_score") for row in self.history]
+        style = {"marker": ".", "linestyle": "--", "color": "C2", "label": "score", **line_kw}
+        self.lines_ += ax.plot(epochs, values, **style)
+        ax.set_ylabel("validation score")
+        return ax
+
+    def _part_phases(self) -> None:
+        phases = [row["phase"] for row in self.history]
+        starts = [i for i, phase in enumerate(phases) if i == 0 or phase != phases[i - 1]]
+        for start in starts:
+            if start:
+                self.ax_.axvline(start + 0.5, color="0.6", linestyle=":", linewidth=1)
+            self.ax_.annotate(
+                phases[start],
+                (start + 0.6, 1.01),
+                xycoords=("data", "axes fraction"),
+                color="0.4",
+                fontsize="small",
+            )

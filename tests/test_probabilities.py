@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import expit, softmax
+from sklearn.metrics import log_loss
+
+from sktransfer._probabilities import Link, best_temperature
+
+SOFTMAX = Link(binary=False, multilabel=False)
+ONE_OF = Link(binary=True, multilabel=False)
+SEVERAL = Link(binary=True, multilabel=True)
+LINKS = pytest.mark.parametrize("link", [SOFTMAX, ONE_OF, SEVERAL], ids=["softmax", "one", "many"])
+
+
+def scores(*shape, scale=3.0, dtype=np.float32, seed=0):
+    return np.random.default_rng(seed).normal(0, scale, shape).astype(dtype)
+
+
+def test_softmax_by_hand():
+    assert_allclose(SOFTMAX.probabilities(np.log([[1.0, 3.0]])), [[0.25, 0.75]])
+
+
+def test_one_against_the_rest_by_hand():
+    # expit of the scores, 1/5 and 3/5, in proportion.
+    assert_allclose(ONE_OF.probabilities(np.log([[1 / 4, 3 / 2]])), [[0.25, 0.75]])
+
+
+def test_several_labels_by_hand():
+    assert_allclose(SEVERAL.probabilities(np.log([[1 / 4, 3 / 2]])), [[0.2, 0.6]])
+
+
+@LINKS
+@pytest.mark.parametrize("shape", [(7, 2), (7, 5), (7, 3, 5)])
+def test_shape_and_dtype_stay(link, shape):
+    given = scores(*shape)
+    for values in (
+        link.probabilities(given),
+        link.log_probabilities(given),
+        link.scores(link.probabilities(given)),
+    ):
+        assert values.shape == shape
+        assert values.dtype == np.float32
+
+
+@pytest.mark.parametrize("link", [SOFTMAX, ONE_OF])
+@pytest.mark.parametrize("scale", [0.1, 3, 50])
+def test_rows_sum_to_1(link, scale):
+    assert_allclose(link.probabilities(scores(50, 4, scale=scale)).sum(-1), 1, rtol=1e-5)
+
+
+def test_rows_of_several_labels_are_free():
+    given = scores(50, 4)
+    assert_allclose(SEVERAL.probabilities(given), expit(given), rtol=1e-6)
+
+
+@LINKS
+def test_logarithms_are_those_of_the_probabilities(link):
+    given = scores(50, 4, dtype=np.float64)
+    assert_allclose(np.exp(link.log_probabilities(given)), link.probabilities(given), rtol=1e-9)
+
+
+@LINKS
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scores_of_probabilities_have_these_probabilities(link, dtype):
+    probabilities = link.probabilities(scores(50, 4, dtype=dtype))
+    again = link.probabilities(link.scores(probabilities))
+    assert_allclose(again, probabilities, rtol=1e-4 if dtype == np.float32 else 1e-9)
+
+
+@LINKS
+def test_probabilities_0_and_1_have_finite_scores_in_their_order(link):
+    given = link.scores(np.array([[0, 1e-30, 0.5, 1]], np.float32))
+    assert np.isfinite(given).all()
+    assert (np.diff(given[0]) > 0).all()
+
+
+@LINKS
+@pytest.mark.parametrize("size", [1e2, 1e4, 1e30])
+def test_extreme_scores_stay_finite(link, size):
+    given = np.array([[size, -size, 0], [-size, -size, -size], [size, size, size]], np.float32)
+    probabilities = link.probabilities(given)
+    assert np.isfinite(probabilities).all()
+    assert (probabilities >= 0).all()
+    assert np.isfinite(link.log_probabilities(given)).all()
+    if not link.multilabel:
+        assert_allclose(probabilities.sum(1), 1, rtol=1e-6)
+        assert_allclose(probabilities[1:], 1 / 3, rtol=1e-6)
+    for row, code in enumerate([0, 0, 2]):
+        assert np.isfinite(link.log_loss(given[row : row + 1].astype(float), np.array([code])))
+
+
+@LINKS
+def test_the_largest_score_is_the_largest_probability(link):
+    given = scores(200, 6)
+    assert_array_equal(link.probabilities(given).argmax(1), given.argmax(1))
+    assert_array_equal(link.log_probabilities(given).argmax(1), given.argmax(1))
+
+
+@pytest.mark.parametrize("link", [SOFTMAX, ONE_OF])
+def test_log_loss_is_scikit_learns(link):
+    given, y = scores(60, 3, dtype=np.float64), np.arange(60) % 3
+    assert_allclose(link.log_loss(given, y), log_loss(y, link.probabilities(given)))
+
+
+def test_log_loss_of_an_indicator_is_the_mean_over_its_columns():
+    given = scores(60, 3, dtype=np.float64)
+    y = (scores(60, 3, seed=1) > 0).astype(np.float32)
+    columns = [log_loss(y[:, i], expit(given[:, i])) for i in range(3)]
+    assert_allclose(SEVERAL.log_loss(given, y), np.mean(columns), rtol=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.25, 1, 3, 10])
+def test_temperature_is_found_again(temperature):
+    rng = np.random.default_rng(0)
+    honest = rng.normal(0, 2, (6000, 4))
+    y = (softmax(honest, axis=1).cumsum(1) > rng.random((6000, 1))).argmax(1)
+    found = best_temperature(SOFTMAX, (honest * temperature).astype(np.float32), y)
+    assert_allclose(found, temperature, rtol=0.06)
+
+
+@pytest.mark.parametrize("temperature", [0.25, 3])
+def test_temperature_of_several_labels_is_found_again(temperature):
+    rng = np.random.default_rng(0)
+    honest = rng.normal(0, 2, (4000, 3))
+    y = (rng.random(honest.shape) < expit(honest)).astype(np.float32)
+    assert_allclose(best_temperature(SEVERAL, honest * temperature, y), temperature, rtol=0.06)
+
+
+@LINKS
+def test_temperature_never_raises_the_loss(link):
+    for seed in range(5):
+        given = scores(30, 3, seed=seed, dtype=np.float64)
+        y = np.random.default_rng(seed).integers(0, 3, 30)
+        y = np.eye(3)[y] if link.multilabel else y
+        temperature = best_temperature(link, given, y)
+        assert link.log_loss(given / temperature, y) <= link.log_loss(given, y) + 1e-9
+
+
+@LINKS
+def test_temperature_of_scores_that_are_all_right_is_finite(link):
+    y = np.arange(12) % 3
+    given = 20 * np.eye(3, dtype=np.float32)[y] - 10
+    temperature = best_temperature(link, given, np.eye(3)[y] if link.multilabel else y)
+    assert 0.04 < temperature < 21
