@@ -158,7 +158,7 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         none.
 
     gradient_clipping : float or None, default=None
-        Largest norm of all gradients together.
+        Largest norm of all gradients together. L-BFGS has none.
 
     ema_decay : float or None, default=None
         Predict with an exponential moving average of the weights, of which each step keeps

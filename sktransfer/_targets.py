@@ -86,6 +86,8 @@ def is_indicator(y: Any) -> bool:
     """Whether y has a column for each label."""
     shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
     two = len(shape) == 2 and shape[1] > 1  # a column is a vector that lies on its side
+    if two and not hasattr(y, "toarray") and np.asarray(y).dtype.kind == "f":
+        assert_all_finite(np.asarray(y), input_name="y")
     return two and type_of_target(y, input_name="y") == "multilabel-indicator"
 
 

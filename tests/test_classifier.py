@@ -31,8 +31,8 @@ def small(**parameters):
 
 
 def pretrained(**parameters):
-    """The same on real weights."""
-    defaults = {"image_size": 32, "device": "cpu", "random_state": 0}
+    """The same on real weights, and trained to the end on pictures that are told apart at once."""
+    defaults = {"image_size": 32, "device": "cpu", "random_state": 0, "loss_floor": 0.0}
     return PretrainedImageClassifier("efficientnet_lite0", **{**defaults, **parameters})
 
 
@@ -156,6 +156,15 @@ def test_global_states_are_untouched(pictures):
     assert torch.equal(torch.random.get_rng_state(), before[0])
     assert_array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
     assert torch.get_num_threads() == before[2]
+
+
+def test_rows_that_the_head_knows_leave_the_stages_as_they_are(pictures):
+    X, _ = pictures
+    probe = pretrained().fit(*pictures)
+    known = pretrained(unfreeze_depth=1, max_epochs=2, loss_floor=0.3).fit(*pictures)
+    assert max(row["train_loss"] for row in probe.history_[-1:]) < 0.3
+    assert [row["train_loss"] for row in known.history_ if row["phase"] == "fine-tune"] == [0, 0]
+    assert_allclose(known.predict_proba(X), probe.predict_proba(X), atol=1e-5)
 
 
 def test_history(pictures):

@@ -88,10 +88,10 @@ class EpochBar(Callback):  # type: ignore[misc]
         self.title = title
         self._bar: Any = None
 
-    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        self._bar = tqdm(
-            total=net.max_epochs, initial=len(net.history), desc=self.title, unit="epoch"
-        )
+    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        if self._bar is None:  # not before: a checkpoint, which comes last, may know some epochs
+            done = len(net.history) - 1
+            self._bar = tqdm(total=net.max_epochs, initial=done, desc=self.title, unit="epoch")
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         row = net.history[-1]
@@ -101,5 +101,6 @@ class EpochBar(Callback):  # type: ignore[misc]
         self._bar.update()
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        self._bar.close()
-        self._bar = None
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

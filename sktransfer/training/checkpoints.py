@@ -59,7 +59,7 @@ class Checkpoint(Callback):  # type: ignore[misc]
         self._write(net, finished=False)
 
     def on_train_end(self, net: TransferNet, **kwargs: Any) -> None:
-        if not net.interrupted_:
+        if not net.interrupted_ and not net.finished_:
             self._write(net, finished=True)
 
     def _write(self, net: TransferNet, *, finished: bool) -> None:

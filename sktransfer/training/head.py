@@ -88,13 +88,16 @@ class NormalisedLinear(nn.Module):
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
-    def begin_like(self, other: "NormalisedLinear") -> None:
-        """Give the same scores as another one, whatever its mean and length."""
+    def begin_like(self, other: "NormalisedLinear | nn.Linear") -> None:
+        """Give the same scores as another one, whatever its mean and length, if it has any."""
+        linear: nn.Linear = other if isinstance(other, nn.Linear) else other.linear
+        mean, length = torch.zeros_like(self.mean), torch.ones_like(self.length)
+        if isinstance(other, NormalisedLinear):
+            mean, length = other.mean.to(mean), other.length.to(mean)
         with torch.no_grad():
-            weight = other.linear.weight.to(self.mean) / other.length.to(self.mean)
-            shift = weight @ (self.mean - other.mean.to(self.mean))
+            weight = linear.weight.to(mean) / length
             self.linear.weight.copy_(weight * self.length)
-            self.linear.bias.copy_(other.linear.bias.to(self.mean) + shift)
+            self.linear.bias.copy_(linear.bias.to(mean) + weight @ (self.mean - mean))
 
     def forward(self, x: Tensor) -> Tensor:
         # Scaling the weights is the same as scaling the rows, and there are fewer of them.

@@ -1,6 +1,7 @@
 """skorch's NeuralNet on stored activations: weighted rows, views, mixed precision, averages."""
 
 import contextlib
+import copy
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -90,7 +91,10 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
             self.weight_average_ = WeightAverage(self.module_, self.ema_decay)
         if self.begin_state is not None:
             groups = self.optimizer_.state_dict()["param_groups"]
-            self.optimizer_.load_state_dict({"state": self.begin_state, "param_groups": groups})
+            # A copy: torch would go on in the same tensors, and a training that fails would
+            # leave them changed.
+            state = copy.deepcopy(dict(self.begin_state))
+            self.optimizer_.load_state_dict({"state": state, "param_groups": groups})
         self.interrupted_ = self.finished_ = False
         return self
 

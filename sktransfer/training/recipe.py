@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from sktransfer.activations.views import FixedViews
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.backbones.frozen import state_digest
 from sktransfer.exceptions import DeviceMemoryError, TrainingWarning
-from sktransfer.training.batches import Rows, all_batches
+from sktransfer.training.batches import RowBatches, Rows, all_batches
 from sktransfer.training.callbacks import EpochBar, GradualUnfreezing, first_epochs
 from sktransfer.training.checkpoints import Checkpoint, CheckpointFiles
 from sktransfer.training.head import Dropout, NormalisedLinear, build_head
@@ -28,7 +29,7 @@ from sktransfer.training.net import TransferNet, silent
 from sktransfer.training.optimizers import learning_rates, optimizer_options
 from sktransfer.training.sampling import Sampler
 from sktransfer.training.schedules import schedule_callback
-from sktransfer.training.solver import solve
+from sktransfer.training.solver import converged, solve
 
 # Few epochs of fine-tuning must not mean a head that is half solved.
 _PROBE_EPOCHS = 10
@@ -121,7 +122,8 @@ class Recipe:
         DeviceMemoryError
             If the device can't hold a batch.
         """
-        files = CheckpointFiles(self.checkpoint_dir, lambda: self._identity(stages, rows))
+        identity = partial(self._identity, stages, rows, validation, begin_with)
+        files = CheckpointFiles(self.checkpoint_dir, identity)
         rows = rows.on(self.device)
         try:
             with computing():
@@ -133,8 +135,8 @@ class Recipe:
             ) from error
         if trained.net.interrupted_:
             warnings.warn(
-                f"Training was interrupted in epoch {trained.history[-1]['epoch']} of its last "
-                "phase. The classifier keeps what it had learned by then.",
+                f"Training was interrupted after {len(trained.history)} whole epochs. The "
+                "classifier keeps what it had learned by then.",
                 TrainingWarning,
                 stacklevel=3,
             )
@@ -205,7 +207,7 @@ class Recipe:
         if self.hidden_layer_sizes:
             nothing = TrainableStages()
             module = TransferModule(nothing, self._random_head(nothing, features))
-            return module.head, alone._descend(module, features, held_out, files)
+            return module.head, alone._descend(module, features, held_out, files, "head")
         net = alone._solve(features, held_out, None, files)
         dropout = [Dropout(self.dropout)] if self.dropout else []
         return nn.Sequential(*dropout, net.module_.float()), net
@@ -265,6 +267,7 @@ class Recipe:
         rows: Rows,
         validation: Rows | None,
         files: CheckpointFiles,
+        phase: str = "descent",
     ) -> TransferNet:
         """Stochastic gradient descent on head and stages together."""
         depths = {
@@ -273,7 +276,7 @@ class Recipe:
             if any(True for _ in module.stages.get_submodule(name).parameters())
         }
         rates = learning_rates(depths, self.lr, self.lr_decay)
-        n_batches = -(-len(self._sampler(rows)(torch.Generator())) // self.batch_size)
+        n_batches = len(RowBatches(rows, self.batch_size, self._sampler(rows)))
         schedule = schedule_callback(
             self.schedule,
             n_steps=self.max_epochs * n_batches,
@@ -302,7 +305,7 @@ class Recipe:
             ema_decay=self.ema_decay,
             precision=self.precision,
             begin_state=self.optimizer_state,
-            callbacks=first + self._watchers("descent", validation, files),
+            callbacks=first + self._watchers(phase, validation, files),
             **self._common(validation, {**self.loss, "floor": self.loss_floor if depths else 0.0}),
         )
         return net.trained_on(rows)
@@ -312,14 +315,16 @@ class Recipe:
 
     def _watchers(self, phase: str, validation: Rows | None, files: CheckpointFiles) -> Named:
         """Callbacks of every phase, and in the last one the user's."""
-        watchers: list[Any] = []
+        titles = {"probe": "Solving the head", "head": "Training the head", "descent": "Training"}
+        watchers: list[Any] = [("bar", EpochBar(titles[phase]))] if self.verbose else []
+        watchers += self.callbacks
+        # Those that stop come after those that watch, who would not see the last epoch else.
         if self.early_stopping:
             patience = self.n_iter_no_change
             stopping = EarlyStopping("valid_loss", patience, _IMPROVED, load_best=True, sink=silent)
             watchers.append(("early_stopping", stopping))
-        if self.verbose:
-            watchers.append(("bar", EpochBar(f"Training ({phase})")))
-        watchers += self.callbacks
+        if phase == "probe":
+            watchers.append(("converged", converged()))
         path = files.path(phase)
         return watchers if path is None else [*watchers, ("checkpoint", Checkpoint(path))]
 
@@ -337,15 +342,28 @@ class Recipe:
         """Drop what only training needs, optimizer state first of all."""
         state = net.optimizer_.state_dict()["state"]
         net.trim_for_prediction()
+        net.begin_state = net.weight_average_ = None
         net.module_ = module.to(self.device).eval()
         net.module = TransferModule  # else the trained module would be pickled twice
         return Trained(net, history, state)
 
-    def _identity(self, stages: TrainableStages, rows: Rows) -> str:
+    def _identity(
+        self,
+        stages: TrainableStages,
+        rows: Rows,
+        validation: Rows | None,
+        begin_with: TransferModule | None,
+    ) -> str:
         """A digest of all that the result depends on."""
         aside = ("callbacks", "checkpoint_dir", "device", "verbose")
         settings = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in aside}
-        return sha256(repr(settings).encode() + state_digest(stages) + rows.digest()).hexdigest()
+        # The state alone knows neither kinds of pooling nor what BatchNorm does in training.
+        sha = sha256(f"{settings} {stages} {stages.fixed_statistics}".encode())
+        for module in (stages, begin_with):
+            sha.update(b"" if module is None else state_digest(module))
+        for given in (rows, validation):
+            sha.update(b"" if given is None else given.digest())
+        return sha.hexdigest()
 
 
 def _monitor(validation: Rows | None) -> str:
@@ -357,4 +375,5 @@ def _records(net: TransferNet, phase: str) -> History:
     return [
         {"phase": phase, "epoch": row["epoch"], **{key: row[key] for key in keys if key in row}}
         for row in net.history
+        if "train_loss" in row  # an interrupted epoch has none
     ]

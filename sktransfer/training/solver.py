@@ -43,14 +43,13 @@ def solve(
     begin_like : NormalisedLinear, optional
         An earlier solution, to begin with.
     callbacks : list of (str, Callback)
-        Told of its epochs.
+        With `converged`, it ends before `max_epochs`.
     **common
         As `TransferNet`.
     """
     head = NormalisedLinear(*mean_and_length(lambda: all_batches(rows, _ROWS_AT_ONCE)), n_classes)
     if begin_like is not None:
         head.begin_like(begin_like)
-    converged = EarlyStopping("train_loss", 1, _CONVERGED, load_best=False, sink=silent)
     net = ProbeNet(
         head,
         l2_penalty=weight_decay,
@@ -61,7 +60,7 @@ def solve(
         optimizer__line_search_fn="strong_wolfe",
         lr=1.0,
         batch_size=_ROWS_AT_ONCE,
-        callbacks=[("converged", converged), *callbacks],
+        callbacks=callbacks,
         **common,
     ).trained_on(rows)
     if len(net.history) == net.max_epochs and not net.interrupted_ and not _nearly_converged(net):
@@ -72,6 +71,11 @@ def solve(
             stacklevel=2,
         )
     return net
+
+
+def converged() -> EarlyStopping:
+    """Stops L-BFGS where an epoch gains next to nothing."""
+    return EarlyStopping("train_loss", 1, _CONVERGED, load_best=False, sink=silent)
 
 
 class ProbeNet(TransferNet):

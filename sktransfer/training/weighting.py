@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 from sktransfer.training.losses import Targets
@@ -41,12 +42,12 @@ def row_weights(
     Raises
     ------
     ValueError
-        If a class has no weight at all.
+        If a class that must have some weight has none, or if no class has any.
     """
     weights = np.ones(len(codes)) if sample_weight is None else np.asarray(sample_weight, float)
     weights = weights * _weight_of_each_class(codes, classes, class_weight, weights)[codes]
     totals = np.bincount(codes, weights, minlength=len(classes))
-    if all_classes and (totals <= 0).any():
+    if (totals <= 0).all() or (all_classes and (totals <= 0).any()):
         empty = classes[totals <= 0].tolist()
         raise ValueError(
             f"The weights leave nothing to learn from for class {empty}: class_weight times "
@@ -91,7 +92,8 @@ def positive_weights(targets: Targets, class_weight: ClassWeight) -> list[float]
     if isinstance(class_weight, str):
         present = (targets.y * targets.weights[:, None]).sum(0)
         absent = targets.weights.sum() - present
-        return (absent / present.clamp_min(1e-12)).tolist()
+        # What is never there has no presence to weigh; smoothed targets would ask for it.
+        return torch.where(present > 0, absent / present, 1.0).tolist()
     unknown = [key for key in class_weight if key not in range(n_labels)]
     if unknown or min(class_weight.values(), default=1) < 0:
         raise ValueError(

@@ -2,14 +2,18 @@ import numpy as np
 import pytest
 import torch
 
-from sktransfer.training.batches import RowBatches, Rows
-from sktransfer.training.head import NormalisedLinear, build_head, mean_and_length
+from sktransfer.activations.views import FixedViews
+from sktransfer.training.batches import Rows, all_batches
+from sktransfer.training.head import Dropout, NormalisedLinear, build_head, mean_and_length
 
 
 def of(features, weights=None, batch_size=7):
     """Mean and length of rows that come in batches."""
-    rows = Rows(features, weights=weights)
-    return mean_and_length(RowBatches(rows, batch_size))
+    return of_rows(Rows(features, weights=weights), batch_size)
+
+
+def of_rows(rows, batch_size=7):
+    return mean_and_length(lambda: all_batches(rows, batch_size))
 
 
 def test_mean_and_length_by_hand():
@@ -38,8 +42,9 @@ def test_length_does_not_drown_in_the_mean():
 def test_mean_and_length_of_rows_by_index():
     X = torch.randn(20, 4)
     which = np.array([3, 17, 5])
-    rows = Rows.of(X, np.zeros(20, dtype=np.int64), np.ones(20), which)
-    mean, length = mean_and_length(RowBatches(rows, 2))
+    views = FixedViews([X])
+    rows = Rows.of(views, np.zeros(20, dtype=np.int64), np.ones(20), which=which)
+    mean, length = of_rows(rows, 2)
     expected = of(X[which])
     torch.testing.assert_close(mean, expected[0])
     torch.testing.assert_close(length, expected[1])
@@ -83,6 +88,54 @@ def test_scores_are_computed_in_the_precision_of_the_mean():
     assert NormalisedLinear(mean, length, 2).float()(torch.randn(1, 3)).dtype == torch.float32
     maps = torch.randint(0, 256, (1, 3, 1, 1), dtype=torch.uint8)
     assert NormalisedLinear(mean, length, 2)(maps).shape == (1, 2)
+
+
+def test_mean_and_length_of_several_views():
+    first, second = torch.randn(6, 4), 3 + torch.randn(6, 4)
+    mean, length = of_rows(Rows(FixedViews([first, second])))
+    expected = of(torch.cat([first, second]))
+    torch.testing.assert_close(mean, expected[0])
+    torch.testing.assert_close(length, expected[1])
+
+
+def test_a_new_head_draws_nothing_from_the_global_generator():
+    state = torch.random.get_rng_state()
+    linear = NormalisedLinear(*of(torch.randn(5, 3, generator=torch.Generator())), 2)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert not linear.linear.weight.any()
+    assert not linear.linear.bias.any()
+
+
+@pytest.mark.parametrize("normalised", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_head_begins_like_another_one(normalised, dtype):
+    X = torch.randn(9, 4)
+    other = torch.nn.Linear(4, 2)
+    if normalised:
+        other = NormalisedLinear(*of(5 + 3 * X), 2)
+        torch.nn.init.normal_(other.linear.weight)
+        torch.nn.init.normal_(other.linear.bias)
+    head = NormalisedLinear(*of(X), 2)
+    head.begin_like(other.to(dtype))
+    given = X if normalised else X.to(dtype)
+    torch.testing.assert_close(head(X).detach(), other(given).detach().double(), rtol=0, atol=1e-5)
+    assert all(parameter.requires_grad for parameter in head.parameters())
+
+
+def test_sampled_dropout_has_one_mask_for_all_rows():
+    dropout = Dropout(0.5).eval()
+    x = torch.randn(6, 200)
+    assert torch.equal(dropout(x), x)
+    dropout.sampled = True
+    factors = dropout(x) / x
+    assert torch.equal(factors, factors[:1].expand(6, 200))
+    assert set(factors.flatten().round(decimals=4).tolist()) == {0.0, 2.0}
+    assert not torch.equal(dropout(x), dropout(x))
+
+
+def test_dropout_in_training_has_a_mask_a_row():
+    factors = Dropout(0.5)(torch.ones(6, 200))
+    assert not torch.equal(factors, factors[:1].expand(6, 200))
 
 
 def test_layers():

@@ -1,12 +1,19 @@
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 from sklearn.utils.class_weight import compute_class_weight
 
-from sktransfer.training.weighting import row_weights
+from sktransfer.training.losses import RowLoss, Targets
+from sktransfer.training.weighting import positive_weights, row_weights
 
 CLASSES = np.array(["a", "b"])
 CODES = np.array([0, 0, 0, 1])
+INDICATOR = torch.tensor([[1.0, 0], [1, 1], [1, 0], [0, 0]])
+
+
+def indicator_targets(weights=None):
+    return Targets(INDICATOR, torch.ones(4) if weights is None else torch.tensor(weights))
 
 
 def test_mean_is_1():
@@ -34,3 +41,52 @@ def test_labels_that_a_dict_leaves_out_count_1():
 def test_a_class_without_weight_is_named():
     with pytest.raises(ValueError, match=r"class \['b'\]"):
         row_weights(CODES, CLASSES, None, np.array([1.0, 1, 1, 0]))
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced", {"a": 3.0}])
+def test_a_piece_of_the_rows_may_lack_a_class(class_weight):
+    codes = np.zeros(3, np.int64)
+    weights = row_weights(codes, CLASSES, class_weight, np.array([1.0, 2, 3]), all_classes=False)
+    assert_allclose(weights, [0.5, 1, 1.5])
+
+
+@pytest.mark.parametrize("all_classes", [True, False])
+def test_some_rows_must_have_weight(all_classes):
+    with pytest.raises(ValueError, match="nothing to learn from"):
+        row_weights(CODES, CLASSES, None, np.zeros(4), all_classes=all_classes)
+
+
+def test_class_weights_are_not_negative():
+    with pytest.raises(ValueError, match="must not be negative"):
+        row_weights(CODES, CLASSES, {"a": -1.0}, None)
+
+
+def test_without_class_weights_presence_counts_as_absence():
+    assert positive_weights(indicator_targets(), None) is None
+
+
+def test_balanced_presence_counts_as_much_as_absence():
+    weights = positive_weights(indicator_targets(), "balanced")
+    assert weights == pytest.approx([1 / 3, 3])
+    weights = positive_weights(indicator_targets([1.0, 2.0, 0.0, 4.0]), "balanced")
+    assert weights == pytest.approx([4 / 3, 5 / 2])
+
+
+def test_a_label_that_is_never_there_has_no_presence_to_weigh():
+    targets = Targets(torch.tensor([[1.0, 0], [0, 0]]), torch.ones(2))
+    weights = positive_weights(targets, "balanced")
+    assert weights == [1, 1]
+    loss = RowLoss(
+        "binary_cross_entropy", multilabel=True, positive_weight=weights, label_smoothing=0.1
+    )
+    assert loss(torch.zeros(2, 2), targets).max() < 2
+
+
+def test_labels_by_number_of_their_column():
+    assert positive_weights(indicator_targets(), {1: 5}) == [1.0, 5.0]
+
+
+@pytest.mark.parametrize("class_weight", [{2: 1.0}, {"a": 1.0}, {0: -1.0}])
+def test_columns_that_are_not_there_and_negative_weights_are_told(class_weight):
+    with pytest.raises(ValueError, match="columns 0 to 1 of y"):
+        positive_weights(indicator_targets(), class_weight)

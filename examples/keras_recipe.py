@@ -1,0 +1,119 @@
+"""The classic Keras recipe for small sets of pictures, line by line, with its lines as comments.
+
+Convolutions of a pretrained network, frozen; Flatten and a Dense(1024, relu) on top; augmented
+pictures from a folder with one subfolder a class; then the last block unfrozen, and a second
+fit with a small learning rate (Chollet, "Building powerful image classification models using
+very little data", 2016). The recipe's own network is VGG16:
+
+    python keras_recipe.py vgg16
+
+Without a name it takes efficientnet_lite0, whose weights need no download. The pictures are
+three classes of the packaged drawings, copied into a temporary folder, and small, so that all
+of it takes less than a minute.
+"""
+
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sklearn.model_selection import train_test_split
+from torch.optim.lr_scheduler import MultiStepLR
+
+from sktransfer import PretrainedImageClassifier, load_clipart, load_image_folder
+
+BACKBONE = sys.argv[1] if len(sys.argv) > 1 else "efficientnet_lite0"
+SIZE = 64  # the recipe's is 150
+CLASSES = ("flower", "house", "vehicle")
+
+
+def write_folders(root):
+    """A folder with one subfolder a class, as flow_from_directory reads it, in two parts."""
+    paths, labels = load_clipart(return_X_y=True)
+    parts = train_test_split(paths, labels, test_size=0.3, stratify=labels, random_state=0)
+    for part, files, names in (("train", *parts[::2]), ("validation", *parts[1::2])):
+        for file, name in zip(files, names, strict=True):
+            if name in CLASSES:
+                folder = root / part / name
+                folder.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, folder)
+
+
+def epochs(classifier):
+    """One line an epoch, as Keras prints."""
+    for row in classifier.history_:
+        print(
+            f"  {row['phase']:9} epoch {row['epoch']:2} at lr {row['lr']:.0e}: loss {row['train_loss']:.3f}, "
+            f"val_loss {row['valid_loss']:.3f}, val_accuracy {row['valid_score']:.3f}"
+        )
+
+
+with TemporaryDirectory() as temporary:
+    root = Path(temporary)
+    write_folders(root)
+
+    # datagen = ImageDataGenerator(
+    #     rescale=1/255, rotation_range=40, width_shift_range=0.2, height_shift_range=0.2,
+    #     shear_range=0.2, zoom_range=0.2, horizontal_flip=True, fill_mode="nearest")
+    # test_datagen = ImageDataGenerator(rescale=1/255)
+    #
+    # Rescaling comes with the weights. Four views take turns; None would be a new one each
+    # epoch, as in Keras, for a pass over the pictures each. Validation is never augmented.
+    augmentation = {"augment": "keras", "n_views": 4}
+
+    # train = datagen.flow_from_directory("train", target_size=(150, 150), batch_size=20)
+    # validation = test_datagen.flow_from_directory("validation", ...)
+    X, y = load_image_folder(root / "train", return_X_y=True)
+    validation = load_image_folder(root / "validation", return_X_y=True)
+    print(f"{len(X)} drawings to train on, {len(validation[0])} to validate: {CLASSES}\n")
+
+    recipe = PretrainedImageClassifier(
+        # conv_base = VGG16(weights="imagenet", include_top=False, input_shape=(150, 150, 3))
+        BACKBONE,
+        image_size=SIZE,
+        # conv_base.trainable = False
+        unfreeze_depth=0,
+        # model = Sequential([conv_base, Flatten(), Dense(1024, activation="relu"),
+        #                     Dense(3, activation="softmax")])
+        pooling="flatten",
+        hidden_layer_sizes=(1024,),
+        # model.compile(loss="categorical_crossentropy", optimizer=Adam(1e-4), metrics=["acc"])
+        loss="cross_entropy",
+        optimizer="adam",
+        lr=1e-4,
+        schedule=None,
+        weight_decay=0,
+        batch_size=20,
+        max_epochs=10,
+        random_state=0,
+        **augmentation,
+    )
+    # model.fit(train, epochs=10, validation_data=validation)
+    recipe.fit(X, y, validation_data=validation)
+    print(f"{BACKBONE}, frozen:")
+    epochs(recipe)
+
+    # for layer in conv_base.layers:
+    #     layer.trainable = layer.name.startswith("block5")
+    # model.compile(loss="categorical_crossentropy", optimizer=Adam(1e-5), metrics=["acc"])
+    # model.fit(train, epochs=5, validation_data=validation)
+    #
+    # One fit does both phases: 10 epochs of the head alone, and 5 of head and block at a tenth of
+    # the learning rate. Depth 1 is the last block, block5 in vgg16. Keras trains on every row,
+    # and so does loss_floor=0.
+    recipe.set_params(
+        unfreeze_depth=1,
+        gradual_unfreezing=[10],
+        max_epochs=15,
+        head_init="random",
+        schedule=partial(MultiStepLR, milestones=[10], gamma=0.1),
+        lr_decay=1.0,
+        loss_floor=0,
+    )
+    recipe.fit(X, y, validation_data=validation)
+    print("\nWith the last block unfrozen after 10 epochs:")
+    epochs(recipe)
+
+    # model.evaluate(validation)
+    print(f"\nAccuracy of validation: {recipe.score(*validation):.3f}")

@@ -1,0 +1,233 @@
+"""Pictures and labels as the user gave them -> rows to train on, and rows to validate on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from numbers import Integral
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_consistent_length
+
+from sktransfer._base import BackboneEstimator
+from sktransfer._conflicts import check_against_targets
+from sktransfer._probabilities import Link
+from sktransfer._sklearn import check_sample_weight
+from sktransfer._targets import Targets, check_columns, is_indicator
+from sktransfer.activations.augmented import Augmented, decode
+from sktransfer.activations.streaming import Pass
+from sktransfer.activations.views import FixedViews, Views
+from sktransfer.backbones.freezing import TrainableStages
+from sktransfer.exceptions import ParameterError
+from sktransfer.images.augmentation import Transform
+from sktransfer.images.sources import ImageSource
+from sktransfer.training.batches import Rows
+from sktransfer.training.recipe import Trained
+from sktransfer.training.weighting import row_weights
+
+
+class Seeds(NamedTuple):
+    """What is drawn in a fit, each from a seed of its own."""
+
+    weights: int
+    split: int
+    training: int
+    views: int
+
+
+class RowsOfPictures(BackboneEstimator):
+    """The first steps of `PretrainedImageClassifier.fit`, up to what training works on.
+
+    What they found stays until the next fit: ``classes_``, ``_seeds`` and ``_link``.
+    """
+
+    # Declared for readers and type checkers; assigned by the subclass's __init__ and by fit.
+    unfreeze_depth: int | str
+    augment: str | Transform | None
+    n_views: int | None
+    loss: str | Callable[..., Any]
+    class_weight: Mapping[Any, float] | str | None
+    distill_from: Any
+    distill_temperature: float
+    batch_norm: str
+    validation_fraction: Any
+    random_state: int | np.random.RandomState | None
+    classes_: np.ndarray
+    _seeds: Seeds
+    _link: Link
+
+    def _learned_targets(
+        self, y: Any, n_rows: int, earlier: Trained | None, classes: Any = None
+    ) -> Targets:
+        """Y in numbers; what classes there are, an earlier fit or the caller may know."""
+        if earlier is not None:
+            multilabel = self._link.multilabel
+            targets = Targets.known(y, n_rows, self.classes_, multilabel=multilabel)
+        elif classes is None or is_indicator(y):
+            targets = Targets.learned(y, n_rows, type(self).__name__)
+        else:
+            targets = Targets.known(y, n_rows, np.unique(classes), multilabel=False)
+        if classes is not None and not np.array_equal(np.unique(classes), targets.classes):
+            raise ValueError(
+                f"classes={np.unique(classes).tolist()} contradict those of the first call, or "
+                f"the columns of y: {targets.classes.tolist()}."
+            )
+        check_against_targets(self, targets)
+        self.classes_ = targets.classes
+        binary = targets.multilabel or self.loss == "binary_cross_entropy"
+        self._link = Link(binary, targets.multilabel)
+        return targets
+
+    def _row_weights(
+        self, targets: Targets, sample_weight: Any, *, all_classes: bool = True
+    ) -> np.ndarray:
+        if sample_weight is not None:
+            sample_weight = check_sample_weight(
+                sample_weight, targets.y, dtype=np.float64, ensure_non_negative=True
+            )
+        if targets.multilabel:
+            weights = np.ones(len(targets.y)) if sample_weight is None else sample_weight
+            if all_classes:
+                check_columns(targets, weights)
+            return weights
+        return row_weights(
+            *(targets.y, targets.classes, self.class_weight, sample_weight),
+            all_classes=all_classes,
+        )
+
+    def _split(self, targets: Targets, groups: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        """Rows to train on, and rows held out for validation."""
+        rows = np.arange(len(targets.y))
+        if self.validation_fraction is None:
+            return rows, None
+        if hasattr(self.validation_fraction, "split"):
+            if groups is not None:
+                check_consistent_length(targets.y, groups)
+            train, held_out = next(self.validation_fraction.split(rows, targets.y, groups))
+            check_split(self.validation_fraction, targets, train)
+            return np.sort(train), np.sort(held_out)
+        try:
+            train, held_out = train_test_split(
+                rows,
+                test_size=self.validation_fraction,
+                stratify=None if targets.multilabel else targets.y,
+                random_state=self._seeds.split,
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction} can't hold out rows of every "
+                f"class: {error} Change the fraction, or use None."
+            ) from error
+        return np.sort(train), np.sort(held_out)
+
+    def _training_rows(
+        self,
+        X: Any,
+        images: ImageSource,
+        targets: Targets,
+        weights: np.ndarray,
+        train: np.ndarray | None = None,
+        held_out: np.ndarray | None = None,
+        validation_data: tuple[Any, Any] | None = None,
+    ) -> tuple[Rows, Rows | None, TrainableStages]:
+        """What the frozen stages make of the pictures, with their targets; and the other stages."""
+        backbone = self._loaded_backbone()
+        frozen, stages = backbone.split(
+            *(self.unfreeze_depth, self.pooling),
+            fixed_statistics={"fixed": True, "train": False}.get(self.batch_norm),
+        )
+        # A size that the backbone can't take fails here, before any picture is read.
+        backbone.width(pooling=self.pooling, image_size=self._preprocessing.crop_size)
+        one_pass = self._pass(frozen, "Running frozen stages", may_map=1)
+        train = np.arange(len(targets.y)) if train is None else train
+        validation = None
+        if validation_data is not None:
+            validation = self._given_validation(validation_data, one_pass)
+        teacher = self._teacher_shares(X, len(images))
+        if self.augment is None:
+            views: Views = FixedViews([one_pass.collect(images)[0]])
+            if held_out is not None:
+                validation = Rows.of(views, targets.y, weights, which=held_out)
+            return Rows.of(views, targets.y, weights, teacher, train), validation, stages
+        augmented = self._augmented(images, one_pass)
+        if held_out is not None:
+            as_they_are = FixedViews([augmented.activations(None, held_out)])
+            validation = Rows.of(as_they_are, targets.y[held_out], weights[held_out])
+        views = augmented.views(self.n_views, train)
+        taught = None if teacher is None else teacher[train]
+        return Rows.of(views, targets.y[train], weights[train], taught), validation, stages
+
+    def _given_validation(self, data: tuple[Any, Any], one_pass: Pass) -> Rows:
+        try:
+            X, y = data
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"validation_data must be a pair (X, y) of pictures and labels; got {data!r:.80}."
+            ) from error
+        images = self._images(X, reset=False)
+        images.check()
+        targets = Targets.known(y, len(images), self.classes_, multilabel=self._link.multilabel)
+        views = FixedViews([one_pass.collect(images)[0]])
+        return Rows.of(views, targets.y, np.ones(len(images)))
+
+    def _augmented(self, images: ImageSource, one_pass: Pass) -> Augmented:
+        return Augmented(
+            pixels=decode(images, one_pass),
+            one_pass=one_pass,
+            augment="light" if self.augment is None else self.augment,
+            seed=self._seeds.views,
+            keep=isinstance(self.random_state, Integral),
+        )
+
+    def _teacher_shares(self, X: Any, n_rows: int) -> np.ndarray | None:
+        """What the teacher gives each class, softened by the temperature."""
+        if self.distill_from is None:
+            return None
+        check_teacher(self.distill_from, self.classes_)
+        shares = np.asarray(self.distill_from.predict_proba(X), np.float64)
+        if shares.shape != (n_rows, len(self.classes_)) or not np.isfinite(shares).all():
+            raise ParameterError(
+                f"distill_from={type(self.distill_from).__name__} must give finite probabilities "
+                f"of shape {(n_rows, len(self.classes_))}; got shape {shares.shape}."
+            )
+        link = Link(binary=self._link.multilabel, multilabel=self._link.multilabel)
+        return link.probabilities(link.scores(shares) / self.distill_temperature)
+
+
+def check_split(splitter: Any, targets: Targets, train: np.ndarray) -> None:
+    """Raise if a splitter leaves a class, of one label a picture, no rows to train on.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if targets.multilabel:
+        return
+    lost = np.setdiff1d(np.arange(len(targets.classes)), targets.y[train])
+    if len(lost):
+        raise ParameterError(
+            f"validation_fraction={splitter} holds out all rows of the classes "
+            f"{targets.classes[lost].tolist()}, and leaves none to train on. Hold out less, or "
+            "split by class, as StratifiedGroupKFold does."
+        )
+
+
+def check_teacher(teacher: Any, classes: np.ndarray) -> None:
+    """Raise unless a teacher is fitted and knows the same classes.
+
+    Raises
+    ------
+    ParameterError
+    """
+    known = getattr(teacher, "classes_", None)
+    if known is None:
+        raise ParameterError(
+            f"distill_from={type(teacher).__name__} is not fitted. Fit it first; in a search or a "
+            "cross-validation, which clone it, give sklearn.frozen.FrozenEstimator(teacher)."
+        )
+    if not np.array_equal(known, classes):
+        raise ParameterError(
+            f"distill_from knows the classes {np.asarray(known).tolist()}, but y has "
+            f"{classes.tolist()}. Fit the teacher on the same labels."
+        )

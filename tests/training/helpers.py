@@ -1,0 +1,75 @@
+"""Small stages, rows and nets that several test files train."""
+
+import torch
+from torch import nn
+
+from sktransfer.activations.views import FixedViews
+from sktransfer.backbones.freezing import TrainableStages
+from sktransfer.training.batches import Rows
+from sktransfer.training.module import TransferModule
+from sktransfer.training.net import TransferNet
+
+CLASSES = 3
+
+
+def maps(n=26, seed=0):
+    """Maps (n, 2, 4, 4) whose first two values of each row of places tell the class."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % CLASSES
+    X = torch.randn(n, 2, 4, 4, generator=generator)
+    X[:, 0] += 1.5 * y[:, None, None]
+    return X, y
+
+
+def map_rows(n=26, seed=0, n_views=1):
+    """Rows of maps, in views that differ a little."""
+    X, y = maps(n, seed)
+    noise = torch.randn(n_views, *X.shape, generator=torch.Generator().manual_seed(seed + 1))
+    return Rows(FixedViews([X, *(X + 0.3 * noise[1:])]), y)
+
+
+def feature_rows(n=26, seed=0):
+    """Rows of features that are not quite separable, of unequal weights."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % CLASSES
+    X = 5 + torch.randn(n, 6, generator=generator) + torch.eye(CLASSES, 6)[y]
+    weights = 0.5 + 1.5 * torch.rand(n, generator=generator)
+    return Rows(X, y, weights / weights.mean())
+
+
+def small_stages(*, fixed_statistics=True, seed=0):
+    """Two stages that make six features of maps (n, 2, 4, 4)."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        low = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+        high = nn.Sequential(nn.Conv2d(4, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return TrainableStages(
+        [("low", low), ("high", high)],
+        fixed_statistics=fixed_statistics,
+        depths={"low": 2, "high": 1},
+    )
+
+
+def zero_linear(n_features=6):
+    """A linear layer that knows nothing."""
+    linear = nn.Linear(n_features, CLASSES)
+    for parameter in linear.parameters():
+        nn.init.zeros_(parameter)
+    return linear
+
+
+def module_of(*layers):
+    """A module of a head alone."""
+    return TransferModule(TrainableStages(), nn.Sequential(*layers))
+
+
+def flat(lists):
+    """One list of what is in several."""
+    return [value for values in lists for value in values]
+
+
+def trained(module, rows, **options):
+    """A net that was trained on rows."""
+    return TransferNet(module, verbose=0, **{"lr": 0.1, "max_epochs": 2, **options}).trained_on(
+        rows
+    )

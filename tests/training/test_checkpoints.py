@@ -1,0 +1,308 @@
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from sktransfer.backbones.freezing import TrainableStages
+from sktransfer.exceptions import TrainingWarning
+from sktransfer.training import checkpoints
+from sktransfer.training.checkpoints import Checkpoint, CheckpointFiles
+from sktransfer.training.module import TransferModule
+from sktransfer.training.net import TransferNet
+from sktransfer.training.recipe import Recipe
+from sktransfer.training.solver import ProbeNet
+from tests.training.helpers import CLASSES, feature_rows, map_rows, small_stages
+
+
+class Killed(Exception):
+    """What ends a process, as far as training is concerned."""
+
+
+DESCENT = {"max_epochs": 3, "batch_size": 7, "lr": 1e-2, "head_init": "random"}
+STOPPING = {"early_stopping": True, "n_iter_no_change": 1}
+# What is trained: settings, and whether stages train along.
+TRAININGS = {
+    "cosine": ({"schedule": "cosine", **DESCENT}, True),
+    "onecycle": ({"schedule": "onecycle", **DESCENT}, True),
+    "plateau": ({"schedule": "plateau", **DESCENT, "max_epochs": 5, "lr": 1.0}, True),
+    "no schedule": ({"schedule": None, **DESCENT}, True),
+    "class": ({"schedule": torch.optim.lr_scheduler.ExponentialLR, **DESCENT}, True),
+    "sgd": ({"optimizer": "sgd", **DESCENT}, True),
+    "average": ({"ema_decay": 0.8, **DESCENT}, True),
+    "dropout": ({"dropout": 0.4, **DESCENT}, True),
+    "mixup": ({"mixup": 0.4, "cutmix": 1.0, **DESCENT}, True),
+    "sampling": ({"sampling": "balanced", **DESCENT}, True),
+    "unfreezing": ({"gradual_unfreezing": [1, 2], **DESCENT}, True),
+    "bfloat16": ({"precision": "bfloat16", **DESCENT}, True),
+    "early stopping": ({**DESCENT, **STOPPING, "max_epochs": 30, "lr": 0.1}, True),
+    "stopped average": (
+        {**DESCENT, **STOPPING, "max_epochs": 30, "lr": 0.3, "ema_decay": 0.5},
+        True,
+    ),
+    "probe and stages": ({**DESCENT, "head_init": "probe"}, True),
+    "layers and stages": (
+        {**DESCENT, "head_init": "probe", "hidden_layer_sizes": (5,), "dropout": 0.2},
+        True,
+    ),
+    "layers": ({**DESCENT, "hidden_layer_sizes": (5,)}, False),
+    "lbfgs": ({"max_epochs": 10}, False),
+    "stopped lbfgs": ({"max_epochs": 10, **STOPPING}, False),
+}
+
+
+def run(folder, name="cosine", *, stages=None, validation_seed=5, **changed):
+    settings, trains = TRAININGS[name]
+    rows = map_rows(n_views=2) if trains else feature_rows()
+    validation = (map_rows if trains else feature_rows)(n=12, seed=validation_seed)
+    if stages is None:
+        stages = small_stages(fixed_statistics=False) if trains else TrainableStages()
+    recipe = Recipe(
+        **{
+            "n_classes": CLASSES,
+            "seed": 3,
+            "weight_decay": 1e-2,
+            "checkpoint_dir": folder,
+            **settings,
+            **changed,
+        }
+    )
+    return recipe.train(stages, rows, validation)
+
+
+def assert_same(trained, other):
+    assert trained.history == other.history
+    state, others = trained.net.module_.state_dict(), other.net.module_.state_dict()
+    assert state.keys() == others.keys()
+    for key in state:
+        assert torch.equal(state[key], others[key]), key
+
+
+def dies_after_writing(monkeypatch, after=1):
+    """Let every run die when it has written so many checkpoints."""
+    write = Checkpoint._write
+    written = itertools.count(1)
+
+    def dying(self, net, **kwargs):
+        write(self, net, **kwargs)
+        if next(written) % after == 0:
+            raise Killed
+
+    monkeypatch.setattr(Checkpoint, "_write", dying)
+
+
+def dies_in_the_next_epoch(monkeypatch, step=2):
+    """Let every run die in the middle of the epoch after the first one that it wrote down."""
+    write, steps = Checkpoint._write, {"written": 0, "since": 0}
+
+    def counting(self, net, **kwargs):
+        write(self, net, **kwargs)
+        steps.update(written=steps["written"] + 1, since=0)
+
+    def begins(self, net, **kwargs):
+        steps.update(written=0, since=0)
+        return begin(self, net, **kwargs)
+
+    begin = Checkpoint.on_train_begin
+    monkeypatch.setattr(Checkpoint, "_write", counting)
+    monkeypatch.setattr(Checkpoint, "on_train_begin", begins)
+    for kind in (TransferNet, ProbeNet):
+
+        def dying(self, batch, original=kind.train_step_single, **kwargs):
+            steps["since"] += 1
+            if steps["written"] and steps["since"] == step:
+                raise Killed
+            return original(self, batch, **kwargs)
+
+        monkeypatch.setattr(kind, "train_step_single", dying)
+
+
+def until_it_ends(folder, name):
+    """Train again and again, as long as the process dies; how often, and what comes of it."""
+    for deaths in range(200):
+        try:
+            return deaths, run(folder, name)
+        except Killed:
+            assert list(folder.iterdir())
+    raise AssertionError("no progress")
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_training_that_dies_after_every_epoch_ends_in_the_same(name, tmp_path, monkeypatch):
+    whole = run(None, name)
+    dies_after_writing(monkeypatch)
+    deaths, trained = until_it_ends(tmp_path, name)
+    # And once more after the last epoch of each phase, which is where it says it has ended.
+    phases = len({row["phase"] for row in whole.history})
+    assert len(whole.history) <= deaths <= len(whole.history) + phases
+    assert_same(trained, whole)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_training_that_dies_in_every_epoch_ends_in_the_same(name, tmp_path, monkeypatch):
+    whole = run(None, name)
+    dies_in_the_next_epoch(monkeypatch)
+    deaths, trained = until_it_ends(tmp_path, name)
+    assert deaths >= 2
+    assert_same(trained, whole)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["cosine", "probe and stages", "layers and stages", "lbfgs"])
+def test_checkpoints_change_nothing(name, tmp_path):
+    trained = run(tmp_path / "new" / "folder", name)
+    assert_same(trained, run(None, name))
+    assert not list((tmp_path / "new" / "folder").iterdir())
+
+
+@pytest.mark.parametrize("name", ["early stopping", "stopped average", "stopped lbfgs"])
+def test_the_stopped_trainings_stop(name):
+    settings, _ = TRAININGS[name]
+    assert 1 < len(run(None, name).history) < settings["max_epochs"]
+
+
+def test_the_plateau_is_one():
+    rates = {row["lr"] for row in run(None, "plateau").history}
+    assert len(rates) > 1
+
+
+def killed(folder, monkeypatch, name="cosine", after=2, **changed):
+    """The files of a training that died."""
+    with monkeypatch.context() as patch:
+        dies_after_writing(patch, after)
+        with pytest.raises(Killed):
+            run(folder, name, **changed)
+    return set(folder.iterdir())
+
+
+def test_what_was_learned_is_not_learned_again(tmp_path, monkeypatch):
+    killed(tmp_path, monkeypatch)
+    epochs = []
+    begin = TransferNet.run_single_epoch
+
+    def counted(self, iterator, training, *args, **kwargs):
+        epochs.extend([len(self.history)] * training)
+        return begin(self, iterator, training, *args, **kwargs)
+
+    monkeypatch.setattr(TransferNet, "run_single_epoch", counted)
+    run(tmp_path)
+    assert epochs == [3]
+
+
+def other_stages():
+    stages = small_stages(fixed_statistics=False)
+    stages.high.append(nn.Identity())
+    return stages
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"lr": 2e-2},
+        {"seed": 4},
+        {"max_epochs": 4},
+        {"loss": {"loss": "focal"}},
+        {"stages": small_stages(fixed_statistics=False, seed=1)},
+        {"stages": small_stages(fixed_statistics=True)},
+        {"stages": other_stages()},
+        {"validation_seed": 6},
+    ],
+)
+def test_other_trainings_in_the_folder_are_let_alone(other, tmp_path, monkeypatch):
+    (tmp_path / "notes.txt").write_text("mine")
+    theirs = killed(tmp_path, monkeypatch, **other)
+    contents = {path: path.read_bytes() for path in theirs}
+    assert len(theirs) == 2
+    assert_same(run(tmp_path), run(None))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == contents
+
+
+def test_another_beginning_is_another_training():
+    def identity(head):
+        module = TransferModule(TrainableStages(), nn.Sequential(head))
+        return Recipe(CLASSES)._identity(module.stages, feature_rows(), None, module)
+
+    first, second = nn.Linear(6, CLASSES), nn.Linear(6, CLASSES)
+    assert identity(first) == identity(first)
+    assert identity(first) != identity(second)
+
+
+@pytest.mark.parametrize("setting", ["callbacks", "device", "verbose", "checkpoint_dir"])
+def test_what_changes_nothing_is_no_part_of_the_name(setting):
+    value = {"callbacks": [("a", object())], "device": "cuda:1", "verbose": 2}.get(setting, "b")
+    given = (small_stages(), map_rows(), None, None)
+    changed = Recipe(CLASSES, **{setting: value})._identity(*given)
+    assert changed == Recipe(CLASSES)._identity(*given)
+
+
+def test_a_half_written_file_does_no_harm_and_is_removed(tmp_path, monkeypatch):
+    (path,) = killed(tmp_path, monkeypatch)
+    (tmp_path / f"{path.name}abc123.new").write_bytes(path.read_bytes()[:100])
+    assert_same(run(tmp_path), run(None))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("spoil", [lambda content: content[:-500], lambda _: b"", lambda _: b"x"])
+def test_a_file_that_cannot_be_read_is_told_and_training_begins_anew(tmp_path, monkeypatch, spoil):
+    (path,) = killed(tmp_path, monkeypatch)
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.warns(TrainingWarning, match=r"can't be read .* begins anew"):
+        trained = run(tmp_path)
+    assert_same(trained, run(None))
+    assert not list(tmp_path.iterdir())
+
+
+def test_writing_that_fails_leaves_the_earlier_file(tmp_path, monkeypatch):
+    (path,) = killed(tmp_path, monkeypatch)
+    before = path.read_bytes()
+
+    def full(state, file):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.torch, "save", full)
+        with pytest.raises(OSError, match="disk full"):
+            run(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == before
+    assert_same(run(tmp_path), run(None))
+
+
+@pytest.mark.parametrize("name", ["cosine", "average", "lbfgs"])
+def test_an_interrupted_training_can_be_gone_on_with(tmp_path, monkeypatch, name):
+    whole = run(None, name)
+    kind = ProbeNet if name == "lbfgs" else TransferNet
+    step = kind.train_step_single
+
+    def interrupted(self, batch, **kwargs):
+        if len(self.history) == 2:
+            raise KeyboardInterrupt
+        return step(self, batch, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "train_step_single", interrupted)
+        with pytest.warns(TrainingWarning, match="interrupted"):
+            trained = run(tmp_path, name)
+    assert len(trained.history) <= 2
+    assert len(list(tmp_path.iterdir())) == 1
+    assert_same(run(tmp_path, name), whole)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_folder_nothing_is_named_or_removed():
+    def never():
+        raise AssertionError
+
+    files = CheckpointFiles(None, never)
+    assert files.path("descent") is None
+    files.remove()
+
+
+def test_each_phase_has_its_file(tmp_path):
+    files = CheckpointFiles(tmp_path, lambda: "0123456789abcdef" * 4)
+    paths = [files.path(phase) for phase in ("probe", "head", "descent")]
+    assert len(set(paths)) == 3
+    assert all(path.parent == tmp_path for path in paths)
+    assert all(path.name.startswith("0123456789abcdef" * 2 + "-") for path in paths)
