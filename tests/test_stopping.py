@@ -271,7 +271,7 @@ def test_a_warm_start_goes_on(make):
     assert warm.history_[:4] == history
     assert warm.n_iter_ == 8
     losses = [row["train_loss"] for row in warm.history_]
-    assert max(losses[4:]) < losses[0]
+    assert np.mean(losses[4:]) < np.mean(losses[:4])
     cold = make(warm_start=False).fit(X, Y).fit(X, Y)
     assert cold.history_ == history
 

@@ -141,6 +141,7 @@ def find_lr(
         warm_start=False,
         checkpoint_dir=None,
         gradual_unfreezing=False,
+        loss_floor=0.0,  # the loss of rows that are known already tells most
     )
     with contextlib.suppress(TrainingDivergedError):  # which the losses before it show
         copy.fit(X, y, sample_weight=sample_weight)

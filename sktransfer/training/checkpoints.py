@@ -41,7 +41,8 @@ class Checkpoint(Callback):  # type: ignore[misc]
             state = torch.load(self.path, map_location="cpu", weights_only=True)
         except (OSError, EOFError, RuntimeError, ValueError, UnpicklingError) as error:
             warnings.warn(
-                f"The checkpoint {str(self.path)!r} can't be read ({error}); training begins anew.",
+                f"The checkpoint {str(self.path)!r} can't be read ({type(error).__name__}); "
+                "training begins anew.",
                 TrainingWarning,
                 stacklevel=2,
             )

@@ -166,6 +166,9 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
         if self.gradient_clipping is not None:
             torch.nn.utils.clip_grad_norm_(self.module_.parameters(), self.gradient_clipping)
         self.scaler_.step(self.optimizer_)
+        # The first steps of float16 are often left out, until the scale fits; torch would
+        # take them for a schedule that steps before the optimizer, and warn.
+        self.optimizer_._opt_called = True
         self.scaler_.update()
         if self.weight_average_ is not None:
             self.weight_average_.update()

@@ -58,7 +58,12 @@ def test_fresh_views_are_computed_once_an_epoch_and_one_is_kept():
 
 def test_the_earlier_fresh_view_is_let_go_before_the_next_is_computed():
     held = []
-    views = FreshViews(lambda view: held.append(views._latest) or torch.zeros(1), 1, bytes)
+
+    def compute(_):
+        held.append(views._latest)
+        return torch.zeros(1)
+
+    views = FreshViews(compute, 1, bytes)
     views(0)
     views(1)
     assert held == [None, None]

@@ -1,0 +1,492 @@
+import copy
+import io
+import pickle
+from functools import partial
+
+import pytest
+import torch
+from skorch.callbacks import Callback
+from torch import nn
+
+from sktransfer.activations.views import FixedViews, FreshViews
+from sktransfer.backbones.freezing import TrainableStages
+from sktransfer.exceptions import DeviceMemoryError, ParameterError, TrainingWarning
+from sktransfer.training import callbacks
+from sktransfer.training.batches import Rows
+from sktransfer.training.head import Dropout, NormalisedLinear
+from sktransfer.training.net import TransferNet
+from sktransfer.training.recipe import Recipe
+from tests.backbones.helpers import same_values, values_of
+from tests.training.helpers import CLASSES, feature_rows, map_rows, maps, small_stages
+
+LAYERS = {"hidden_layer_sizes": (5,)}
+
+
+def recipe(**settings):
+    usual = {"seed": 3, "lr": 1e-2, "max_epochs": 2, "batch_size": 7, "weight_decay": 1e-2}
+    return Recipe(CLASSES, **{**usual, **settings})
+
+
+def frozen(rows=None, validation=None, begin_with=None, **settings):
+    """Train a head on features."""
+    stages = TrainableStages() if begin_with is None else begin_with.stages
+    rows = feature_rows() if rows is None else rows
+    return recipe(**{"max_epochs": 10, **settings}).train(stages, rows, validation, begin_with)
+
+
+def tuned(rows=None, validation=None, stages=None, **settings):
+    """Train a head, and stages with it."""
+    stages = small_stages() if stages is None else stages
+    rows = map_rows() if rows is None else rows
+    return recipe(**settings).train(stages, rows, validation)
+
+
+def phases(trained):
+    return list(dict.fromkeys(row["phase"] for row in trained.history))
+
+
+def scores(trained, rows):
+    return trained.net.scores_of(rows)
+
+
+def features_of(X, stages=None):
+    with torch.no_grad():
+        return (small_stages() if stages is None else stages).eval()(X)
+
+
+@pytest.mark.parametrize(
+    ("train", "settings", "expected"),
+    [
+        (frozen, {}, ["probe"]),
+        (frozen, {"head_init": "random"}, ["probe"]),
+        (frozen, {"loss": {"loss": "binary_cross_entropy"}}, ["probe"]),
+        (frozen, {"optimizer": "adamw"}, ["probe", "head"]),
+        (frozen, {"dropout": 0.3}, ["probe", "head"]),
+        (frozen, {"mixup": 0.4}, ["probe", "head"]),
+        (frozen, {"ema_decay": 0.9}, ["probe", "head"]),
+        (frozen, {"loss": {"loss": "focal"}}, ["probe", "head"]),
+        (frozen, {"loss": {"loss": nn.CrossEntropyLoss}}, ["probe", "head"]),
+        (frozen, {"optimizer": "sgd", "head_init": "random"}, ["head"]),
+        (frozen, LAYERS, ["head"]),
+        (tuned, {}, ["probe", "fine-tune"]),
+        (tuned, {"dropout": 0.3}, ["probe", "fine-tune"]),
+        (tuned, LAYERS, ["head", "fine-tune"]),
+        (tuned, {"head_init": "random"}, ["fine-tune"]),
+        (tuned, {"head_init": "random", **LAYERS}, ["fine-tune"]),
+    ],
+)
+def test_phases(train, settings, expected):
+    trained = train(**settings)
+    assert phases(trained) == expected
+    for phase in expected:
+        rows = [row for row in trained.history if row["phase"] == phase]
+        assert [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
+        assert {"train_loss", "lr"} <= rows[-1].keys()
+        assert "valid_loss" not in rows[-1]
+
+
+@pytest.mark.parametrize("train", [frozen, tuned])
+def test_validation_is_written_down(train):
+    make = feature_rows if train is frozen else map_rows
+    trained = train(validation=make(n=12, seed=5))
+    assert all({"valid_loss", "valid_score"} <= row.keys() for row in trained.history)
+    right = (scores(trained, make(n=12, seed=5)).argmax(1) == torch.arange(12) % CLASSES).float()
+    weights = make(n=12, seed=5).targets.weights
+    assert trained.history[-1]["valid_score"] == pytest.approx((right * weights).mean().item())
+
+
+def test_the_probe_has_its_epochs_however_few_fine_tuning_has():
+    trained = tuned(max_epochs=1)
+    assert [row["phase"] for row in trained.history].count("fine-tune") == 1
+    assert [row["phase"] for row in trained.history].count("probe") > 1
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_fine_tuning_begins_with_the_solved_head(dropout):
+    X, y = maps()
+    trained = tuned(lr=0.0, dropout=dropout)
+    alone = frozen(Rows(features_of(X), y))
+    torch.testing.assert_close(scores(trained, map_rows()), scores(alone, Rows(features_of(X), y)))
+    assert isinstance(trained.net.module_.head[-1], NormalisedLinear)
+    assert isinstance(trained.net.module_.head[0], Dropout) == bool(dropout)
+
+
+def test_fine_tuning_lowers_what_the_probe_reached():
+    trained = tuned(max_epochs=10)
+    probe = [row["train_loss"] for row in trained.history if row["phase"] == "probe"]
+    assert trained.history[-1]["train_loss"] < probe[-1]
+
+
+def test_layers_are_trained_on_features_before_the_stages_move():
+    before = small_stages()
+    X, y = maps()
+    alone = frozen(Rows(features_of(X), y), max_epochs=10, **LAYERS)
+    trained = tuned(lr=0.0, **LAYERS)
+    assert same_values(values_of(before), values_of(trained.net.module_.stages))
+    # With a rate of 0 nothing moves; with one, the first phase is that of frozen features.
+    first = [row for row in tuned(**LAYERS).history if row["phase"] == "head"]
+    losses = [row["train_loss"] for row in alone.history]
+    assert [row["train_loss"] for row in first] == pytest.approx(losses)
+
+
+def test_a_random_head_comes_from_the_seed():
+    settings = {"head_init": "random", "lr": 0.0}
+    first, again = (tuned(**settings, seed=seed).net.module_.head for seed in (1, 1))
+    other = tuned(**settings, seed=2).net.module_.head
+    assert same_values(values_of(first), values_of(again))
+    assert not same_values(values_of(first), values_of(other))
+
+
+def test_stages_are_trained_in_place():
+    stages = small_stages()
+    trained = tuned(stages=stages)
+    assert trained.net.module_.stages is stages
+    assert not same_values(values_of(stages), values_of(small_stages()))
+
+
+class Rates(Callback):
+    """Rates of all groups, and what trains, at the beginning of each epoch or step."""
+
+    def __init__(self):
+        self.steps, self.trains, self.values = [], [], []
+
+    def on_epoch_begin(self, net, **kwargs):
+        stages = net.module_.stages
+        self.values.append(values_of(stages))
+        names = [name for name, _ in stages.named_children()]
+        self.trains.append(
+            [n for n in names if next(stages.get_submodule(n).parameters()).requires_grad]
+        )
+
+    def on_batch_begin(self, net, training=None, **kwargs):
+        if training:
+            self.steps.append([group["lr"] for group in net.optimizer_.param_groups])
+
+
+@pytest.mark.parametrize("head_init", ["probe", "random"])
+@pytest.mark.parametrize("asked", [True, [1, 3]])
+def test_stages_stay_fixed_until_their_epoch(head_init, asked):
+    seen = Rates()
+    trained = tuned(
+        head_init=head_init,
+        gradual_unfreezing=asked,
+        max_epochs=6,
+        callbacks=[("seen", seen)],
+    )
+    if asked is True:
+        high, low = (2, 4) if head_init == "random" else (0, 3)
+    else:
+        high, low = asked
+    values = [*seen.values, values_of(trained.net.module_.stages)]
+    for name, first in (("high", high), ("low", low)):
+        key = f"{name}.0.weight"
+        moved = [not torch.equal(values[i][key], values[i + 1][key]) for i in range(6)]
+        assert moved == [epoch >= first for epoch in range(6)]
+    assert all(parameter.requires_grad for parameter in trained.net.module_.parameters())
+
+
+def test_an_epoch_for_each_depth_is_asked_for():
+    with pytest.raises(ParameterError, match="names 1 stages"):
+        tuned(gradual_unfreezing=[0])
+
+
+def test_deeper_stages_learn_slower():
+    seen = Rates()
+    tuned(schedule=None, lr=0.1, lr_decay=0.5, callbacks=[("seen", seen)])
+    assert seen.steps[0] == pytest.approx([0.025, 0.05, 0.1])
+
+
+@pytest.mark.parametrize("n", [21, 22, 26])
+@pytest.mark.parametrize("sampling", [None, "undersample"])
+def test_the_schedule_ends_with_the_last_step(n, sampling):
+    seen = Rates()
+    settings = {"max_epochs": 10, "sampling": sampling, "callbacks": [("seen", seen)]}
+    tuned(map_rows(n), schedule="cosine", **settings)
+    rates = [step[-1] for step in seen.steps]
+    assert max(rates) == pytest.approx(1e-2)
+    assert 0 < rates[-1] < 1e-3
+
+
+def test_the_users_callbacks_see_the_last_phase_alone():
+    class Epochs(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            seen.append(len(net.history))
+
+    for train, phase in (
+        (tuned, "fine-tune"),
+        (partial(tuned, **LAYERS), "fine-tune"),
+        (frozen, "probe"),
+        (partial(frozen, optimizer="adamw"), "head"),
+    ):
+        seen = []
+        trained = train(callbacks=[("epochs", Epochs())])
+        assert seen == [row["epoch"] for row in trained.history if row["phase"] == phase]
+
+
+def test_a_piece_trains_one_epoch_without_a_schedule():
+    piece = recipe(schedule="cosine", max_epochs=9).for_a_piece(None)
+    assert (piece.max_epochs, piece.schedule, piece.optimizer) == (1, None, "adamw")
+    assert recipe(optimizer="sgd").for_a_piece(None).optimizer == "sgd"
+    seen = Rates()
+    replaced = recipe(callbacks=[("seen", seen)]).for_a_piece(None)
+    trained = replaced.train(small_stages(), map_rows(), None)
+    assert phases(trained) == ["probe", "fine-tune"]
+    assert len(seen.values) == 1
+    assert {step[-1] for step in seen.steps} == {1e-2}
+
+
+def test_the_optimizer_goes_on_in_the_next_piece():
+    first = recipe().for_a_piece(None).train(small_stages(), map_rows(), None)
+    state = copy.deepcopy(first.optimizer_state)
+    steps = state[0]["step"]
+    module = copy.deepcopy(first.net.module_)
+    piece = recipe().for_a_piece(first.optimizer_state)
+    second = piece.train(module.stages, map_rows(seed=7), None, module)
+    assert phases(second) == ["fine-tune"]
+    assert second.optimizer_state[0]["step"] == 2 * steps
+    # The earlier one is as it was, should something go wrong.
+    assert all(
+        torch.equal(values[name], first.optimizer_state[number][name])
+        for number, values in state.items()
+        for name in values
+    )
+
+
+@pytest.mark.parametrize("head_init", ["probe", "random"])
+def test_the_convex_problem_goes_on_from_any_linear_head(head_init):
+    rows = feature_rows()
+    earlier = frozen(rows, optimizer="adamw", head_init=head_init, max_epochs=3)
+    again = frozen(rows, begin_with=copy.deepcopy(earlier.net.module_), optimizer="lbfgs")
+    anew = frozen(rows)
+    assert phases(again) == ["probe"]
+    # A constant for all classes is no part of the solution.
+    shares = (scores(each, rows).softmax(1) for each in (again, anew))
+    torch.testing.assert_close(*shares, rtol=0, atol=1e-3)
+
+
+def test_training_goes_on_with_all_that_was_learned():
+    earlier = tuned(max_epochs=3)
+    again = recipe(lr=0.0).train(
+        earlier.net.module_.stages, map_rows(), None, copy.deepcopy(earlier.net.module_)
+    )
+    assert phases(again) == ["fine-tune"]
+    assert torch.equal(scores(again, map_rows()), scores(earlier, map_rows()))
+
+
+def test_the_solver_sees_every_fixed_view():
+    rows = feature_rows()
+    X, targets = rows[:]
+    other = X + torch.randn(X.shape, generator=torch.Generator().manual_seed(9))
+    both = frozen(Rows(FixedViews([X, other]), *targets))
+    stacked = frozen(Rows(torch.cat([X, other]), targets.y.repeat(2), targets.weights.repeat(2)))
+    torch.testing.assert_close(scores(both, rows), scores(stacked, rows), rtol=1e-3, atol=1e-3)
+    assert phases(both) == ["probe"]
+
+
+def test_views_that_are_new_each_epoch_are_no_convex_problem():
+    X, targets = feature_rows()[:]
+    asked = []
+
+    def compute(view):
+        asked.append(view)
+        return X + view
+
+    views = FreshViews(compute, len(X), bytes)
+    trained = frozen(Rows(views, *targets), max_epochs=3)
+    assert phases(trained) == ["probe", "head"]
+    assert list(dict.fromkeys(asked)) == [0, 1, 2]
+    assert asked.count(1) == asked.count(2) == 1
+
+
+def test_sampling_is_drawn_once_for_the_solver():
+    y = torch.tensor([0] * 18 + [1] * 5 + [2] * 3)
+    X = torch.randn(26, 6, generator=torch.Generator().manual_seed(0)) + torch.eye(CLASSES, 6)[y]
+    rows = Rows(X, y)
+    few, again, other, plain = (
+        frozen(rows, sampling=sampling, seed=seed)
+        for sampling, seed in [
+            ("undersample", 1),
+            ("undersample", 1),
+            ("undersample", 2),
+            (None, 1),
+        ]
+    )
+    assert phases(few) == ["probe"]
+    assert torch.equal(scores(few, rows), scores(again, rows))
+    assert not torch.allclose(scores(few, rows), scores(other, rows))
+    shares = scores(few, rows).softmax(1).mean(0)
+    # The bias is free: on the rows it is solved for, every class gets its share.
+    assert shares[2] > scores(plain, rows).softmax(1).mean(0)[2] + 0.05
+
+
+def test_oversampled_classes_get_equal_shares():
+    y = torch.tensor([0] * 9 + [1] * 3 + [2] * 3)
+    rows = Rows(torch.randn(15, 6, generator=torch.Generator().manual_seed(0)), y)
+    trained = frozen(rows, sampling="oversample")
+    shares = scores(trained, rows).softmax(1)
+    repeated = torch.tensor([1.0] * 9 + [3.0] * 6)
+    torch.testing.assert_close(
+        (repeated[:, None] * shares).sum(0) / repeated.sum(),
+        torch.full((3,), 1 / 3),
+        atol=1e-3,
+        rtol=0,
+    )
+
+
+def test_rows_by_index_are_those_of_a_copy():
+    X, y = maps()
+    which = torch.tensor([3, 1, 20, 7, 8, 9, 12, 25, 14])
+    indexed = Rows(X, y[which], which=which)
+    copied = Rows(X[which], y[which])
+    for settings in ({}, {"head_init": "random"}, LAYERS):
+        first, second = tuned(indexed, **settings), tuned(copied, **settings)
+        assert first.history == second.history
+
+
+def test_early_stopping_keeps_the_best_epoch():
+    rows, validation = map_rows(), map_rows(n=12, seed=5)
+    trained = tuned(
+        rows,
+        validation,
+        head_init="random",
+        early_stopping=True,
+        n_iter_no_change=2,
+        max_epochs=40,
+        lr=0.1,
+    )
+    losses = [row["valid_loss"] for row in trained.history]
+    assert len(losses) < 40
+    ours = nn.functional.cross_entropy(scores(trained, validation), validation.targets.y)
+    assert ours.item() == pytest.approx(min(losses), rel=1e-4)
+
+
+class Interrupt(Callback):
+    def __init__(self, epoch=0):
+        self.epoch = epoch
+
+    def on_batch_end(self, net, training=None, **kwargs):
+        if training and len(net.history) - 1 == self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("train", [frozen, tuned])
+@pytest.mark.parametrize("settings", [{}, LAYERS])
+def test_an_interrupt_leaves_what_was_learned_and_a_warning(train, settings):
+    rows = feature_rows() if train is frozen else map_rows()
+    with pytest.warns(TrainingWarning, match="interrupted"):
+        trained = train(max_epochs=3, callbacks=[("interrupt", Interrupt(1))], **settings)
+    assert torch.isfinite(scores(trained, rows)).all()
+    assert trained.net.interrupted_
+
+
+@pytest.mark.parametrize("settings", [{}, LAYERS])
+def test_an_interrupt_before_fine_tuning_leaves_the_stages_as_they_were(settings, monkeypatch):
+    step = TransferNet.run_single_epoch
+
+    def interrupted(self, *args, **kwargs):
+        if len(self.history) == 2:
+            self.interrupted_ = True
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(TransferNet, "run_single_epoch", interrupted)
+    with pytest.warns(TrainingWarning, match="interrupted"):
+        trained = tuned(**settings)
+    assert len(phases(trained)) == 1
+    assert same_values(values_of(trained.net.module_.stages), values_of(small_stages()))
+    assert torch.isfinite(scores(trained, map_rows())).all()
+
+
+def test_memory_that_runs_out_is_told(monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(TransferNet, "infer", full)
+    with pytest.raises(DeviceMemoryError, match=r"on cpu at batch_size=7\. Use a smaller"):
+        tuned()
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.9])
+def test_what_only_training_needs_is_let_go(ema_decay):
+    first = recipe(ema_decay=ema_decay).for_a_piece(None).train(small_stages(), map_rows(), None)
+    piece = recipe(ema_decay=ema_decay).for_a_piece(first.optimizer_state)
+    trained = piece.train(first.net.module_.stages, map_rows(), None, first.net.module_)
+    assert trained.net.optimizer_ is None
+    assert not trained.net.module_.training
+    weights = sum(value.nbytes for value in trained.net.module_.state_dict().values())
+    held = sum(tensor.nbytes for tensor in tensors_of(trained.net))
+    assert held <= weights
+    loaded = pickle.loads(pickle.dumps(trained.net))
+    assert torch.equal(loaded.scores_of(map_rows()), scores(trained, map_rows()))
+
+
+def tensors_of(net):
+    """All tensors that a pickle of a net would hold."""
+    found = {}
+
+    class Finder(pickle.Pickler):
+        def persistent_id(self, value):
+            if isinstance(value, torch.Tensor):
+                found[value.data_ptr()] = value
+                return "tensor"
+            return None
+
+    Finder(io.BytesIO()).dump({k: v for k, v in vars(net).items() if k != "dataset"})
+    return found.values()
+
+
+@pytest.mark.parametrize("settings", [{}, LAYERS, {"ema_decay": 0.9, "dropout": 0.2}])
+def test_the_seed_says_it_all(settings):
+    first = tuned(**settings)
+    torch.rand(3)
+    again = tuned(**settings)
+    assert first.history == again.history
+    assert torch.equal(scores(first, map_rows()), scores(again, map_rows()))
+    assert tuned(**settings, seed=4).history[-1] != first.history[-1]
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "onecycle", "plateau", None])
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_lower_precisions_go_with_every_schedule(schedule, precision):
+    trained = tuned(schedule=schedule, precision=precision, max_epochs=4)
+    assert torch.isfinite(scores(trained, map_rows())).all()
+
+
+def test_the_floor_is_for_fine_tuning_alone():
+    plain, floored = tuned(), tuned(loss_floor=0.1)
+    probe = [row for row in plain.history if row["phase"] == "probe"]
+    assert [row for row in floored.history if row["phase"] == "probe"] == probe
+    assert floored.history[-1] != plain.history[-1]
+    assert frozen(loss_floor=0.1, **LAYERS).history == frozen(**LAYERS).history
+
+
+def test_cutmix_is_for_maps_alone():
+    assert phases(tuned(cutmix=1.0)) == ["probe", "fine-tune"]
+    assert phases(tuned(cutmix=1.0, **LAYERS)) == ["head", "fine-tune"]
+    with pytest.raises(ParameterError, match="cutmix"):
+        frozen(cutmix=1.0)
+
+
+@pytest.mark.parametrize("settings", [{}, LAYERS])
+def test_every_phase_has_a_bar_with_its_title(monkeypatch, settings):
+    titles = []
+
+    class Bar:
+        def __init__(self, desc, **options):
+            titles.append(desc)
+
+        def set_postfix(self, shown, refresh):
+            pass
+
+        def update(self):
+            pass
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(callbacks, "tqdm", Bar)
+    tuned(verbose=1, **settings)
+    assert len(set(titles)) == len(titles) == 2
+    titles.clear()
+    tuned(verbose=0, **settings)
+    assert titles == []
