@@ -204,7 +204,7 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
 
     warm_start : bool, default=False
         Let another `fit` go on with the head and stages of the one before. Classes, backbone
-        and shape of the head must be the same.
+        and shape of the head must be the same; `unfreeze_depth` may grow.
 
     checkpoint_dir : str, path or None, default=None
         A folder in which training is written down after each epoch. The same fit, killed and
@@ -258,7 +258,8 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
     history_ : list of dict
         One record an epoch: ``phase`` ("probe", "head" or "fine-tune"), ``epoch``,
         ``train_loss``, ``lr``, and with validation rows ``valid_loss`` and
-        ``valid_score`` (accuracy; of whole rows where there are several labels).
+        ``valid_score`` (accuracy, with rows weighted as in the loss; of whole rows where
+        there are several labels).
 
     n_iter_ : int
         Number of epochs, over all phases.

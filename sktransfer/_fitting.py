@@ -20,6 +20,7 @@ from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.sources import ImageSource
 from sktransfer.training.batches import Rows
+from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet
 from sktransfer.training.recipe import Recipe, Trained
 from sktransfer.training.weighting import positive_weights
@@ -53,9 +54,11 @@ class Fitting(RowsOfPictures):
         """What an earlier fit gave, if it can be gone on with."""
         if not hasattr(self, "net_"):
             return None
-        structure = self._shape_of_network()
-        for name, value in structure.items():
-            if value != self._structure[name]:
+        before, now = self._structure["unfreeze_depth"], self.unfreeze_depth
+        deeper = now == "all" or (before != "all" and now >= before)
+        for name, value in self._shape_of_network().items():
+            # More stages may train than before; those that were trained can't freeze again.
+            if value != self._structure[name] and not (name == "unfreeze_depth" and deeper):
                 raise ParameterError(
                     f"An earlier fit is to go on, but {name} was {self._structure[name]!r} in it "
                     f"and is {value!r} now. Set it back, or begin anew: fit with warm_start=False."
@@ -88,8 +91,10 @@ class Fitting(RowsOfPictures):
         """Train, and keep what came of it; `in_pieces` for one epoch on some of all rows."""
         begin_with = None
         if earlier is not None:  # a copy: a training that fails leaves the earlier one as it was
-            begin_with = copy.deepcopy(earlier.net.module_)
-            stages = begin_with.stages
+            trained = earlier.net.module_
+            for name, stage in trained.stages.named_children():
+                stages.get_submodule(name).load_state_dict(stage.state_dict())
+            begin_with = TransferModule(stages, copy.deepcopy(trained.head))
         recipe = self._recipe(rows)
         if in_pieces:
             recipe = recipe.for_a_piece(None if earlier is None else earlier.optimizer_state)

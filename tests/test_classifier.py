@@ -17,6 +17,7 @@ from sktransfer.exceptions import (
     BackboneError,
     EngineUnavailableError,
     ImageError,
+    ParameterError,
     TrainingDivergedError,
 )
 from sktransfer.training.batches import Rows
@@ -165,6 +166,22 @@ def test_rows_that_the_head_knows_leave_the_stages_as_they_are(pictures):
     assert max(row["train_loss"] for row in probe.history_[-1:]) < 0.3
     assert [row["train_loss"] for row in known.history_ if row["phase"] == "fine-tune"] == [0, 0]
     assert_allclose(known.predict_proba(X), probe.predict_proba(X), atol=1e-5)
+
+
+def test_a_warm_start_may_unfreeze_more_and_never_less(pictures):
+    X, y = pictures
+    classifier = pretrained(warm_start=True, hidden_layer_sizes=(8,), max_epochs=2).fit(X, y)
+    head = classifier.net_.module_.head[0].weight.clone()
+    classifier.set_params(unfreeze_depth=1, lr=1e-12).fit(X, y)
+    assert torch.allclose(classifier.net_.module_.head[0].weight, head)
+    classifier.set_params(lr=1e-3).fit(X, y)
+    trained = classifier.net_.module_.stages.state_dict()
+    classifier.set_params(unfreeze_depth=2, lr=1e-12).fit(X, y)
+    deeper = classifier.net_.module_.stages.state_dict()
+    assert len(deeper) > len(trained)
+    assert all(torch.allclose(deeper[key], value) for key, value in trained.items())
+    with pytest.raises(ParameterError, match="unfreeze_depth was 2 in it and is 1 now"):
+        classifier.set_params(unfreeze_depth=1).fit(X, y)
 
 
 def test_history(pictures):

@@ -25,11 +25,16 @@ def optimizer_options(optimizer: str | Callable[..., Any], weight_decay: float) 
     Raises
     ------
     ParameterError
-        If a class knows no weight decay, and some is asked for.
+        If a class has no learning rate, or no weight decay where some is asked for.
     """
     if isinstance(optimizer, str):
         known = OPTIMIZERS["adamw" if optimizer == "auto" else optimizer]
         return {**known, "optimizer__weight_decay": weight_decay}
+    if "lr" not in inspect.signature(optimizer).parameters:
+        raise ParameterError(
+            f"optimizer={optimizer!r} can't be used: it must be a name from {list(OPTIMIZERS)} or a "
+            "class of torch.optim's kind, with a learning rate lr."
+        )
     if "weight_decay" in inspect.signature(optimizer).parameters:
         return {"optimizer": optimizer, "optimizer__weight_decay": weight_decay}
     if weight_decay:

@@ -113,7 +113,7 @@ class Recipe:
         rows, validation : Rows
             Activations of the frozen part; `validation` may be None.
         begin_with : TransferModule, optional
-            What an earlier training gave, to go on with; `stages` are its own then.
+            What an earlier training gave, to go on with; of these `stages`.
 
         Raises
         ------
@@ -373,7 +373,11 @@ def _monitor(validation: Rows | None) -> str:
 def _records(net: TransferNet, phase: str) -> History:
     keys = ("train_loss", "lr", "valid_loss", "valid_score")
     return [
-        {"phase": phase, "epoch": row["epoch"], **{key: row[key] for key in keys if key in row}}
+        {
+            "phase": phase,
+            "epoch": row["epoch"],
+            **{key: float(row[key]) for key in keys if key in row},
+        }
         for row in net.history
         if "train_loss" in row  # an interrupted epoch has none
     ]

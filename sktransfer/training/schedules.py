@@ -1,5 +1,6 @@
 """How the learning rate changes from step to step, or from epoch to epoch."""
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -7,6 +8,8 @@ from typing import Any
 
 from skorch.callbacks import Callback, LRScheduler
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
+
+from sktransfer.exceptions import ParameterError
 
 SCHEDULES = ("cosine", "onecycle", "plateau")
 
@@ -54,6 +57,12 @@ def schedule_callback(
         )
     if schedule in ("plateau", ReduceLROnPlateau):
         return LRScheduler(ReduceLROnPlateau, monitor=monitor, patience=_PATIENCE)
+    assert not isinstance(schedule, str)
+    if "last_epoch" not in inspect.signature(schedule).parameters:
+        raise ParameterError(
+            f"schedule={schedule!r} can't be used: it must be a name from {list(SCHEDULES)} or a "
+            "class of torch.optim.lr_scheduler, with what it needs given by functools.partial."
+        )
     return LRScheduler(schedule)
 
 
