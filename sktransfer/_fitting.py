@@ -48,12 +48,14 @@ class Fitting(RowsOfPictures):
     net_: TransferNet
     _structure: dict[str, Any]
     _split_key: tuple[int | str, str]
-    _optimizer_state: Mapping[int, Any] | None
+    _optimizer_state: tuple[Any, int | str, Mapping[int, Any] | None]
+    optimizer: str | Callable[..., Any]
 
     def _earlier(self) -> Trained | None:
         """What an earlier fit gave, if it can be gone on with."""
         if not hasattr(self, "net_"):
             return None
+        self._validate_params()  # depths are compared here
         before, now = self._structure["unfreeze_depth"], self.unfreeze_depth
         deeper = now == "all" or (before != "all" and now >= before)
         for name, value in self._shape_of_network().items():
@@ -63,7 +65,9 @@ class Fitting(RowsOfPictures):
                     f"An earlier fit is to go on, but {name} was {self._structure[name]!r} in it "
                     f"and is {value!r} now. Set it back, or begin anew: fit with warm_start=False."
                 )
-        return Trained(self.net_, self.history_, self._optimizer_state)
+        optimizer, depth, state = self._optimizer_state
+        known = state if (optimizer, depth) == (self.optimizer, now) else None
+        return Trained(self.net_, self.history_, known)
 
     def _shape_of_network(self) -> dict[str, Any]:
         backbone = ("backbone", "weights", "unfreeze_depth", "batch_norm", "image_size")
@@ -101,7 +105,9 @@ class Fitting(RowsOfPictures):
         trained = recipe.train(stages, rows, validation, begin_with)
         self.history_ = ([] if earlier is None else earlier.history) + trained.history
         self.n_iter_ = len(self.history_)
-        self._optimizer_state = trained.optimizer_state if in_pieces else None
+        # By the numbers of parameters: it means nothing to other stages, or another optimizer.
+        state = trained.optimizer_state if in_pieces else None
+        self._optimizer_state = (self.optimizer, self.unfreeze_depth, state)
         self._structure = self._shape_of_network()
         self._split_key = (self.unfreeze_depth, self.pooling)
         self.temperature_ = 1.0

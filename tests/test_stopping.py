@@ -204,10 +204,19 @@ def test_the_optimizer_remembers_from_piece_to_piece():
         for _ in range(4):
             classifier.partial_fit(X, Y)
             if forgets:
-                classifier._optimizer_state = None
+                classifier._optimizer_state = ("sgd", 0, None)
         return classifier.history_[-1]["train_loss"]
 
     assert after(forgets=False) < after(forgets=True)  # by its momentum
+
+
+@pytest.mark.parametrize("optimizers", [("sgd", "adam"), ("adam", "sgd"), ("auto", "sgd")])
+def test_the_optimizer_may_change_between_pieces(optimizers):
+    classifier = learner()
+    for optimizer in (*optimizers, *optimizers):
+        classifier.set_params(optimizer=optimizer).partial_fit(X, Y)
+    assert classifier.n_iter_ == 4
+    assert np.isfinite(classifier.predict_proba(TEST)).all()
 
 
 @pytest.mark.parametrize("extra", [{}, {"tta": 2}, {"dropout": 0.5, "mc_dropout": 3}], ids=str)
@@ -297,7 +306,6 @@ def test_a_warm_start_from_descent_to_the_convex_problem():
 @pytest.mark.parametrize(
     ("name", "value", "was"),
     [
-        ("unfreeze_depth", 2, 1),
         ("unfreeze_depth", 0, 1),
         ("hidden_layer_sizes", (4,), r"\(\)"),
         ("backbone", "efficientnet_lite0", "'mnasnet0_5'"),
@@ -316,6 +324,28 @@ def test_what_a_warm_start_cannot_change(fitted_tuner, method, name, value, was)
     with pytest.raises(ParameterError, match=rf"{name} was {was} in it and is"):
         getattr(classifier, method)(X, Y)
     assert_array_equal(classifier.predict_proba(TEST), before)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("depth", [2, "all"])
+def test_a_warm_start_may_unfreeze_more(method, depth):
+    kept = {"hidden_layer_sizes": (), "unfreeze_depth": 1, "head_init": "random"}
+    kept |= {"warm_start": True, "max_epochs": 1}  # and BatchNorm's statistics, pretrained
+    classifier = learner(**kept)
+    getattr(classifier, method)(X, Y)
+    before = classifier.predict_proba(TEST)
+    # A rate that changes next to nothing shows that all that was trained is still there.
+    getattr(classifier.set_params(unfreeze_depth=depth, lr=1e-9), method)(X, Y)
+    assert len(list(classifier.net_.module_.stages.children())) > 1
+    assert_allclose(classifier.predict_proba(TEST), before, atol=1e-3)
+
+
+@pytest.mark.parametrize("depth", ["most", None, -1])
+def test_a_depth_that_is_none_is_told_in_a_warm_start_too(fitted_tuner, depth):
+    classifier = clone(fitted_tuner)
+    vars(classifier).update(vars(fitted_tuner))
+    with pytest.raises(ValueError, match="unfreeze_depth"):
+        classifier.set_params(warm_start=True, unfreeze_depth=depth).fit(X, Y)
 
 
 @pytest.fixture(scope="module")

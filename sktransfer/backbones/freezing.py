@@ -45,8 +45,14 @@ class TrainableStages(nn.Sequential):
 
     def train(self, mode: bool = True) -> "TrainableStages":
         super().train(mode)
-        if mode and self.fixed_statistics:
+        if mode:
             for module in self.modules():
-                if isinstance(module, _BatchNorm):
+                if isinstance(module, _BatchNorm) and (self.fixed_statistics or _waits(module)):
                     module.eval()
         return self
+
+
+def _waits(module: nn.Module) -> bool:
+    """Whether a module is not to train yet, as in gradual unfreezing."""
+    parameters = list(module.parameters())
+    return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sktransfer.activations.views import FixedViews, Views
+from sktransfer.exceptions import ParameterError
 from sktransfer.training.losses import Targets
 
 # From a generator to the rows of an epoch, in the order in which they are trained on.
@@ -62,7 +63,13 @@ class Rows(Dataset):  # type: ignore[type-arg]
         Their weights are scaled to a mean of 1, so that the learning rate keeps its meaning.
         """
         taken = slice(None) if which is None else which
-        weights = weights[taken] / weights[taken].mean()
+        weights = weights[taken]
+        if not weights.any():
+            raise ParameterError(
+                "The rows to train on, or those to validate on, all have a weight of 0. Give some "
+                "of them a sample_weight, or split in another way."
+            )
+        weights = weights / weights.mean()
         return cls(
             views,
             torch.from_numpy(y[taken]),

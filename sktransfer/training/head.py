@@ -102,9 +102,11 @@ class NormalisedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # Scaling the weights is the same as scaling the rows, and there are fewer of them.
         weight = self.linear.weight / self.length
-        return functional.linear(
-            x.flatten(1).to(weight.dtype), weight, self.linear.bias - weight @ self.mean
-        )
+        # In full precision: where means are large, little is left after they are taken off.
+        with torch.autocast(x.device.type, enabled=False):
+            return functional.linear(
+                x.flatten(1).to(weight.dtype), weight, self.linear.bias - weight @ self.mean
+            )
 
 
 def mean_and_length(

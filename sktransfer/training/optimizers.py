@@ -32,8 +32,8 @@ def optimizer_options(optimizer: str | Callable[..., Any], weight_decay: float) 
         return {**known, "optimizer__weight_decay": weight_decay}
     if "lr" not in inspect.signature(optimizer).parameters:
         raise ParameterError(
-            f"optimizer={optimizer!r} can't be used: it must be a name from {list(OPTIMIZERS)} or a "
-            "class of torch.optim's kind, with a learning rate lr."
+            f"optimizer={optimizer!r} can't be used: it must be a name from {list(OPTIMIZERS)} or "
+            "a class of torch.optim's kind, with a learning rate lr."
         )
     if "weight_decay" in inspect.signature(optimizer).parameters:
         return {"optimizer": optimizer, "optimizer__weight_decay": weight_decay}

@@ -40,6 +40,7 @@ TRAININGS = {
     "mixup": ({"mixup": 0.4, "cutmix": 1.0, **DESCENT}, True),
     "sampling": ({"sampling": "balanced", **DESCENT}, True),
     "unfreezing": ({"gradual_unfreezing": [1, 2], **DESCENT}, True),
+    "float16": ({"precision": "float16", **DESCENT}, True),
     "bfloat16": ({"precision": "bfloat16", **DESCENT}, True),
     "early stopping": ({**DESCENT, **STOPPING, "max_epochs": 30, "lr": 0.1}, True),
     "stopped average": (
