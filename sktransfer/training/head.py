@@ -99,6 +99,18 @@ class NormalisedLinear(nn.Module):
             self.linear.weight.copy_(weight * self.length)
             self.linear.bias.copy_(linear.bias.to(mean) + weight @ (self.mean - mean))
 
+    def per_feature(self) -> "NormalisedLinear":
+        """The same scores, from features of mean square 1 each instead of rows of that.
+
+        In n features a row of length 1 has values of 1 / sqrt(n), and its weights are
+        sqrt(n) times as large as those that Adam's steps, of the size of lr, are made for.
+        """
+        scale = len(self.mean) ** 0.5
+        with torch.no_grad():
+            self.length.div_(scale)
+            self.linear.weight.div_(scale)
+        return self
+
     def forward(self, x: Tensor) -> Tensor:
         # Scaling the weights is the same as scaling the rows, and there are fewer of them.
         weight = self.linear.weight / self.length

@@ -1,43 +1,32 @@
 """The order of events in training: solve the head first, then fine-tune everything."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from skorch.callbacks import Callback, EarlyStopping
-from skorch.helper import predefined_split
 from torch import nn
 
-from sktransfer._devices import computing, seeded
+from sktransfer._devices import computing
 from sktransfer.activations.views import FixedViews
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.backbones.frozen import state_digest
 from sktransfer.exceptions import DeviceMemoryError, TrainingWarning
-from sktransfer.training.batches import RowBatches, Rows, all_batches
-from sktransfer.training.callbacks import EpochBar, GradualUnfreezing, first_epochs
-from sktransfer.training.checkpoints import Checkpoint, CheckpointFiles
-from sktransfer.training.head import Dropout, NormalisedLinear, build_head
+from sktransfer.training.batches import Rows
+from sktransfer.training.checkpoints import CheckpointFiles
+from sktransfer.training.head import Dropout
 from sktransfer.training.losses import CONVEX_LOSSES
-from sktransfer.training.mixing import Mixing
 from sktransfer.training.module import TransferModule
-from sktransfer.training.net import TransferNet, silent
-from sktransfer.training.optimizers import learning_rates, optimizer_options
-from sktransfer.training.sampling import Sampler
-from sktransfer.training.schedules import schedule_callback
-from sktransfer.training.solver import converged, solve
+from sktransfer.training.net import TransferNet
+from sktransfer.training.phases import Phases
 
 # Few epochs of fine-tuning must not mean a head that is half solved.
 _PROBE_EPOCHS = 10
-# Share of a loss by which an epoch must lower it to count for early stopping.
-_IMPROVED = 1e-4
 
 History = list[dict[str, Any]]
-Named = list[tuple[str, Callback]]
 
 
 class Trained(NamedTuple):
@@ -49,49 +38,8 @@ class Trained(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How to train; the fields are the classifier's parameters of these names, but for a few.
-
-    Parameters
-    ----------
-    n_classes : int
-    loss : mapping
-        What `RowLoss` takes.
-    seed : int
-    optimizer_state : mapping or None
-        To go on with.
-    **others
-        See `PretrainedImageClassifier`.
-    """
-
-    n_classes: int
-    device: str = "cpu"
-    seed: int = 0
-    loss_floor: float = 0.0
-    loss: Mapping[str, Any] = field(default_factory=lambda: {"loss": "cross_entropy"})
-    hidden_layer_sizes: Sequence[int] = ()
-    dropout: float = 0.0
-    sampling: str | None = None
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    optimizer: str | Callable[..., Any] = "auto"
-    lr: float = 3e-4
-    lr_decay: float = 0.9
-    weight_decay: float = 1e-4
-    schedule: str | Callable[..., Any] | None = "cosine"
-    gradient_clipping: float | None = None
-    ema_decay: float | None = None
-    max_epochs: int = 10
-    batch_size: int = 32
-    head_init: str = "probe"
-    gradual_unfreezing: bool | Sequence[int] = False
-    early_stopping: bool = False
-    n_iter_no_change: int = 5
-    callbacks: Sequence[Any] = ()
-    precision: str = "float32"
-    checkpoint_dir: Path | None = None
-    optimizer_state: Mapping[int, Any] | None = None
-    verbose: int = 0
+class Recipe(Phases):
+    """Which phases there are, and in which order; the fields are those of `Phases`."""
 
     def train(
         self,
@@ -210,7 +158,9 @@ class Recipe:
             return module.head, alone._descend(module, features, held_out, files, "head")
         net = alone._solve(features, held_out, None, files)
         dropout = [Dropout(self.dropout)] if self.dropout else []
-        return nn.Sequential(*dropout, net.module_.float()), net
+        linear = net.module_.float()
+        # Beside stages that train, the head must not run ahead; alone it is to get somewhere.
+        return nn.Sequential(*dropout, linear if len(stages) else linear.per_feature()), net
 
     def _alone(self) -> "Recipe":
         """The same for a head that is trained before the stages."""
@@ -222,121 +172,6 @@ class Recipe:
             callbacks=(),
             optimizer_state=None,
         )
-
-    def _random_head(self, stages: TrainableStages, rows: Rows) -> nn.Sequential:
-        one = rows.drawn(torch.zeros(1, dtype=torch.long))
-        width = self._features(stages, one)(0).shape[1]
-        with seeded(self.seed, self.device):
-            return build_head(width, self.hidden_layer_sizes, self.dropout, self.n_classes)
-
-    def _features(self, stages: TrainableStages, rows: Rows) -> FixedViews:
-        """What the stages make of stored activations, in evaluation mode."""
-        stages.to(self.device).eval()
-        with torch.no_grad():
-            batches = all_batches(rows, self.batch_size)
-            values = torch.cat([stages(X.to(self.device)).flatten(1).cpu() for X, _ in batches])
-        return FixedViews(values.split(len(rows)))
-
-    def _solve(
-        self,
-        rows: Rows,
-        validation: Rows | None,
-        begin_like: NormalisedLinear | None,
-        files: CheckpointFiles,
-    ) -> TransferNet:
-        """The best linear head, for a loss of which there is one."""
-        loss = dict(self.loss)
-        if loss["loss"] not in CONVEX_LOSSES:
-            loss["loss"] = CONVEX_LOSSES[0]
-        rows = rows.fixed()
-        if self.sampling is not None:  # drawn once, for there are no epochs
-            generator = torch.Generator().manual_seed(self.seed)
-            rows = rows.drawn(self._sampler(rows)(generator))
-        return solve(
-            rows,
-            self.n_classes,
-            weight_decay=self.weight_decay,
-            begin_like=begin_like,
-            callbacks=self._watchers("probe", validation, files),
-            **self._common(validation, loss),
-        )
-
-    def _descend(
-        self,
-        module: TransferModule,
-        rows: Rows,
-        validation: Rows | None,
-        files: CheckpointFiles,
-        phase: str = "descent",
-    ) -> TransferNet:
-        """Stochastic gradient descent on head and stages together."""
-        depths = {
-            name: depth
-            for name, depth in module.stages.depths.items()
-            if any(True for _ in module.stages.get_submodule(name).parameters())
-        }
-        rates = learning_rates(depths, self.lr, self.lr_decay)
-        n_batches = len(RowBatches(rows, self.batch_size, self._sampler(rows)))
-        schedule = schedule_callback(
-            self.schedule,
-            n_steps=self.max_epochs * n_batches,
-            rates=[*(options["lr"] for _, options in rates), self.lr],
-            monitor=_monitor(validation),
-        )
-        first: Named = [] if schedule is None else [("schedule", schedule)]
-        if self.gradual_unfreezing is not False:
-            begins = first_epochs(
-                self.gradual_unfreezing,
-                module.stages.depths,
-                self.max_epochs,
-                head_first=self.head_init == "random",
-            )
-            first.append(("unfreezing", GradualUnfreezing(begins)))
-        mixes = self.mixup > 0 or self.cutmix > 0
-        net = TransferNet(
-            module,
-            **optimizer_options(self.optimizer, self.weight_decay),
-            optimizer__param_groups=rates,
-            lr=self.lr,
-            batch_size=self.batch_size,
-            sampling=self.sampling,
-            mixing=Mixing(self.mixup, self.cutmix, self.n_classes) if mixes else None,
-            gradient_clipping=self.gradient_clipping,
-            ema_decay=self.ema_decay,
-            precision=self.precision,
-            begin_state=self.optimizer_state,
-            callbacks=first + self._watchers(phase, validation, files),
-            **self._common(validation, {**self.loss, "floor": self.loss_floor if depths else 0.0}),
-        )
-        return net.trained_on(rows)
-
-    def _sampler(self, rows: Rows) -> Sampler:
-        return Sampler(self.sampling, rows.targets.y, rows.targets.weights)
-
-    def _watchers(self, phase: str, validation: Rows | None, files: CheckpointFiles) -> Named:
-        """Callbacks of every phase, and in the last one the user's."""
-        titles = {"probe": "Solving the head", "head": "Training the head", "descent": "Training"}
-        watchers: list[Any] = [("bar", EpochBar(titles[phase]))] if self.verbose else []
-        watchers += self.callbacks
-        # Those that stop come after those that watch, who would not see the last epoch else.
-        if self.early_stopping:
-            patience = self.n_iter_no_change
-            stopping = EarlyStopping("valid_loss", patience, _IMPROVED, load_best=True, sink=silent)
-            watchers.append(("early_stopping", stopping))
-        if phase == "probe":
-            watchers.append(("converged", converged()))
-        path = files.path(phase)
-        return watchers if path is None else [*watchers, ("checkpoint", Checkpoint(path))]
-
-    def _common(self, validation: Rows | None, loss: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            **{f"criterion__{name}": value for name, value in loss.items()},
-            "max_epochs": self.max_epochs,
-            "device": self.device,
-            "seed": self.seed,
-            "verbose": int(self.verbose > 1),
-            "train_split": None if validation is None else predefined_split(validation),
-        }
 
     def _finished(self, net: TransferNet, module: TransferModule, history: History) -> Trained:
         """Drop what only training needs, optimizer state first of all."""
@@ -364,10 +199,6 @@ class Recipe:
         for given in (rows, validation):
             sha.update(b"" if given is None else given.digest())
         return sha.hexdigest()
-
-
-def _monitor(validation: Rows | None) -> str:
-    return "train_loss" if validation is None else "valid_loss"
 
 
 def _records(net: TransferNet, phase: str) -> History:
