@@ -90,3 +90,14 @@ def test_frozen_gives_the_same_twice():
     before = values_of(module)
     assert torch.equal(module(x), module(x))  # no dropout
     assert same_values(before, values_of(module))
+
+
+def test_a_batchnorm_that_does_not_train_yet_keeps_its_statistics():
+    stages = TrainableStages(
+        [("waits", nn.BatchNorm2d(2)), ("trains", nn.BatchNorm2d(2))], fixed_statistics=False
+    )
+    stages.get_submodule("waits").requires_grad_(False)
+    stages.train()
+    stages(torch.randn(8, 2, 3, 3) + 5)
+    assert torch.equal(stages.get_submodule("waits").running_mean, torch.zeros(2))
+    assert not torch.equal(stages.get_submodule("trains").running_mean, torch.zeros(2))
