@@ -60,11 +60,13 @@ def _affine(image: Image.Image, matrix: np.ndarray, shift: np.ndarray) -> Image.
     """
     size = np.array(image.size)
     corners = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]]) * size / 2
-    reach = np.abs(corners @ matrix.T + shift).max(axis=0)
-    margin = np.maximum(0, np.ceil(reach - size / 2)).astype(int) + 1
-    x, y = margin.tolist()
-    padded = Image.fromarray(np.pad(np.asarray(image), ((y, y), (x, x), (0, 0)), mode="edge"))
-    offset = size / 2 + margin + shift - matrix @ (size / 2)
+    sources = corners @ matrix.T + shift + size / 2
+    before = np.maximum(0, np.ceil(-sources.min(axis=0))).astype(int) + 1
+    after = np.maximum(0, np.ceil(sources.max(axis=0) - size)).astype(int) + 1
+    (left, top), (right, bottom) = before.tolist(), after.tolist()
+    wider = np.pad(np.asarray(image), ((top, bottom), (left, right), (0, 0)), mode="edge")
+    padded = Image.fromarray(wider)
+    offset = size / 2 + before + shift - matrix @ (size / 2)
     data = (*matrix[0], offset[0], *matrix[1], offset[1])
     return padded.transform(
         image.size, Image.Transform.AFFINE, data, resample=Image.Resampling.BILINEAR
