@@ -475,7 +475,8 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
             If a parameter, X or y is invalid, or two contradict each other; see
             :mod:`sktransfer.exceptions`.
         TrainingDivergedError
-            If the loss becomes NaN or infinite. The estimator is then not fitted.
+            If the loss becomes NaN or infinite. The estimator is then not fitted, or, with
+            `warm_start`, as it was before.
 
         Warns
         -----
@@ -493,11 +494,11 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
             groups=groups is not None,
             validation=validation_data is not None,
         )
-        targets = self._learned_targets(y, len(images), earlier)
-        weights = self._row_weights(targets, sample_weight)
-        train, held_out = self._split(targets, groups)
+        labels = self._learned_labels(y, len(images), earlier)
+        weights = self._row_weights(labels, sample_weight)
+        train, held_out = self._split(labels, groups)
         rows, validation, stages = self._training_rows(
-            X, images, targets, weights, train, held_out, validation_data
+            X, images, labels, weights, train, held_out, validation_data
         )
         return self._train(stages, rows, validation, earlier)
 
@@ -533,9 +534,9 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         images = self._prepare(X, seed=self._draw_seeds(earlier), reset=earlier is None)
         check_partial_fit(self)
         check_conflicts(self, held_out=False, groups=False, validation=False)
-        targets = self._learned_targets(y, len(images), earlier, classes)
-        weights = self._row_weights(targets, sample_weight, all_classes=False)
-        rows, _, stages = self._training_rows(X, images, targets, weights)
+        labels = self._learned_labels(y, len(images), earlier, classes)
+        weights = self._row_weights(labels, sample_weight, all_classes=False)
+        rows, _, stages = self._training_rows(X, images, labels, weights)
         return self._train(stages, rows, None, earlier, in_pieces=True)
 
     def predict(self, X: Any) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from numbers import Integral
 from typing import Any
 
-from sktransfer._targets import Targets
+from sktransfer._labels import Labels
 from sktransfer.exceptions import ParameterError
 from sktransfer.training.losses import CONVEX_LOSSES
 
@@ -136,14 +136,14 @@ def _about_unfreezing(it: Any) -> Iterator[str]:
             )
 
 
-def check_against_targets(classifier: Any, targets: Targets) -> None:
+def check_against_labels(classifier: Any, labels: Labels) -> None:
     """Raise if parameters contradict what y is.
 
     Raises
     ------
     ParameterError
     """
-    if not targets.multilabel:
+    if not labels.multilabel:
         return
     if classifier.loss == "cross_entropy":
         raise ParameterError(

@@ -95,10 +95,10 @@ class Fitting(RowsOfPictures):
         """Train, and keep what came of it; `in_pieces` for one epoch on some of all rows."""
         begin_with = None
         if earlier is not None:  # a copy: a training that fails leaves the earlier one as it was
-            trained = earlier.net.module_
-            for name, stage in trained.stages.named_children():
+            before = earlier.net.module_
+            for name, stage in before.stages.named_children():
                 stages.get_submodule(name).load_state_dict(stage.state_dict())
-            begin_with = TransferModule(stages, copy.deepcopy(trained.head))
+            begin_with = TransferModule(stages, copy.deepcopy(before.head))
         recipe = self._recipe(rows)
         if in_pieces:
             recipe = recipe.for_a_piece(None if earlier is None else earlier.optimizer_state)

@@ -11,10 +11,10 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length
 
 from sktransfer._base import BackboneEstimator
-from sktransfer._conflicts import check_against_targets
+from sktransfer._conflicts import check_against_labels
+from sktransfer._labels import Labels, check_columns, is_indicator
 from sktransfer._probabilities import Link
 from sktransfer._sklearn import check_sample_weight
-from sktransfer._targets import Targets, check_columns, is_indicator
 from sktransfer.activations.augmented import Augmented, decode
 from sktransfer.activations.streaming import Pass
 from sktransfer.activations.views import FixedViews, Views
@@ -57,61 +57,61 @@ class RowsOfPictures(BackboneEstimator):
     _seeds: Seeds
     _link: Link
 
-    def _learned_targets(
+    def _learned_labels(
         self, y: Any, n_rows: int, earlier: Trained | None, classes: Any = None
-    ) -> Targets:
+    ) -> Labels:
         """Y in numbers; what classes there are, an earlier fit or the caller may know."""
         if earlier is not None:
             multilabel = self._link.multilabel
-            targets = Targets.known(y, n_rows, self.classes_, multilabel=multilabel)
+            labels = Labels.known(y, n_rows, self.classes_, multilabel=multilabel)
         elif classes is None or is_indicator(y):
-            targets = Targets.learned(y, n_rows, type(self).__name__)
+            labels = Labels.learned(y, n_rows, type(self).__name__)
         else:
-            targets = Targets.known(y, n_rows, np.unique(classes), multilabel=False)
-        if classes is not None and not np.array_equal(np.unique(classes), targets.classes):
+            labels = Labels.known(y, n_rows, np.unique(classes), multilabel=False)
+        if classes is not None and not np.array_equal(np.unique(classes), labels.classes):
             raise ValueError(
                 f"classes={np.unique(classes).tolist()} contradict those of the first call, or "
-                f"the columns of y: {targets.classes.tolist()}."
+                f"the columns of y: {labels.classes.tolist()}."
             )
-        check_against_targets(self, targets)
-        self.classes_ = targets.classes
-        binary = targets.multilabel or self.loss == "binary_cross_entropy"
-        self._link = Link(binary, targets.multilabel)
-        return targets
+        check_against_labels(self, labels)
+        self.classes_ = labels.classes
+        binary = labels.multilabel or self.loss == "binary_cross_entropy"
+        self._link = Link(binary, labels.multilabel)
+        return labels
 
     def _row_weights(
-        self, targets: Targets, sample_weight: Any, *, all_classes: bool = True
+        self, labels: Labels, sample_weight: Any, *, all_classes: bool = True
     ) -> np.ndarray:
         if sample_weight is not None:
             sample_weight = check_sample_weight(
-                sample_weight, targets.y, dtype=np.float64, ensure_non_negative=True
+                sample_weight, labels.y, dtype=np.float64, ensure_non_negative=True
             )
-        if targets.multilabel:
-            weights = np.ones(len(targets.y)) if sample_weight is None else sample_weight
+        if labels.multilabel:
+            weights = np.ones(len(labels.y)) if sample_weight is None else sample_weight
             if all_classes:
-                check_columns(targets, weights)
+                check_columns(labels, weights)
             return weights
         return row_weights(
-            *(targets.y, targets.classes, self.class_weight, sample_weight),
+            *(labels.y, labels.classes, self.class_weight, sample_weight),
             all_classes=all_classes,
         )
 
-    def _split(self, targets: Targets, groups: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    def _split(self, labels: Labels, groups: Any) -> tuple[np.ndarray, np.ndarray | None]:
         """Rows to train on, and rows held out for validation."""
-        rows = np.arange(len(targets.y))
+        rows = np.arange(len(labels.y))
         if self.validation_fraction is None:
             return rows, None
         if hasattr(self.validation_fraction, "split"):
             if groups is not None:
-                check_consistent_length(targets.y, groups)
-            train, held_out = next(self.validation_fraction.split(rows, targets.y, groups))
-            check_split(self.validation_fraction, targets, train)
+                check_consistent_length(labels.y, groups)
+            train, held_out = next(self.validation_fraction.split(rows, labels.y, groups))
+            check_split(self.validation_fraction, labels, train)
             return np.sort(train), np.sort(held_out)
         try:
             train, held_out = train_test_split(
                 rows,
                 test_size=self.validation_fraction,
-                stratify=None if targets.multilabel else targets.y,
+                stratify=None if labels.multilabel else labels.y,
                 random_state=self._seeds.split,
             )
         except ValueError as error:
@@ -125,13 +125,13 @@ class RowsOfPictures(BackboneEstimator):
         self,
         X: Any,
         images: ImageSource,
-        targets: Targets,
+        labels: Labels,
         weights: np.ndarray,
         train: np.ndarray | None = None,
         held_out: np.ndarray | None = None,
         validation_data: tuple[Any, Any] | None = None,
     ) -> tuple[Rows, Rows | None, TrainableStages]:
-        """What the frozen stages make of the pictures, with their targets; and the other stages."""
+        """What the frozen stages make of the pictures, with their labels; and the other stages."""
         backbone = self._loaded_backbone()
         frozen, stages = backbone.split(
             *(self.unfreeze_depth, self.pooling),
@@ -140,7 +140,7 @@ class RowsOfPictures(BackboneEstimator):
         # A size that the backbone can't take fails here, before any picture is read.
         backbone.width(pooling=self.pooling, image_size=self._preprocessing.crop_size)
         one_pass = self._pass(frozen, "Running frozen stages", may_map=1)
-        train = np.arange(len(targets.y)) if train is None else train
+        train = np.arange(len(labels.y)) if train is None else train
         validation = None
         if validation_data is not None:
             validation = self._given_validation(validation_data, one_pass)
@@ -148,15 +148,15 @@ class RowsOfPictures(BackboneEstimator):
         if self.augment is None:
             views: Views = FixedViews([one_pass.collect(images)[0]])
             if held_out is not None:
-                validation = Rows.of(views, targets.y, weights, which=held_out)
-            return Rows.of(views, targets.y, weights, teacher, train), validation, stages
+                validation = Rows.of(views, labels.y, weights, which=held_out)
+            return Rows.of(views, labels.y, weights, teacher, train), validation, stages
         augmented = self._augmented(images, one_pass)
         if held_out is not None:
             as_they_are = FixedViews([augmented.activations(None, held_out)])
-            validation = Rows.of(as_they_are, targets.y[held_out], weights[held_out])
+            validation = Rows.of(as_they_are, labels.y[held_out], weights[held_out])
         views = augmented.views(self.n_views, train)
         taught = None if teacher is None else teacher[train]
-        return Rows.of(views, targets.y[train], weights[train], taught), validation, stages
+        return Rows.of(views, labels.y[train], weights[train], taught), validation, stages
 
     def _given_validation(self, data: tuple[Any, Any], one_pass: Pass) -> Rows:
         try:
@@ -167,9 +167,12 @@ class RowsOfPictures(BackboneEstimator):
             ) from error
         images = self._images(X, reset=False)
         images.check()
-        targets = Targets.known(y, len(images), self.classes_, multilabel=self._link.multilabel)
+        try:
+            labels = Labels.known(y, len(images), self.classes_, multilabel=self._link.multilabel)
+        except ValueError as error:
+            raise ValueError(f"validation_data can't be used: {error}") from error
         views = FixedViews([one_pass.collect(images)[0]])
-        return Rows.of(views, targets.y, np.ones(len(images)))
+        return Rows.of(views, labels.y, np.ones(len(images)))
 
     def _augmented(self, images: ImageSource, one_pass: Pass) -> Augmented:
         return Augmented(
@@ -195,20 +198,20 @@ class RowsOfPictures(BackboneEstimator):
         return link.probabilities(link.scores(shares) / self.distill_temperature)
 
 
-def check_split(splitter: Any, targets: Targets, train: np.ndarray) -> None:
+def check_split(splitter: Any, labels: Labels, train: np.ndarray) -> None:
     """Raise if a splitter leaves a class, of one label a picture, no rows to train on.
 
     Raises
     ------
     ParameterError
     """
-    if targets.multilabel:
+    if labels.multilabel:
         return
-    lost = np.setdiff1d(np.arange(len(targets.classes)), targets.y[train])
+    lost = np.setdiff1d(np.arange(len(labels.classes)), labels.y[train])
     if len(lost):
         raise ParameterError(
             f"validation_fraction={splitter} holds out all rows of the classes "
-            f"{targets.classes[lost].tolist()}, and leaves none to train on. Hold out less, or "
+            f"{labels.classes[lost].tolist()}, and leaves none to train on. Hold out less, or "
             "split by class, as StratifiedGroupKFold does."
         )
 

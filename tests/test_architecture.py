@@ -18,7 +18,7 @@ ORDER = [
 FOUNDATION = {"exceptions", "_sklearn", "_devices", "_settings"}
 ESTIMATORS = {
     *("_base", "_extractor", "_classifier", "_fitting", "_rows"),
-    *("_targets", "_conflicts", "_probabilities"),
+    *("_labels", "_conflicts", "_probabilities"),
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -19,6 +19,9 @@ from sktransfer.images.sources import ImageSource
 def decode(source: ImageSource, one_pass: Pass) -> np.ndarray:
     """All pictures as the network would see them.
 
+    A pass through an empty network would give them too, but with the channels in front,
+    which every view would have to put last again, and the store would fill with pixels.
+
     Returns
     -------
     ndarray of shape (n, size, size, 3), uint8

@@ -18,9 +18,7 @@ from sktransfer.activations.results import Results
 from sktransfer.activations.store.cache import Cache
 from sktransfer.activations.store.stored import StoredActivations
 from sktransfer.backbones.frozen import FrozenNetwork
-from sktransfer.images.augmentation import AugmentedView
-from sktransfer.images.preprocessing import Preprocessing
-from sktransfer.images.reading import read_batches
+from sktransfer.images.reading import ToPixels, read_batches
 from sktransfer.images.sources import ImageSource
 
 Then = Callable[[Tensor], Tensor]
@@ -53,7 +51,7 @@ class Pass:
     """
 
     network: FrozenNetwork
-    preprocessing: Preprocessing | AugmentedView
+    preprocessing: ToPixels
     choice: EngineChoice = field(default_factory=EngineChoice)
     batch_size: int = 64
     n_jobs: int | None = None

@@ -16,6 +16,9 @@ from sktransfer.images.sources import ImageSource
 # across a batch boundary; more would only hold memory.
 _BATCHES_AHEAD = 2
 
+# What makes an array of one size of a picture.
+ToPixels = Preprocessing | AugmentedView
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -38,7 +41,7 @@ class Batch:
 
 def read_batches(
     source: ImageSource,
-    preprocessing: Preprocessing | AugmentedView,
+    preprocessing: ToPixels,
     batches: Iterable[Sequence[int]],
     *,
     n_threads: int,
@@ -90,7 +93,7 @@ class _PendingBatch:
         self,
         pool: ThreadPoolExecutor,
         source: ImageSource,
-        preprocessing: Preprocessing | AugmentedView,
+        preprocessing: ToPixels,
         rows: Sequence[int],
     ) -> None:
         size = preprocessing.crop_size

@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.base import clone
 from skorch.callbacks import Callback
 
-from sktransfer._sklearn import check_matplotlib_support
 from sktransfer.exceptions import ParameterError, TrainingDivergedError
+from sktransfer.inspection.axes import axes_or_new
 
 # Share of the mean that each new loss is, with fastai's correction of the first ones; and how
 # many times its lowest value the mean may reach before the test is over.
@@ -57,11 +57,7 @@ class LearningRateDisplay:
         -------
         display : LearningRateDisplay
         """
-        check_matplotlib_support(f"{type(self).__name__}.plot")
-        import matplotlib.pyplot as plt
-
-        if ax is None:
-            _, ax = plt.subplots(layout="constrained")
+        ax = axes_or_new(ax, f"{type(self).__name__}.plot")
         (self.line_,) = ax.plot(self.rates, self.losses, **line_kw)
         ax.axvline(self.suggestion, color="0.5", linestyle=":", label=f"{self.suggestion:.1e}")
         ax.set(xscale="log", xlabel="lr", ylabel="training loss, smoothed")
@@ -180,6 +176,3 @@ class _RangeTest(Callback):  # type: ignore[misc]
         over = len(self.losses) >= self.n_steps
         if self.losses and (over or self.losses[-1] > _DIVERGED * min(self.losses)):
             raise KeyboardInterrupt  # skorch's way to stop early
-
-    def __sklearn_clone__(self) -> _RangeTest:
-        return self

@@ -7,7 +7,7 @@ from typing import Any
 
 from sklearn.utils.validation import check_is_fitted
 
-from sktransfer._sklearn import check_matplotlib_support
+from sktransfer.inspection.axes import axes_or_new
 
 _LOSSES = {"train_loss": "training", "valid_loss": "validation"}
 
@@ -90,12 +90,9 @@ class TrainingCurveDisplay:
         -------
         display : TrainingCurveDisplay
         """
-        check_matplotlib_support(f"{type(self).__name__}.plot")
-        import matplotlib.pyplot as plt
+        ax = axes_or_new(ax, f"{type(self).__name__}.plot")
         from matplotlib.ticker import MaxNLocator
 
-        if ax is None:
-            _, ax = plt.subplots(layout="constrained")
         epochs = range(1, len(self.history) + 1)
         self.ax_, self.figure_, self.lines_ = ax, ax.figure, []
         for key, label in _LOSSES.items():

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from sktransfer.activations.views import FixedViews, Views
 from sktransfer.exceptions import ParameterError
 from sktransfer.training.losses import Targets
+from sktransfer.training.sampling import Sampler
 
 # From a generator to the rows of an epoch, in the order in which they are trained on.
 Draw = Callable[[torch.Generator], Tensor]
@@ -91,6 +92,10 @@ class Rows(Dataset):  # type: ignore[type-arg]
         taken = Targets(y[rows], weights[rows], None if teacher is None else teacher[rows])
         return X[rows] if self.which is None else X[self.which[rows]], taken
 
+    def sampler(self, sampling: str | None) -> Sampler:
+        """Draws the rows of an epoch; see `Sampler`."""
+        return Sampler(sampling, self.targets.y, self.targets.weights)
+
     def fixed(self) -> "Rows":
         """The same without epochs: all that is known, or the first of the views that are not."""
         return Rows(FixedViews(list(self.views.known())), *self.targets, self.which)
@@ -152,7 +157,6 @@ class RowBatches:
     ) -> None:
         self.rows = rows
         self.epoch = epoch
-        self._batch_size = batch_size
         self._order = draw(generator or torch.Generator()) if draw is not None else None
         self._bounds = _bounds(len(rows) if self._order is None else len(self._order), batch_size)
 

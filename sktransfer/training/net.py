@@ -20,7 +20,6 @@ from sktransfer.training.callbacks import RecordRate
 from sktransfer.training.head import Dropout
 from sktransfer.training.losses import RowLoss, Targets
 from sktransfer.training.mixing import Mixing
-from sktransfer.training.sampling import Sampler
 
 
 class TransferNet(NeuralNet):  # type: ignore[misc]
@@ -129,9 +128,8 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
             self._show_average(True)
 
     def _training_batches(self, rows: Rows, epoch: int, seed: int) -> Any:
-        draw = Sampler(self.sampling, rows.targets.y, rows.targets.weights)
         generator = torch.Generator().manual_seed(seed)
-        return RowBatches(rows, self.batch_size, draw, generator, epoch)
+        return RowBatches(rows, self.batch_size, rows.sampler(self.sampling), generator, epoch)
 
     def _show_average(self, shown: bool) -> None:
         if self.weight_average_ is not None:

@@ -22,7 +22,6 @@ from sktransfer.training.mixing import Mixing
 from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet, silent
 from sktransfer.training.optimizers import learning_rates, optimizer_options
-from sktransfer.training.sampling import Sampler
 from sktransfer.training.schedules import schedule_callback
 from sktransfer.training.solver import converged, solve
 
@@ -105,13 +104,13 @@ class Phases:
         rows = rows.fixed()
         if self.sampling is not None:  # drawn once, for there are no epochs
             generator = torch.Generator().manual_seed(self.seed)
-            rows = rows.drawn(self._sampler(rows)(generator))
+            rows = rows.drawn(rows.sampler(self.sampling)(generator))
         return solve(
             rows,
             self.n_classes,
             weight_decay=self.weight_decay,
             begin_like=begin_like,
-            callbacks=self._watchers("probe", validation, files),
+            callbacks=self._watchers("probe", files),
             **self._common(validation, loss),
         )
 
@@ -130,12 +129,12 @@ class Phases:
             if any(True for _ in module.stages.get_submodule(name).parameters())
         }
         rates = learning_rates(depths, self.lr, self.lr_decay)
-        n_batches = len(RowBatches(rows, self.batch_size, self._sampler(rows)))
+        n_batches = len(RowBatches(rows, self.batch_size, rows.sampler(self.sampling)))
         schedule = schedule_callback(
             self.schedule,
             n_steps=self.max_epochs * n_batches,
             rates=[*(options["lr"] for _, options in rates), self.lr],
-            monitor=_monitor(validation),
+            monitor="train_loss" if validation is None else "valid_loss",
         )
         first: Named = [] if schedule is None else [("schedule", schedule)]
         if self.gradual_unfreezing is not False:
@@ -159,15 +158,12 @@ class Phases:
             ema_decay=self.ema_decay,
             precision=self.precision,
             begin_state=self.optimizer_state,
-            callbacks=first + self._watchers(phase, validation, files),
+            callbacks=first + self._watchers(phase, files),
             **self._common(validation, {**self.loss, "floor": self.loss_floor if depths else 0.0}),
         )
         return net.trained_on(rows)
 
-    def _sampler(self, rows: Rows) -> Sampler:
-        return Sampler(self.sampling, rows.targets.y, rows.targets.weights)
-
-    def _watchers(self, phase: str, validation: Rows | None, files: CheckpointFiles) -> Named:
+    def _watchers(self, phase: str, files: CheckpointFiles) -> Named:
         """Callbacks of every phase, and in the last one the user's."""
         titles = {"probe": "Solving the head", "head": "Training the head", "descent": "Training"}
         watchers: list[Any] = [("bar", EpochBar(titles[phase]))] if self.verbose else []
@@ -191,7 +187,3 @@ class Phases:
             "verbose": int(self.verbose > 1),
             "train_split": None if validation is None else predefined_split(validation),
         }
-
-
-def _monitor(validation: Rows | None) -> str:
-    return "train_loss" if validation is None else "valid_loss"

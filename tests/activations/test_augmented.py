@@ -6,7 +6,6 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from sktransfer import PretrainedImageClassifier
-from sktransfer.activations import memory
 from sktransfer.activations.augmented import Augmented, decode
 from sktransfer.activations.engines.choice import EngineChoice
 from sktransfer.activations.streaming import Pass
@@ -208,20 +207,6 @@ def test_a_fit_by_chance_keeps_no_views(tmp_path):
 
 
 # Memory.
-
-
-@pytest.fixture
-def mapped(monkeypatch):
-    """The shapes that were mapped to files."""
-    shapes = []
-    original = np.memmap
-
-    def memmap(*args, shape, **options):
-        shapes.append(shape)
-        return original(*args, shape=shape, **options)
-
-    monkeypatch.setattr(memory.np, "memmap", memmap)
-    return shapes
 
 
 @pytest.mark.parametrize("n_views", [2, None])

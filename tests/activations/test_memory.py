@@ -1,13 +1,12 @@
 import os
 import tempfile
 
-import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
 
 from sktransfer import PretrainedImageClassifier
-from sktransfer.activations import memory, results
+from sktransfer.activations import results
 from sktransfer.activations.memory import allocate
 from sktransfer.exceptions import ImageError
 from tests.conftest import make_pictures
@@ -18,20 +17,6 @@ def folder(tmp_path, monkeypatch):
     """Where temporary files go."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
-
-
-@pytest.fixture
-def mapped(monkeypatch):
-    """The shapes that were mapped to files."""
-    shapes = []
-    original = np.memmap
-
-    def memmap(*args, shape, **options):
-        shapes.append(shape)
-        return original(*args, shape=shape, **options)
-
-    monkeypatch.setattr(memory.np, "memmap", memmap)
-    return shapes
 
 
 @pytest.mark.parametrize(("limit", "maps"), [("48B", False), ("47B", True), ("0", True)])

@@ -14,7 +14,7 @@ from sktransfer.exceptions import ParameterError
 
 
 @dataclass(frozen=True)
-class Targets:
+class Labels:
     """y, checked and in numbers.
 
     Parameters
@@ -34,8 +34,8 @@ class Targets:
         return self.y.ndim > 1
 
     @classmethod
-    def learned(cls, y: Any, n_rows: int, who: str) -> Targets:
-        """The targets of a fit, which say what classes there are.
+    def learned(cls, y: Any, n_rows: int, who: str) -> Labels:
+        """The labels of a fit, which say what classes there are.
 
         Raises
         ------
@@ -53,8 +53,8 @@ class Targets:
         return cls(classes, codes.astype(np.int64))
 
     @classmethod
-    def known(cls, y: Any, n_rows: int, classes: np.ndarray, *, multilabel: bool) -> Targets:
-        """Targets of classes that are already known.
+    def known(cls, y: Any, n_rows: int, classes: np.ndarray, *, multilabel: bool) -> Labels:
+        """Labels of classes that are already known.
 
         Raises
         ------
@@ -62,13 +62,13 @@ class Targets:
             If y is malformed or holds other classes.
         """
         if multilabel:
-            targets = _indicator(y, n_rows)
-            if targets.y.shape[1] != len(classes):
+            several = _indicator(y, n_rows)
+            if several.y.shape[1] != len(classes):
                 raise ValueError(
-                    f"y has {targets.y.shape[1]} columns, but the classifier knows {len(classes)} "
+                    f"y has {several.y.shape[1]} columns, but the classifier knows {len(classes)} "
                     "labels."
                 )
-            return targets
+            return several
         _check_several(classes)
         labels = _labels(y, n_rows).tolist()
         # Not searched for by numpy, which can't compare all kinds and turns 1 into "1".
@@ -77,7 +77,8 @@ class Targets:
         if unknown:
             raise ValueError(
                 f"y holds {sorted(unknown, key=repr)}, which are not among the classes seen "
-                f"first: {classes.tolist()}. Name all classes in the first call, or fit anew."
+                f"first: {classes.tolist()}. Leave these rows out, name all classes in the first "
+                "call of partial_fit, or fit anew."
             )
         return cls(classes, np.array([places[label] for label in labels], np.int64))
 
@@ -113,7 +114,7 @@ def _is_missing(label: Any) -> bool:
     return label is None or label != label  # NaN and NaT differ from themselves
 
 
-def _indicator(y: Any, n_rows: int) -> Targets:
+def _indicator(y: Any, n_rows: int) -> Labels:
     """An indicator matrix: zeros and ones, which scikit-learn's own test doesn't insist on."""
     dense = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
     if dense.ndim != 2 or dense.dtype.kind not in "biuf" or not np.isin(dense, (0, 1)).all():
@@ -122,10 +123,10 @@ def _indicator(y: Any, n_rows: int) -> Targets:
             f"and 0 elsewhere; got {dense.dtype} of shape {dense.shape}: {reprlib.repr(dense)}."
         )
     check_consistent_length(np.empty(n_rows), dense)
-    return Targets(np.arange(dense.shape[1]), dense.astype(np.float32))
+    return Labels(np.arange(dense.shape[1]), dense.astype(np.float32))
 
 
-def check_columns(targets: Targets, weights: np.ndarray) -> None:
+def check_columns(labels: Labels, weights: np.ndarray) -> None:
     """Raise unless each label of an indicator is there in some rows and absent in others.
 
     Rows of weight 0 are as good as absent.
@@ -135,7 +136,7 @@ def check_columns(targets: Targets, weights: np.ndarray) -> None:
     ParameterError
         Naming the columns.
     """
-    shares = targets.y[weights > 0].mean(axis=0)
+    shares = labels.y[weights > 0].mean(axis=0)
     constant = np.flatnonzero((shares == 0) | (shares == 1))
     if len(constant):
         raise ParameterError(

@@ -5,19 +5,19 @@ from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.exceptions import DataConversionWarning
 
-from sktransfer._targets import Targets, check_columns
+from sktransfer._labels import Labels, check_columns
 from sktransfer.exceptions import ParameterError
 
 INDICATOR = np.array([[1, 0, 1], [0, 1, 0], [1, 1, 0], [0, 0, 1]])
 
 
 def learned(y, n_rows=None):
-    return Targets.learned(y, len(y) if n_rows is None else n_rows, "Who")
+    return Labels.learned(y, len(y) if n_rows is None else n_rows, "Who")
 
 
 def known(y, classes, *, multilabel=False, n_rows=None):
     n_rows = len(y) if n_rows is None else n_rows
-    return Targets.known(y, n_rows, np.asarray(classes), multilabel=multilabel)
+    return Labels.known(y, n_rows, np.asarray(classes), multilabel=multilabel)
 
 
 @pytest.mark.parametrize(
@@ -27,11 +27,11 @@ def known(y, classes, *, multilabel=False, n_rows=None):
 )
 @pytest.mark.parametrize("kind", [list, np.array, pd.Series])
 def test_labels_are_sorted_and_numbered(labels, kind):
-    targets = learned(kind(labels))
-    assert_array_equal(targets.classes, np.unique(labels))
-    assert targets.y.dtype == np.int64
-    assert targets.y.tolist() == [1, 0, 1]
-    assert not targets.multilabel
+    got = learned(kind(labels))
+    assert_array_equal(got.classes, np.unique(labels))
+    assert got.y.dtype == np.int64
+    assert got.y.tolist() == [1, 0, 1]
+    assert not got.multilabel
 
 
 @pytest.mark.parametrize(
@@ -40,11 +40,11 @@ def test_labels_are_sorted_and_numbered(labels, kind):
     ids=["array", "matrix", "sparse array", "lists", "frame", "floats"],
 )
 def test_an_indicator_in_any_form(kind):
-    targets = learned(kind(INDICATOR), 4)
-    assert targets.multilabel
-    assert_array_equal(targets.classes, [0, 1, 2])
-    assert targets.y.dtype == np.float32
-    assert_array_equal(targets.y, INDICATOR)
+    got = learned(kind(INDICATOR), 4)
+    assert got.multilabel
+    assert_array_equal(got.classes, [0, 1, 2])
+    assert got.y.dtype == np.float32
+    assert_array_equal(got.y, INDICATOR)
     again = known(kind(INDICATOR), range(3), multilabel=True, n_rows=4)
     assert_array_equal(again.y, INDICATOR)
 
@@ -55,8 +55,8 @@ def test_bools_make_an_indicator():
 
 def test_a_column_is_a_vector_on_its_side():
     with pytest.warns(DataConversionWarning, match="column-vector"):
-        targets = learned(np.array([["a"], ["b"], ["a"]]))
-    assert targets.y.tolist() == [0, 1, 0]
+        got = learned(np.array([["a"], ["b"], ["a"]]))
+    assert got.y.tolist() == [0, 1, 0]
 
 
 @pytest.mark.parametrize(
