@@ -175,6 +175,18 @@ def test_sample_weight_is_routed_through_a_pipeline(data):
     assert gain.min() > 0.01
 
 
+def test_validation_data_is_routed_through_a_search_over_a_pipeline(data):
+    X, y = data
+    given = X[::3], y[::3]
+    with sklearn.config_context(enable_metadata_routing=True):
+        step = classifier(unfreeze_depth=1, max_epochs=2).set_fit_request(validation_data=True)
+        model = Pipeline([("model", step)])
+        search = GridSearchCV(model, {"model__lr": [1e-4, 1e-3]}, cv=2, error_score="raise")
+        search.fit(X, y, validation_data=given)
+    fitted = search.best_estimator_[-1]
+    assert fitted.history_[-1]["valid_score"] == pytest.approx(fitted.score(*given))
+
+
 @pytest.mark.parametrize("sampler", ["RandomOverSampler", "RandomUnderSampler"])
 def test_imbalanced_learn_samples_paths(data, sampler):
     imblearn = pytest.importorskip("imblearn")
