@@ -3,12 +3,14 @@
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import grid_sample
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor
 
@@ -47,32 +49,33 @@ class KerasClassic(v2.Transform):  # type: ignore[misc]
 
     def transform(self, inpt: Image.Image, params: dict[str, Any]) -> Image.Image:
         """A PIL image of the same size; what lies outside repeats the nearest pixel."""
-        size = np.array(inpt.size)
-        changed = _affine(inpt, params["matrix"], params["shift"] * size)
-        return changed.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if params["flip"] else changed
+        shift = params["shift"] * inpt.size
+        changed = _sampled(np.asarray(inpt), params["matrix"], shift)
+        return Image.fromarray(changed[:, ::-1] if params["flip"] else changed)
 
 
-def _affine(image: Image.Image, matrix: np.ndarray, shift: np.ndarray) -> Image.Image:
-    """Each pixel taken from where `matrix`, about the centre, and `shift` say.
+def _sampled(pixels: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Each pixel taken from where `matrix`, about the centre, and `shift`, in pixels, say.
 
-    Pillow fills what lies outside with one colour, so the picture is continued first by
-    its outermost pixels, as far as is needed.
+    Sampled by torch, which is several times as fast as Pillow and repeats the border. What is
+    around it is NumPy's, for torch would share it among threads, which the readers are already.
     """
-    size = np.array(image.size)
-    corners = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]]) * size / 2
-    sources = corners @ matrix.T + shift + size / 2
-    before = np.maximum(0, np.ceil(-sources.min(axis=0))).astype(int) + 1
-    after = np.maximum(0, np.ceil(sources.max(axis=0) - size)).astype(int) + 1
-    (left, top), (right, bottom) = before.tolist(), after.tolist()
-    wider = np.pad(np.asarray(image), ((top, bottom), (left, right), (0, 0)), mode="edge")
-    padded = Image.fromarray(wider)
-    offset = size / 2 + before + shift - matrix @ (size / 2)
-    data = (*matrix[0], offset[0], *matrix[1], offset[1])
-    return padded.transform(
-        image.size, Image.Transform.AFFINE, data, resample=Image.Resampling.BILINEAR
+    height, width = pixels.shape[:2]
+    x = np.arange(width, dtype=np.float32) + (1 - width) / 2
+    y = np.arange(height, dtype=np.float32)[:, None] + (1 - height) / 2
+    # torch's coordinates are -1 and 1 at the borders.
+    rows = np.column_stack([matrix, shift]) / [[width / 2], [height / 2]]
+    grid = np.stack([a * x + b * y + c for a, b, c in rows.tolist()], axis=-1)
+    sampled = grid_sample(
+        torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None],
+        torch.from_numpy(grid)[None],
+        padding_mode="border",
+        align_corners=False,
     )
+    return np.rint(sampled[0].permute(1, 2, 0).numpy()).astype(np.uint8)
 
 
+@lru_cache
 def named_transform(name: str, size: int) -> v2.Transform:
     """The torchvision transform that a name stands for, on PIL images.
 
@@ -118,6 +121,8 @@ class AugmentedView:
     @property
     def of_pixels(self) -> str:
         """In words, how a picture of the network's size becomes pixels."""
+        if self.augment is None:  # the same whatever the seed
+            return f"size {self.crop_size}"
         return f"size {self.crop_size} augment {self.augment} seed {self.seed} view {self.number}"
 
     def __call__(self, image: Image.Image) -> np.ndarray:
