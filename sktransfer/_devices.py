@@ -4,9 +4,11 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 
 from sktransfer.exceptions import DeviceUnavailableError
 
@@ -129,8 +131,31 @@ def seeded(seed: int, device: str = "cpu") -> Iterator[None]:
     """Run a block under torch's global generators set to `seed`, then restore them."""
     cuda = [torch.device(device)] if device.startswith("cuda") else []
     with _GLOBAL_RANDOM_STATE, torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(seed)
+        if device == "cpu":  # the same, without writing down the whole stack for a CUDA to come
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
         yield
+
+
+class OwnGenerator(TorchFunctionMode):
+    """A block whose `rand`, `randint`, `randperm` and `uniform_` have a generator to themselves.
+
+    They give what they would under `seeded`, but threads need not wait for each other. For
+    code that is known to draw in no other way.
+    """
+
+    _DRAWING = (torch.rand, torch.randint, torch.randperm, torch.Tensor.uniform_)
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in self._DRAWING:
+            kwargs = {"generator": self._generator, **kwargs}
+        return func(*args, **kwargs)
 
 
 def derived_seed(*numbers: int) -> int:

@@ -14,7 +14,7 @@ from torch.nn.functional import grid_sample
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from sktransfer._devices import derived_seed, seeded
+from sktransfer._devices import OwnGenerator, derived_seed, seeded
 from sktransfer.exceptions import ParameterError
 
 AUGMENTATIONS = ("light", "standard", "keras", "trivial")
@@ -144,10 +144,12 @@ class AugmentedView:
         """
         if self.augment is None:
             return np.asarray(image)
-        # torch's generator is the process's own: one picture at a time draws from it.
-        with seeded(derived_seed(self.seed, self.number, zlib.crc32(image.tobytes()))):
-            if isinstance(self.augment, str):
+        seed = derived_seed(self.seed, self.number, zlib.crc32(image.tobytes()))
+        if isinstance(self.augment, str):
+            with OwnGenerator(seed):
                 return np.asarray(named_transform(self.augment, self.crop_size)(image))
+        # How the user's draws nobody knows: one picture at a time, from the process's generator.
+        with seeded(seed):
             return self._checked(self.augment(pil_to_tensor(image)))
 
     def _checked(self, got: Any) -> np.ndarray:

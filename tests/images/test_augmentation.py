@@ -10,8 +10,14 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import to_dtype
 
 from sktransfer import PretrainedImageClassifier
+from sktransfer._devices import OwnGenerator, seeded
 from sktransfer.exceptions import ParameterError
-from sktransfer.images.augmentation import AUGMENTATIONS, AugmentedView, KerasClassic
+from sktransfer.images.augmentation import (
+    AUGMENTATIONS,
+    AugmentedView,
+    KerasClassic,
+    named_transform,
+)
 from tests.conftest import make_pictures
 
 
@@ -66,12 +72,30 @@ def test_pictures_of_one_view_are_not_all_changed_alike():
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_the_global_random_state_stays(name):
+    views = [AugmentedView(name, 48, number=number) for number in range(100)]
     torch.manual_seed(3)
     before = torch.random.get_rng_state()
-    first = AugmentedView(name, 48)(PHOTOS[0])
+    first = [view(PHOTOS[0]) for view in views]
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.manual_seed(4)  # and has no say
-    assert_array_equal(AugmentedView(name, 48)(PHOTOS[0]), first)
+    assert_array_equal([view(PHOTOS[0]) for view in views], first)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_named_ones_draw_as_torchvision_does_from_a_seed(name):
+    drawn, expected = [], []
+    for seed in range(20):
+        with OwnGenerator(seed):
+            drawn.append(np.asarray(named_transform(name, 48)(PHOTOS[0])))
+        torch.manual_seed(seed)
+        expected.append(np.asarray(named_transform(name, 48)(PHOTOS[0])))
+    assert_array_equal(drawn, expected)
+
+
+def test_named_ones_do_not_wait_for_who_holds_the_global_generator():
+    view = AugmentedView("standard", 48)
+    with seeded(0), ThreadPoolExecutor(1) as pool:
+        assert_array_equal(pool.submit(view, PHOTOS[0]).result(timeout=20), view(PHOTOS[0]))
 
 
 def test_the_global_random_state_stays_after_an_error():
