@@ -195,9 +195,9 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         Epochs to wait for a lower validation loss.
 
     calibrate : {"temperature"} or None, default=None
-        Divide the scores by the number that suits the validation rows best
-        (``temperature_``; Guo et al., ICML 2017): probabilities become honest, predictions
-        stay.
+        Divide the scores by the number that suits the validation rows, weighted as in
+        their loss, best (``temperature_``; Guo et al., ICML 2017): probabilities become
+        honest, predictions stay.
 
     callbacks : list of skorch callbacks or None, default=None
         Told of what happens in the last phase of training. They are used, not copied.
@@ -496,7 +496,7 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         )
         labels = self._learned_labels(y, len(images), earlier)
         weights = self._row_weights(labels, sample_weight)
-        train, held_out = self._split(labels, groups)
+        train, held_out = self._split(labels, weights, groups)
         rows, validation, stages = self._training_rows(
             X, images, labels, weights, train, held_out, validation_data
         )

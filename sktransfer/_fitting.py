@@ -113,7 +113,8 @@ class Fitting(RowsOfPictures):
         self.temperature_ = 1.0
         if self.calibrate is not None and validation is not None:
             scores = trained.net.scores_of(validation).numpy()
-            self.temperature_ = best_temperature(self._link, scores, validation.targets.y.numpy())
+            y, weights = validation.targets.y.numpy(), validation.targets.weights.numpy()
+            self.temperature_ = best_temperature(self._link, scores, y, weights)
         self.net_ = trained.net
         return self
 

@@ -33,6 +33,16 @@ class Labels:
         """Whether a picture may have several labels."""
         return self.y.ndim > 1
 
+    def not_taught_by(self, rows: np.ndarray) -> np.ndarray:
+        """Places of the classes that some rows say nothing about.
+
+        They are absent from all of them; or, if there may be several, present in all of them.
+        """
+        if not self.multilabel:
+            return np.setdiff1d(np.arange(len(self.classes)), self.y[rows])
+        present = self.y[rows] > 0
+        return np.flatnonzero(present.all(axis=0) | ~present.any(axis=0))
+
     @classmethod
     def learned(cls, y: Any, n_rows: int, who: str) -> Labels:
         """The labels of a fit, which say what classes there are.
@@ -136,8 +146,7 @@ def check_columns(labels: Labels, weights: np.ndarray) -> None:
     ParameterError
         Naming the columns.
     """
-    shares = labels.y[weights > 0].mean(axis=0)
-    constant = np.flatnonzero((shares == 0) | (shares == 1))
+    constant = labels.not_taught_by(weights > 0)
     if len(constant):
         raise ParameterError(
             f"Columns {constant.tolist()} of y are the same in every row: there is nothing to tell "

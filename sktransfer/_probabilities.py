@@ -53,15 +53,17 @@ class Link:
         # expit(s) in proportion to the probabilities, and at most 1/2 as for most classes.
         return logit(np.maximum(probabilities / 2, tiny))
 
-    def log_loss(self, scores: np.ndarray, y: np.ndarray) -> float:
-        """Mean negative log-likelihood of codes (n,) or of an indicator (n, k)."""
+    def log_loss(self, scores: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float:
+        """Weighted mean negative log-likelihood of codes (n,) or of an indicator (n, k)."""
         if y.ndim > 1:
             absent = np.logaddexp(0, scores)
-            return float((y * np.logaddexp(0, -scores) + (1 - y) * absent).mean())
-        return float(-np.take_along_axis(self.log_probabilities(scores), y[:, None], 1).mean())
+            losses = (y * np.logaddexp(0, -scores) + (1 - y) * absent).mean(axis=1)
+        else:
+            losses = -np.take_along_axis(self.log_probabilities(scores), y[:, None], 1)[:, 0]
+        return float(np.average(losses, weights=weights))
 
 
-def best_temperature(link: Link, scores: np.ndarray, y: np.ndarray) -> float:
+def best_temperature(link: Link, scores: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float:
     """The number that scores are divided by for the least log loss.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2.
@@ -71,9 +73,11 @@ def best_temperature(link: Link, scores: np.ndarray, y: np.ndarray) -> float:
     link : Link
     scores : ndarray of shape (n, k)
     y : ndarray of shape (n,) or (n, k)
+    weights : ndarray of shape (n,)
+        What each row counts; not all 0.
     """
     found = minimize_scalar(
-        lambda log_t: link.log_loss(scores.astype(np.float64) / np.exp(log_t), y),
+        lambda log_t: link.log_loss(scores.astype(np.float64) / np.exp(log_t), y, weights),
         bounds=(np.log(0.05), np.log(20)),
         method="bounded",
     )

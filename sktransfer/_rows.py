@@ -96,7 +96,9 @@ class RowsOfPictures(BackboneEstimator):
             all_classes=all_classes,
         )
 
-    def _split(self, labels: Labels, groups: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    def _split(
+        self, labels: Labels, weights: np.ndarray, groups: Any
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Rows to train on, and rows held out for validation."""
         rows = np.arange(len(labels.y))
         if self.validation_fraction is None:
@@ -105,11 +107,16 @@ class RowsOfPictures(BackboneEstimator):
             if groups is not None:
                 check_consistent_length(labels.y, groups)
             train, held_out = next(self.validation_fraction.split(rows, labels.y, groups))
-            check_split(self.validation_fraction, labels, train)
-            return np.sort(train), np.sort(held_out)
+        else:
+            train, held_out = self._drawn_split(labels)
+        train, held_out = np.sort(train), np.sort(held_out)
+        check_split(self.validation_fraction, labels, weights, train, held_out)
+        return train, held_out
+
+    def _drawn_split(self, labels: Labels) -> Any:
         try:
-            train, held_out = train_test_split(
-                rows,
+            return train_test_split(
+                np.arange(len(labels.y)),
                 test_size=self.validation_fraction,
                 stratify=None if labels.multilabel else labels.y,
                 random_state=self._seeds.split,
@@ -119,7 +126,6 @@ class RowsOfPictures(BackboneEstimator):
                 f"validation_fraction={self.validation_fraction} can't hold out rows of every "
                 f"class: {error} Change the fraction, or use None."
             ) from error
-        return np.sort(train), np.sort(held_out)
 
     def _training_rows(
         self,
@@ -198,21 +204,31 @@ class RowsOfPictures(BackboneEstimator):
         return link.probabilities(link.scores(shares) / self.distill_temperature)
 
 
-def check_split(splitter: Any, labels: Labels, train: np.ndarray) -> None:
-    """Raise if a splitter leaves a class, of one label a picture, no rows to train on.
+def check_split(
+    splitter: Any, labels: Labels, weights: np.ndarray, train: np.ndarray, held_out: np.ndarray
+) -> None:
+    """Raise if a split leaves a class no rows to train on, or nothing to validate with.
+
+    Rows of weight 0 are as good as absent.
 
     Raises
     ------
     ParameterError
     """
-    if labels.multilabel:
-        return
-    lost = np.setdiff1d(np.arange(len(labels.classes)), labels.y[train])
+    lost = labels.not_taught_by(train[weights[train] > 0])
     if len(lost):
+        what = (
+            "rows with, or all without, the labels" if labels.multilabel else "rows of the classes"
+        )
         raise ParameterError(
-            f"validation_fraction={splitter} holds out all rows of the classes "
-            f"{labels.classes[lost].tolist()}, and leaves none to train on. Hold out less, or "
-            "split by class, as StratifiedGroupKFold does."
+            f"validation_fraction={splitter} holds out all {what} {labels.classes[lost].tolist()}, "
+            "and leaves none to train on. Hold out less, or split by class, as "
+            "StratifiedGroupKFold does."
+        )
+    if not weights[held_out].any():
+        raise ParameterError(
+            f"validation_fraction={splitter} holds out only rows of weight 0, which can't tell how "
+            "good the training is. Leave such rows out of X."
         )
 
 

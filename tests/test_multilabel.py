@@ -8,7 +8,7 @@ from scipy.sparse import csr_array, csr_matrix
 from scipy.special import expit
 from sklearn.base import clone
 from sklearn.metrics import f1_score
-from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict
+from sklearn.model_selection import GridSearchCV, KFold, PredefinedSplit, cross_val_predict
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import (
     check_classifiers_multilabel_output_format_decision_function,
@@ -216,6 +216,14 @@ def test_validation_data_must_have_the_same_columns():
 
 
 # Around fit.
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_split_that_keeps_a_label_from_training_is_told(value):
+    y, fold = Y.copy(), np.where(np.arange(len(Y)) < 6, 0, -1)
+    y[:, 1] = np.where(fold == 0, 1 - value, value)
+    with pytest.raises(ParameterError, match=r"all without, the labels \[1\]"):
+        several(validation_fraction=PredefinedSplit(fold)).fit(X, y)
 
 
 def test_validation_scores_count_whole_rows():

@@ -256,6 +256,20 @@ def test_calibration_on_a_share_finds_the_best_temperature(drawings):
     assert losses[1] <= min(losses)
 
 
+def test_calibration_leaves_out_rows_of_weight_0(drawings):
+    paths, y, cached = drawings
+    rows = np.arange(len(y))
+    held_out, none = rows % 3 == 0, rows % 6 == 0
+    weights = np.where(none, 0.0, 1.0)
+    splits = [_Given([(rows[~held_out], rows[kept])]) for kept in (held_out, held_out & ~none)]
+    temperatures = []
+    for splitter, weight in ((splits[0], weights), (splits[1], None), (splits[0], None)):
+        classifier = pretrained(calibrate="temperature", validation_fraction=splitter, **cached)
+        temperatures.append(classifier.fit(paths, y, sample_weight=weight).temperature_)
+    assert temperatures[0] == pytest.approx(temperatures[1], rel=1e-3)
+    assert temperatures[0] != pytest.approx(temperatures[2], rel=1e-2)
+
+
 class _Given:
     """A splitter with a split that is known."""
 

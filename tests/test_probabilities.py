@@ -86,7 +86,8 @@ def test_extreme_scores_stay_finite(link, size):
         assert_allclose(probabilities.sum(1), 1, rtol=1e-6)
         assert_allclose(probabilities[1:], 1 / 3, rtol=1e-6)
     for row, code in enumerate([0, 0, 2]):
-        assert np.isfinite(link.log_loss(given[row : row + 1].astype(float), np.array([code])))
+        one = given[row : row + 1].astype(float)
+        assert np.isfinite(link.log_loss(one, np.array([code]), np.ones(1)))
 
 
 @LINKS
@@ -98,15 +99,18 @@ def test_the_largest_score_is_the_largest_probability(link):
 
 @pytest.mark.parametrize("link", [SOFTMAX, ONE_OF])
 def test_log_loss_is_scikit_learns(link):
-    given, y = scores(60, 3, dtype=np.float64), np.arange(60) % 3
-    assert_allclose(link.log_loss(given, y), log_loss(y, link.probabilities(given)))
+    given, y, weights = scores(60, 3, dtype=np.float64), np.arange(60) % 3, np.linspace(0, 2, 60)
+    assert_allclose(
+        link.log_loss(given, y, weights),
+        log_loss(y, link.probabilities(given), sample_weight=weights),
+    )
 
 
 def test_log_loss_of_an_indicator_is_the_mean_over_its_columns():
     given = scores(60, 3, dtype=np.float64)
     y = (scores(60, 3, seed=1) > 0).astype(np.float32)
     columns = [log_loss(y[:, i], expit(given[:, i])) for i in range(3)]
-    assert_allclose(SEVERAL.log_loss(given, y), np.mean(columns), rtol=1e-6)
+    assert_allclose(SEVERAL.log_loss(given, y, np.ones(60)), np.mean(columns), rtol=1e-6)
 
 
 @pytest.mark.parametrize("temperature", [0.25, 1, 3, 10])
@@ -114,7 +118,7 @@ def test_temperature_is_found_again(temperature):
     rng = np.random.default_rng(0)
     honest = rng.normal(0, 2, (6000, 4))
     y = (softmax(honest, axis=1).cumsum(1) > rng.random((6000, 1))).argmax(1)
-    found = best_temperature(SOFTMAX, (honest * temperature).astype(np.float32), y)
+    found = best_temperature(SOFTMAX, (honest * temperature).astype(np.float32), y, np.ones(6000))
     assert_allclose(found, temperature, rtol=0.06)
 
 
@@ -123,7 +127,18 @@ def test_temperature_of_several_labels_is_found_again(temperature):
     rng = np.random.default_rng(0)
     honest = rng.normal(0, 2, (4000, 3))
     y = (rng.random(honest.shape) < expit(honest)).astype(np.float32)
-    assert_allclose(best_temperature(SEVERAL, honest * temperature, y), temperature, rtol=0.06)
+    found = best_temperature(SEVERAL, honest * temperature, y, np.ones(4000))
+    assert_allclose(found, temperature, rtol=0.06)
+
+
+@LINKS
+def test_a_row_counts_as_often_as_its_weight_says(link):
+    given, y = scores(30, 3, dtype=np.float64), np.random.default_rng(1).integers(0, 3, 30)
+    y = np.eye(3)[y] if link.multilabel else y
+    times = np.arange(30) % 3
+    repeated = best_temperature(link, given.repeat(times, 0), y.repeat(times, 0), np.ones(30))
+    assert_allclose(best_temperature(link, given, y, times.astype(float)), repeated)
+    assert abs(best_temperature(link, given, y, np.ones(30)) / repeated - 1) > 0.01
 
 
 @LINKS
@@ -132,13 +147,16 @@ def test_temperature_never_raises_the_loss(link):
         given = scores(30, 3, seed=seed, dtype=np.float64)
         y = np.random.default_rng(seed).integers(0, 3, 30)
         y = np.eye(3)[y] if link.multilabel else y
-        temperature = best_temperature(link, given, y)
-        assert link.log_loss(given / temperature, y) <= link.log_loss(given, y) + 1e-9
+        weights = np.ones(30)
+        temperature = best_temperature(link, given, y, weights)
+        after, before = (link.log_loss(each, y, weights) for each in (given / temperature, given))
+        assert after <= before + 1e-9
 
 
 @LINKS
 def test_temperature_of_scores_that_are_all_right_is_finite(link):
     y = np.arange(12) % 3
     given = 20 * np.eye(3, dtype=np.float32)[y] - 10
-    temperature = best_temperature(link, given, np.eye(3)[y] if link.multilabel else y)
+    y = np.eye(3)[y] if link.multilabel else y
+    temperature = best_temperature(link, given, y, np.ones(12))
     assert 0.04 < temperature < 21

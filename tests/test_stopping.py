@@ -169,6 +169,20 @@ def test_a_splitter_that_holds_out_a_class_is_told():
         learner(validation_fraction=splitter).fit(X, Y)
 
 
+def test_rows_of_weight_0_are_no_rows_to_train_on():
+    splitter = PredefinedSplit(np.where(np.arange(24) < 6, 0, -1))
+    weights = np.where((np.arange(24) >= 6) & (Y == 1), 0.0, 1.0)
+    with pytest.raises(ParameterError, match=r"holds out all rows of the classes \[1\]"):
+        learner(validation_fraction=splitter).fit(X, Y, sample_weight=weights)
+
+
+def test_rows_of_weight_0_alone_validate_nothing():
+    splitter = PredefinedSplit(np.where(np.arange(24) < 6, 0, -1))
+    weights = np.where(np.arange(24) < 6, 0.0, 1.0)
+    with pytest.raises(ParameterError, match="holds out only rows of weight 0"):
+        learner(validation_fraction=splitter).fit(X, Y, sample_weight=weights)
+
+
 def test_groups_must_be_one_a_row():
     with pytest.raises(ValueError, match="inconsistent"):
         learner(validation_fraction=GroupShuffleSplit(1)).fit(X, Y, groups=[1, 2])
