@@ -36,6 +36,12 @@ def one_torch_thread():
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True)
+def one_torch_seed():
+    """Random layers are the same in every run, whatever ran before."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def pictures():
     """Twenty-four pictures of two classes, read-only."""

@@ -340,7 +340,7 @@ def test_drawn_scores_do_not_depend_on_the_batches(batch_size):
     assert together.shape == (26, 4, CLASSES)
     parts = [net.drawn_scores(part, 4, seed=7) for part in X.split(batch_size)]
     torch.testing.assert_close(torch.cat(parts), together)
-    assert not torch.allclose(together[:, 0], together[:, 1])
+    assert (together.std(dim=1) > 0).all()  # two of four draws may be the same
     assert not torch.equal(net.drawn_scores(X, 4, seed=8), together)
 
 
