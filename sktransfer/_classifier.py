@@ -495,6 +495,7 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
             validation=validation_data is not None,
         )
         labels = self._learned_labels(y, len(images), earlier)
+        self._try_out()
         weights = self._row_weights(labels, sample_weight)
         train, held_out = self._split(labels, weights, groups)
         rows, validation, stages = self._training_rows(
@@ -535,6 +536,7 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         check_partial_fit(self)
         check_conflicts(self, held_out=False, groups=False, validation=False)
         labels = self._learned_labels(y, len(images), earlier, classes)
+        self._try_out()
         weights = self._row_weights(labels, sample_weight, all_classes=False)
         rows, _, stages = self._training_rows(X, images, labels, weights)
         return self._train(stages, rows, None, earlier, in_pieces=True)

@@ -23,6 +23,7 @@ from sktransfer.training.batches import Rows
 from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet
 from sktransfer.training.recipe import Recipe, Trained
+from sktransfer.training.trial import try_out
 from sktransfer.training.weighting import positive_weights
 
 
@@ -82,6 +83,15 @@ class Fitting(RowsOfPictures):
             drawn = [self._seeds.weights, *(derived_seed(seed, epochs) for seed in drawn[1:])]
         self._seeds = Seeds(*drawn)
         return self._seeds.weights if self.weights is None else 0
+
+    def _try_out(self) -> None:
+        """Fail before any picture is read if what the user brings of torch's can't work."""
+        names = ("loss", "optimizer", "schedule", "callbacks", "checkpoint_dir")
+        try_out(
+            **{name: getattr(self, name) for name in (*names, "lr", "weight_decay")},
+            n_classes=len(self.classes_),
+            multilabel=self._link.multilabel,
+        )
 
     def _train(
         self,

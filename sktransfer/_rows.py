@@ -118,7 +118,7 @@ class RowsOfPictures(BackboneEstimator):
             return train_test_split(
                 np.arange(len(labels.y)),
                 test_size=self.validation_fraction,
-                stratify=None if labels.multilabel else labels.y,
+                stratify=None if labels.multilabel else labels.classes[labels.y],
                 random_state=self._seeds.split,
             )
         except ValueError as error:

@@ -616,5 +616,5 @@ def test_the_candidates_of_a_search_share_a_folder(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(ParameterError, match=r"checkpoint_dir=.*file"):
         learner(checkpoint_dir=tmp_path / "file").fit(X, Y)

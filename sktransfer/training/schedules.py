@@ -55,8 +55,12 @@ def schedule_callback(
             cycle_momentum=False,
             step_every="batch",
         )
-    if schedule in ("plateau", ReduceLROnPlateau):
-        return LRScheduler(ReduceLROnPlateau, monitor=monitor, patience=_PATIENCE)
+    kind, options = schedule, {}
+    if isinstance(schedule, partial):
+        kind, options = schedule.func, schedule.keywords
+    if kind in ("plateau", ReduceLROnPlateau):
+        options = {"patience": _PATIENCE, **options}
+        return LRScheduler(ReduceLROnPlateau, monitor=monitor, **options)
     assert not isinstance(schedule, str)
     if "last_epoch" not in inspect.signature(schedule).parameters:
         raise ParameterError(

@@ -84,7 +84,16 @@ def test_onecycle_climbs_to_the_rate_and_ends_far_below_where_it_began():
     assert seen[-1] < seen[0] / 2
 
 
-@pytest.mark.parametrize("schedule", ["plateau", torch.optim.lr_scheduler.ReduceLROnPlateau])
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "plateau",
+        torch.optim.lr_scheduler.ReduceLROnPlateau,
+        partial(torch.optim.lr_scheduler.ReduceLROnPlateau, factor=0.1),
+        partial(torch.optim.lr_scheduler.ReduceLROnPlateau, threshold=0.01, patience=2),
+    ],
+    ids=str,
+)
 def test_plateau_divides_the_rate_by_ten_after_three_epochs_without_a_lower_loss(schedule):
     callback = schedule_callback(schedule, n_steps=1, rates=[0.1], monitor="valid_loss")
     losses = iter([3.0, 2.0, 2.5, 2.5, 2.5, 2.5, 1.0])

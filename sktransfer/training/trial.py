@@ -1,0 +1,97 @@
+"""What users bring of torch's and skorch's, tried on next to nothing before any picture is read."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from skorch.callbacks import Callback
+from torch import nn
+
+from sktransfer.exceptions import ParameterError
+from sktransfer.training.losses import RowLoss, Targets
+from sktransfer.training.optimizers import optimizer_options
+from sktransfer.training.schedules import schedule_callback
+
+
+def try_out(
+    *,
+    loss: str | Callable[..., Any],
+    optimizer: str | Callable[..., Any],
+    schedule: str | Callable[..., Any] | None,
+    callbacks: Sequence[Any] | None,
+    checkpoint_dir: str | Path | None,
+    lr: float,
+    weight_decay: float,
+    n_classes: int,
+    multilabel: bool,
+) -> None:
+    """Raise unless the parameters, which are the classifier's, can do what is asked of them.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if callable(loss):
+        with _told(f"loss={loss!r}", "a class of torch.nn that compares scores with labels"):
+            n = n_classes + 1  # not as many, which torch would compare row with column
+            y = torch.zeros(n, n_classes) if multilabel else torch.zeros(n, dtype=torch.long)
+            compared = RowLoss(loss, multilabel=multilabel)
+            compared(torch.zeros(n, n_classes), Targets(y, torch.ones(n)))
+    built: Any = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
+    if callable(optimizer):
+        with _told(f"optimizer={optimizer!r}", "a class of torch.optim"):
+            options = optimizer_options(optimizer, weight_decay)
+            decay = {"weight_decay": weight_decay} if "optimizer__weight_decay" in options else {}
+            built = optimizer([nn.Parameter(torch.zeros(1))], lr=lr, **decay)
+    if callable(schedule):
+        with _told(f"schedule={schedule!r}", "a class of torch.optim.lr_scheduler"):
+            schedule_callback(schedule, n_steps=1, rates=[lr], monitor="train_loss")
+            schedule(built)
+    for callback in callbacks or ():
+        _check_callback(callback)
+    if checkpoint_dir is not None:
+        _check_folder(Path(checkpoint_dir))
+
+
+@contextlib.contextmanager
+def _told(what: str, expected: str) -> Iterator[None]:
+    """Whatever goes wrong in a class of the user's, with the name of the parameter."""
+    try:
+        yield
+    except ParameterError:
+        raise
+    except Exception as error:
+        raise ParameterError(
+            f"{what} can't be used: it must be a name or {expected}, with what it needs given by "
+            f"functools.partial ({type(error).__name__}: {error})."
+        ) from error
+
+
+def _check_callback(given: Any) -> None:
+    callback = given[1] if isinstance(given, tuple) and len(given) == 2 else given
+    if not (isinstance(callback, Callback) or _is_kind_of_callback(callback)):
+        raise ParameterError(
+            "callbacks must be skorch callbacks, or pairs of a name and one; got "
+            f"{type(given).__name__}: {given!r:.80}."
+        )
+
+
+def _is_kind_of_callback(given: Any) -> bool:
+    return isinstance(given, type) and issubclass(given, Callback)
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(
+            f"checkpoint_dir={str(folder)!r} is no folder and can't be made one "
+            f"({type(error).__name__}). Give a folder that can be written to."
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise ParameterError(
+            f"checkpoint_dir={str(folder)!r} can't be written to. Give another folder."
+        )
