@@ -1,8 +1,7 @@
 """Ways of training against each other, on real pictures with real weights, over five seeds.
 
-Run with ``python -m benchmarks.recipes``, or with names of questions: fine_tuning, views,
-distillation, resumed. All of it takes about an hour and a half on two cores; the first three
-are quicker with ``--seeds 2``.
+Run with ``python -m benchmarks.recipes``, or with names of questions: fine_tuning, knobs, views,
+distillation, resumed. All of it takes some three hours on two cores; less with ``--seeds 2``.
 """
 
 import multiprocessing
@@ -84,6 +83,49 @@ def fine_tuning(options):
         )
         aim = 0.03 if name == "cifar10_subset" else 0.0
         judge(f"{name}: accuracy at depth 1 less that of the probe", gain, at_least=aim)
+
+
+KNOBS = [
+    {},
+    {"lr_decay": 0.5},
+    {"weight_decay": 1e-2},
+    {"optimizer": "sgd", "lr": 3e-3},
+    {"schedule": "onecycle"},
+    {"schedule": None},
+    {"gradient_clipping": 1.0},
+    {"ema_decay": 0.99},
+    {"batch_norm": "train"},
+    {"head_init": "random"},
+    {"loss_floor": 0.0},
+    {"loss_floor": 0.0, "label_smoothing": 0.1},
+    {"mixup": 0.2},
+    {"cutmix": 1.0},
+    {"augment": "light", "n_views": 4},
+    {"augment": "standard", "n_views": 4},
+    {"unfreeze_depth": 2},
+    {"unfreeze_depth": 2, "gradual_unfreezing": True},
+]
+
+
+def few_photos(data):
+    """The clip-art, and a sixth of the photos to train on, with all those to test on."""
+    sets = data_sets(data)
+    ((X, y), test), network = sets["cifar10_subset"]
+    yield "cifar10_subset, 500 photos", ((X[::6], y[::6]), test), network
+    yield "clip-art", *sets["clip-art"]
+
+
+def knobs(options):
+    """What one parameter changes, with all others as they are by default, at depth 1."""
+    for name, parts, network in few_photos(options.data):
+        with TemporaryDirectory() as cache:
+            common = {**network, "cache": cache, "unfreeze_depth": 1}
+            rows = []
+            for knob in [{"unfreeze_depth": 0}, *KNOBS]:
+                scores = accuracies(parts, options.seeds, **{**common, **knob})
+                title = ", ".join(f"{key}={value!r}" for key, value in knob.items())
+                rows.append([title or "unfreeze_depth=1, defaults", mean_and_spread(scores)])
+        print_table([f"{name}, {options.seeds} seeds", "accuracy"], rows)
 
 
 def views(options):
@@ -196,7 +238,7 @@ class _Epochs(Callback):
         self.n += 1
 
 
-QUESTIONS = {f.__name__: f for f in (fine_tuning, views, distillation, resumed)}
+QUESTIONS = {f.__name__: f for f in (fine_tuning, knobs, views, distillation, resumed)}
 
 
 def main():

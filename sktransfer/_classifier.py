@@ -481,7 +481,8 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         Warns
         -----
         TrainingWarning
-            If training was interrupted (Ctrl-C): what was learned by then is kept.
+            If training was interrupted (Ctrl-C): what was learned by then is kept. If
+            unfrozen stages ended with a training loss far above that of the head alone.
         """
         earlier = self._earlier() if self.warm_start else None
         if earlier is None:

@@ -33,7 +33,7 @@ def small(**parameters):
 
 def pretrained(**parameters):
     """The same on real weights, and trained to the end on pictures that are told apart at once."""
-    defaults = {"image_size": 32, "device": "cpu", "random_state": 0, "loss_floor": 0.0}
+    defaults = {"image_size": 32, "device": "cpu", "random_state": 0, "loss_floor": 0.0, "lr": 1e-5}
     return PretrainedImageClassifier("efficientnet_lite0", **{**defaults, **parameters})
 
 
@@ -232,7 +232,7 @@ def test_optimizers_beat_chance(pictures, optimizer):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("lr", 1e-2),
+        ("lr", 1e-4),
         ("lr_decay", 0.1),
         ("weight_decay", 0.5),
         ("schedule", None),

@@ -1,5 +1,6 @@
 """The order of events in training: solve the head first, then fine-tune everything."""
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -25,6 +26,9 @@ from sktransfer.training.phases import Phases
 
 # Few epochs of fine-tuning must not mean a head that is half solved.
 _PROBE_EPOCHS = 10
+# Share of what the head alone had learned, in terms of the loss, that fine-tuning may lose
+# without a warning.
+_LOST = 0.25
 
 History = list[dict[str, Any]]
 
@@ -127,8 +131,32 @@ class Recipe(Phases):
                 if first.interrupted_:
                     return self._finished(first, module, history)
         net = self._descend(module, rows, validation, files)
+        if history and stages.fixed_statistics:
+            self._check_gain(history[-1], net, rows)
         phase = "fine-tune" if len(stages) else "head"
         return self._finished(net, module, history + _records(net, phase))
+
+    def _check_gain(self, alone: Mapping[str, Any], net: TransferNet, rows: Rows) -> None:
+        """Warn if the stages that trained made of the rows less than the head alone had made.
+
+        Told by the losses, where both were of the same rows, network and kind. A little more is
+        nothing: a probe of rows that are easily told apart ends near 0.
+        """
+        harder = self.mixup or self.cutmix or self.dropout or not isinstance(rows.views, FixedViews)
+        losses = [row["train_loss"] for row in _records(net, "fine-tune")]
+        if harder or not losses or self.loss["loss"] not in CONVEX_LOSSES:
+            return
+        before, after = alone["train_loss"], min(losses) if self.early_stopping else losses[-1]
+        binary = self.loss["loss"] == "binary_cross_entropy"
+        knowing_nothing = self.n_classes * math.log(2) if binary else math.log(self.n_classes)
+        if before < knowing_nothing and after - before > _LOST * (knowing_nothing - before):
+            warnings.warn(
+                f"Fine-tuning ended at a training loss of {after:.3g}, far above the {before:.3g} "
+                "of the head alone: the unfrozen stages lost more than they learned. Try a smaller "
+                f"lr, now {self.lr:.3g}, or gradient_clipping=1.0; find_lr suggests a rate.",
+                TrainingWarning,
+                stacklevel=3,
+            )
 
     def _is_convex(self, stages: TrainableStages, rows: Rows) -> bool:
         """Whether there is one best solution: a linear head on frozen features."""

@@ -192,8 +192,44 @@ def test_an_epoch_for_each_depth_is_asked_for():
 
 def test_deeper_stages_learn_slower():
     seen = Rates()
-    tuned(schedule=None, lr=0.1, lr_decay=0.5, callbacks=[("seen", seen)])
-    assert seen.steps[0] == pytest.approx([0.025, 0.05, 0.1])
+    tuned(schedule=None, lr=0.01, lr_decay=0.5, callbacks=[("seen", seen)])
+    assert seen.steps[0] == pytest.approx([0.0025, 0.005, 0.01])
+
+
+TOO_FAST = {"optimizer": "sgd", "lr": 0.5, "schedule": None}
+
+
+@pytest.mark.parametrize("settings", [{}, {"early_stopping": True}, LAYERS], ids=str)
+def test_stages_that_forget_what_the_head_had_learned_are_told(settings):
+    validation = map_rows(9, seed=5) if "early_stopping" in settings else None
+    with pytest.warns(TrainingWarning, match=r"far above the \d\.\d+ .*smaller lr, now 0\.5"):
+        tuned(validation=validation, **{**TOO_FAST, **settings, "max_epochs": 6})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        # Losses of harder rows, of another kind, or of another network say nothing.
+        {"mixup": 0.4},
+        {"dropout": 0.5},
+        {"loss": {"loss": "focal"}},
+        {"head_init": "random"},
+        {"stages": False},
+        {"rows": FreshViews(lambda _: maps()[0], 26, lambda: b"")},
+    ],
+    ids=str,
+)
+def test_only_what_can_be_compared_is(settings):
+    settings = {**TOO_FAST, **settings}
+    stages = small_stages(fixed_statistics=settings.pop("stages", True))
+    rows = settings.pop("rows", None)
+    trained = tuned(None if rows is None else Rows(rows, maps()[1]), stages=stages, **settings)
+    assert trained.history[-1]["train_loss"] > 0
+
+
+def test_training_that_gains_warns_of_nothing():
+    trained = tuned(max_epochs=6)  # a warning would be an error
+    assert trained.history[-1]["train_loss"] < trained.history[0]["train_loss"]
 
 
 @pytest.mark.parametrize("n", [21, 22, 26])
