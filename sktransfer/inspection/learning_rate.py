@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 from skorch.callbacks import Callback
 
-from sktransfer.exceptions import ParameterError, TrainingDivergedError
+from sktransfer.exceptions import ParameterError, TrainingDivergedError, TrainingWarning
 from sktransfer.inspection.axes import axes_or_new
 
 # Share of the mean that each new loss is, with fastai's correction of the first ones; and how
@@ -139,7 +140,9 @@ def find_lr(
         gradual_unfreezing=False,
         loss_floor=0.0,  # the loss of rows that are known already tells most
     )
-    with contextlib.suppress(TrainingDivergedError):  # which the losses before it show
+    with warnings.catch_warnings(), contextlib.suppress(TrainingDivergedError):
+        # The last rates are meant to be too high, and the losses show it.
+        warnings.filterwarnings("ignore", "Fine-tuning ended", TrainingWarning)
         copy.fit(X, y, sample_weight=sample_weight)
     if len(test.losses) < 3:
         raise ParameterError(
