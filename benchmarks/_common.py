@@ -154,4 +154,4 @@ def judge(
         print(f"- {question}: not measured ({wanted})")
         return
     reached = value >= at_least if at_least is not None else value <= at_most
-    print(f"- {question}: {value:.4g} ({wanted}): {'reached' if reached else 'not reached'}")
+    print(f"- {question}: {value:z.4g} ({wanted}): {'reached' if reached else 'not reached'}")

@@ -31,7 +31,13 @@ def extractor(network, cache, paths):
 
 def fit(network, cache, paths, labels):
     return PretrainedImageClassifier(
-        **network, unfreeze_depth=1, engine="auto", cache=cache, device="cpu", random_state=0
+        **network,
+        unfreeze_depth=1,
+        fine_tune="always",
+        engine="auto",
+        cache=cache,
+        device="cpu",
+        random_state=0,
     ).fit(paths, labels)
 
 

@@ -28,6 +28,7 @@ def measure(depth, network, folder, paths, labels, repeats):
     classifier = PretrainedImageClassifier(
         **network,
         unfreeze_depth=depth,
+        fine_tune="always",  # the others do
         max_epochs=10,
         engine="auto",
         device="cpu",

@@ -12,6 +12,7 @@ Run with ``python -m benchmarks.gpu``.
 import numpy as np
 import torch
 from PIL import Image
+from sklearn.base import clone
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -114,7 +115,7 @@ def sides_of(name, X, y, device="cuda"):
     }
     extractor = PretrainedFeatureExtractor(**ours).fit(X[:1])
     head = PretrainedImageClassifier(**ours, max_epochs=EPOCHS, random_state=0)
-    deeper = PretrainedImageClassifier(**ours, unfreeze_depth=1, max_epochs=EPOCHS, random_state=0)
+    deeper = clone(head).set_params(unfreeze_depth=1, fine_tune="always")
     theirs = HandWritten(name, device)
     return {
         "transform": (lambda: extractor.transform(X), lambda: theirs.transform(X)),

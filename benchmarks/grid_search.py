@@ -37,7 +37,12 @@ SEARCHES = {
         4,
         [
             {"weight_decay": DECAYS[:4], "class_weight": BALANCES},
-            {"unfreeze_depth": [1], "lr": [1e-4, 3e-4], "class_weight": BALANCES},
+            {
+                "unfreeze_depth": [1],
+                "fine_tune": ["always"],
+                "lr": [1e-4, 3e-4],
+                "class_weight": BALANCES,
+            },
         ],
     ),
 }

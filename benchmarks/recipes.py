@@ -68,7 +68,7 @@ def fine_tuning(options):
     variants = {
         "frozen probe": {"unfreeze_depth": 0},
         "unfreeze_depth=1": {"unfreeze_depth": 1},
-        "unfreeze_depth=1, loss_floor=0": {"unfreeze_depth": 1, "loss_floor": 0.0},
+        "unfreeze_depth=1, fine_tune='always'": {"unfreeze_depth": 1, "fine_tune": "always"},
     }
     for name, (parts, network) in data_sets(options.data).items():
         with TemporaryDirectory() as cache:
@@ -100,8 +100,7 @@ KNOBS = [
     {"ema_decay": 0.99},
     {"batch_norm": "train"},
     {"head_init": "random"},
-    {"loss_floor": 0.0},
-    {"loss_floor": 0.0, "label_smoothing": 0.1},
+    {"label_smoothing": 0.1},
     {"mixup": 0.2},
     {"cutmix": 1.0},
     {"augment": "light", "n_views": 4},

@@ -100,8 +100,8 @@ with TemporaryDirectory() as temporary:
     # model.fit(train, epochs=5, validation_data=validation)
     #
     # warm_start goes on with the head of the first fit. Depth 1 is the last block, block5 in
-    # vgg16. Keras trains it as fast as the head, and on every row.
-    recipe.set_params(unfreeze_depth=1, lr=1e-5, lr_decay=1.0, loss_floor=0, max_epochs=5)
+    # vgg16. Keras trains it as fast as the head.
+    recipe.set_params(unfreeze_depth=1, lr=1e-5, lr_decay=1.0, max_epochs=5)
     recipe.fit(X, y, validation_data=validation)
     print("\nWith the last block unfrozen:")
     show(recipe.history_[10:])

@@ -41,7 +41,8 @@ def extractor(**parameters):
 
 
 def classifier(**parameters):
-    return PretrainedImageClassifier(**{**LITE0, "random_state": 0, "max_epochs": 2, **parameters})
+    defaults = {"random_state": 0, "max_epochs": 2, "fine_tune": "always", "lr": 1e-5}
+    return PretrainedImageClassifier(**{**LITE0, **defaults, **parameters})
 
 
 def close(values, expected):

@@ -19,6 +19,7 @@ from sktransfer.exceptions import (
     ImageError,
     ParameterError,
     TrainingDivergedError,
+    TrainingWarning,
 )
 from sktransfer.training.batches import Rows
 from sktransfer.training.recipe import Recipe
@@ -27,13 +28,25 @@ from tests.conftest import make_pictures
 
 def small(**parameters):
     """A classifier that costs a fraction of a second."""
-    defaults = {"weights": None, "image_size": 32, "device": "cpu", "random_state": 0}
+    defaults = {
+        "weights": None,
+        "image_size": 32,
+        "device": "cpu",
+        "random_state": 0,
+        "fine_tune": "always",
+    }
     return PretrainedImageClassifier("mnasnet0_5", **{**defaults, **parameters})
 
 
 def pretrained(**parameters):
     """The same on real weights, and trained to the end on pictures that are told apart at once."""
-    defaults = {"image_size": 32, "device": "cpu", "random_state": 0, "loss_floor": 0.0, "lr": 1e-5}
+    defaults = {
+        "image_size": 32,
+        "device": "cpu",
+        "random_state": 0,
+        "lr": 1e-5,
+        "fine_tune": "always",
+    }
     return PretrainedImageClassifier("efficientnet_lite0", **{**defaults, **parameters})
 
 
@@ -159,13 +172,15 @@ def test_global_states_are_untouched(pictures):
     assert torch.get_num_threads() == before[2]
 
 
-def test_rows_that_the_head_knows_leave_the_stages_as_they_are(pictures):
+def test_a_head_that_makes_no_mistakes_leaves_the_stages_as_they_are(pictures):
     X, _ = pictures
     probe = pretrained().fit(*pictures)
-    known = pretrained(unfreeze_depth=1, max_epochs=2, loss_floor=0.3).fit(*pictures)
-    assert max(row["train_loss"] for row in probe.history_[-1:]) < 0.3
-    assert [row["train_loss"] for row in known.history_ if row["phase"] == "fine-tune"] == [0, 0]
-    assert_allclose(known.predict_proba(X), probe.predict_proba(X), atol=1e-5)
+    with pytest.warns(TrainingWarning, match="Nothing was fine-tuned"):
+        left = pretrained(unfreeze_depth=1, fine_tune="auto").fit(*pictures)
+    assert {row["phase"] for row in left.history_} == {"probe"}
+    assert_allclose(left.predict_proba(X), probe.predict_proba(X), atol=1e-5)
+    left.set_params(warm_start=True, max_epochs=1, lr=1e-3).fit(*pictures)
+    assert left.history_[-1]["phase"] == "fine-tune"
 
 
 def test_a_warm_start_may_unfreeze_more_and_never_less(pictures):

@@ -24,7 +24,13 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 
 
 def classifier(**parameters):
-    defaults = {"image_size": 32, "device": "cpu", "engine": "torch", "random_state": 0}
+    defaults = {
+        "image_size": 32,
+        "device": "cpu",
+        "engine": "torch",
+        "random_state": 0,
+        "fine_tune": "always",
+    }
     return PretrainedImageClassifier(
         "efficientnet_lite0", **{**defaults, "max_epochs": 1, "optimizer": "adamw", **parameters}
     )

@@ -32,14 +32,15 @@ SIGNATURES = {
         "backbone='resnet18', *, weights='DEFAULT', unfreeze_depth=0, pooling='native', "
         "hidden_layer_sizes=(), dropout=0.0, image_size=None, image_shape=None, augment=None, "
         "n_views=None, mixup=0.0, cutmix=0.0, loss='cross_entropy', label_smoothing=0.0, "
-        "loss_floor=0.3, class_weight=None, sampling=None, distill_from=None, "
+        "class_weight=None, sampling=None, distill_from=None, "
         "distill_weight=0.5, distill_temperature=2.0, optimizer='auto', lr=0.0003, "
         "lr_decay=0.9, weight_decay=0.0001, schedule='cosine', gradient_clipping=None, "
         "ema_decay=None, batch_norm='auto', max_epochs=10, batch_size=32, head_init='probe', "
-        "gradual_unfreezing=False, validation_fraction=None, early_stopping=False, "
-        "n_iter_no_change=5, calibrate=None, callbacks=None, warm_start=False, "
-        "checkpoint_dir=None, tta=None, mc_dropout=None, device='auto', precision='float32', "
-        "engine='auto', n_jobs=None, cache=None, random_state=None, verbose=0"
+        "fine_tune='auto', gradual_unfreezing=False, validation_fraction=None, "
+        "early_stopping=False, n_iter_no_change=5, calibrate=None, callbacks=None, "
+        "warm_start=False, checkpoint_dir=None, tta=None, mc_dropout=None, device='auto', "
+        "precision='float32', engine='auto', n_jobs=None, cache=None, random_state=None, "
+        "verbose=0"
     ),
     "cache_info": "folder",
     "clear_cache": "folder",

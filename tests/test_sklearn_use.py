@@ -33,7 +33,8 @@ def extractor(**parameters):
 
 
 def classifier(**parameters):
-    return PretrainedImageClassifier(**{**LITE0, "random_state": 0, **parameters})
+    defaults = {"random_state": 0, "fine_tune": "always", "lr": 1e-5}
+    return PretrainedImageClassifier(**{**LITE0, **defaults, **parameters})
 
 
 @pytest.fixture
@@ -181,7 +182,7 @@ def test_validation_data_is_routed_through_a_search_over_a_pipeline(data):
     with sklearn.config_context(enable_metadata_routing=True):
         step = classifier(unfreeze_depth=1, max_epochs=2).set_fit_request(validation_data=True)
         model = Pipeline([("model", step)])
-        search = GridSearchCV(model, {"model__lr": [1e-4, 1e-3]}, cv=2, error_score="raise")
+        search = GridSearchCV(model, {"model__lr": [1e-6, 1e-5]}, cv=2, error_score="raise")
         search.fit(X, y, validation_data=given)
     fitted = search.best_estimator_[-1]
     assert fitted.history_[-1]["valid_score"] == pytest.approx(fitted.score(*given))

@@ -138,7 +138,7 @@ def find_lr(
         warm_start=False,
         checkpoint_dir=None,
         gradual_unfreezing=False,
-        loss_floor=0.0,  # the loss of rows that are known already tells most
+        fine_tune="always",  # a rate is asked for
     )
     with warnings.catch_warnings(), contextlib.suppress(TrainingDivergedError):
         # The last rates are meant to be too high, and the losses show it.

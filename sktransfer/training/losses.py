@@ -54,9 +54,6 @@ class RowLoss(nn.Module):
         Share of the target that is spread evenly over the classes.
     positive_weight : sequence of k floats, optional
         What the presence of each label counts, for multilabel targets.
-    floor : float
-        Rows whose cross-entropy is below it are known well enough, and train no more; in
-        training only, and for losses that are cross-entropies.
     distill_weight, distill_temperature : float
         Share of the teacher's loss, and by what scores are divided in it.
     """
@@ -70,7 +67,6 @@ class RowLoss(nn.Module):
         multilabel: bool = False,
         label_smoothing: float = 0.0,
         positive_weight: Sequence[float] | None = None,
-        floor: float = 0.0,
         distill_weight: float = 0.5,
         distill_temperature: float = 2.0,
     ) -> None:
@@ -80,7 +76,6 @@ class RowLoss(nn.Module):
         self.label_smoothing = label_smoothing
         weight = None if positive_weight is None else torch.tensor(positive_weight)
         self.register_buffer("positive_weight", weight)
-        self.floor = floor if loss in CONVEX_LOSSES else 0.0
         self.distill_weight = distill_weight
         self.distill_temperature = distill_temperature
         self.custom = None if isinstance(loss, str) else _built(loss)
@@ -88,8 +83,6 @@ class RowLoss(nn.Module):
     def forward(self, scores: Tensor, targets: Targets) -> Tensor:
         """Losses of shape (n,) for scores of shape (n, k)."""
         losses = self._of_labels(scores, targets.y)
-        if self.training and self.floor:
-            losses = (losses - self.floor).clamp_min(0)
         if targets.teacher is None:
             return losses
         teachers = self._of_teacher(scores, targets.teacher.to(scores))

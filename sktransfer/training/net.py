@@ -183,11 +183,8 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
         step: dict[str, Tensor] = super().validation_step(batch, **fit_params)
         scores, targets = step["y_pred"], batch[1].to(step["y_pred"].device)
-        if targets.y.ndim > 1:  # several labels: a row is right if all of them are
-            right = ((scores > 0) == (targets.y > 0.5)).all(dim=1)
-        else:
-            right = scores.argmax(1) == targets.y
-        self.history.record_batch("valid_score", (right * targets.weights).mean().item())
+        score = (right(scores, targets) * targets.weights).mean().item()
+        self.history.record_batch("valid_score", score)
         return step
 
     def scores(self, activations: Tensor) -> Tensor:
@@ -236,6 +233,13 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
         """Go on after the epochs of a history."""
         self.history = History(history)
         self.finished_ = finished
+
+
+def right(scores: Tensor, targets: Targets) -> Tensor:
+    """Which rows of scores (n, k) say what the targets do; of several labels, all must."""
+    if targets.y.ndim > 1:
+        return ((scores > 0) == (targets.y > 0.5)).all(dim=1)
+    return scores.argmax(1) == targets.y
 
 
 def silent(message: str) -> None:

@@ -50,7 +50,6 @@ class Phases:
     n_classes: int
     device: str = "cpu"
     seed: int = 0
-    loss_floor: float = 0.0
     loss: Mapping[str, Any] = field(default_factory=lambda: {"loss": "cross_entropy"})
     hidden_layer_sizes: Sequence[int] = ()
     dropout: float = 0.0
@@ -67,6 +66,7 @@ class Phases:
     max_epochs: int = 10
     batch_size: int = 32
     head_init: str = "probe"
+    fine_tune: str = "always"
     gradual_unfreezing: bool | Sequence[int] = False
     early_stopping: bool = False
     n_iter_no_change: int = 5
@@ -159,7 +159,7 @@ class Phases:
             precision=self.precision,
             begin_state=self.optimizer_state,
             callbacks=first + self._watchers(phase, files),
-            **self._common(validation, {**self.loss, "floor": self.loss_floor if depths else 0.0}),
+            **self._common(validation, self.loss),
         )
         return net.trained_on(rows)
 

@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from sktransfer._devices import computing
@@ -23,6 +24,7 @@ from sktransfer.training.losses import CONVEX_LOSSES
 from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet
 from sktransfer.training.phases import Phases
+from sktransfer.training.screening import cross_validated_mistakes
 
 # Few epochs of fine-tuning must not mean a head that is half solved.
 _PROBE_EPOCHS = 10
@@ -101,6 +103,7 @@ class Recipe(Phases):
         return replace(
             self,
             max_epochs=1,
+            fine_tune="always",
             schedule=None,
             optimizer="adamw" if self.optimizer == "auto" else self.optimizer,
             optimizer_state=optimizer_state,
@@ -124,17 +127,47 @@ class Recipe(Phases):
         if begin_with is not None:
             module = begin_with
         else:
-            head, first = self._first_head(stages, rows, validation, files)
+            head, first, suffices = self._first_head(stages, rows, validation, files)
             module = TransferModule(stages, head)
             if first is not None:
                 history = _records(first, "head" if self.hidden_layer_sizes else "probe")
-                if first.interrupted_:
+                if first.interrupted_ or suffices:
                     return self._finished(first, module, history)
         net = self._descend(module, rows, validation, files)
         if history and stages.fixed_statistics:
             self._check_gain(history[-1], net, rows)
         phase = "fine-tune" if len(stages) else "head"
         return self._finished(net, module, history + _records(net, phase))
+
+    def _suffices(self, features: Rows, first: TransferNet) -> bool:
+        """Whether the head alone makes too few mistakes for the stages to learn from."""
+        # A teacher knows more than the labels, of which mistakes tell.
+        if self.fine_tune == "always" or features.targets.teacher is not None:
+            return False
+        alone = replace(self._alone(), early_stopping=False, verbose=0)
+        files = CheckpointFiles(None, str)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # the first solution has told
+                mistakes, enough = cross_validated_mistakes(
+                    features,
+                    lambda part: alone._solve(part, None, None, files),
+                    sampling=self.sampling,
+                    seed=self.seed,
+                )
+        except KeyboardInterrupt:
+            first.interrupted_ = True
+            return True
+        if mistakes < enough:
+            warnings.warn(
+                f"Nothing was fine-tuned: cross-validated, the head alone makes {mistakes:.3g} "
+                f"mistakes in {enough**2:.0f} training rows, and mending fewer than {enough:.3g}, "
+                "their square root, can't be told from chance. Use fine_tune='always' to train "
+                "the stages all the same, or unfreeze_depth=0.",
+                TrainingWarning,
+                stacklevel=3,
+            )
+        return mistakes < enough
 
     def _check_gain(self, alone: Mapping[str, Any], net: TransferNet, rows: Rows) -> None:
         """Warn if the stages that trained made of the rows less than the head alone had made.
@@ -171,10 +204,13 @@ class Recipe(Phases):
         rows: Rows,
         validation: Rows | None,
         files: CheckpointFiles,
-    ) -> tuple[nn.Sequential, TransferNet | None]:
-        """A head, trained on the pretrained features alone unless it is to be random."""
+    ) -> tuple[nn.Sequential, TransferNet | None, bool]:
+        """A head, what trained it on the pretrained features alone, and whether that suffices.
+
+        Nothing trains a head that is to be random.
+        """
         if self.head_init == "random" or (self.hidden_layer_sizes and not len(stages)):
-            return self._random_head(stages, rows), None
+            return self._random_head(stages, rows), None, False
         features, held_out = rows, validation
         if len(stages):
             features = rows.with_X(self._features(stages, rows))
@@ -183,12 +219,15 @@ class Recipe(Phases):
         if self.hidden_layer_sizes:
             nothing = TrainableStages()
             module = TransferModule(nothing, self._random_head(nothing, features))
-            return module.head, alone._descend(module, features, held_out, files, "head")
+            net = alone._descend(module, features, held_out, files, "head")
+            return module.head, net, False
         net = alone._solve(features, held_out, None, files)
         dropout = [Dropout(self.dropout)] if self.dropout else []
         linear = net.module_.float()
         # Beside stages that train, the head must not run ahead; alone it is to get somewhere.
-        return nn.Sequential(*dropout, linear if len(stages) else linear.per_feature()), net
+        head = nn.Sequential(*dropout, linear if len(stages) else linear.per_feature())
+        suffices = bool(len(stages)) and not net.interrupted_ and self._suffices(features, net)
+        return head, net, suffices
 
     def _alone(self) -> "Recipe":
         """The same for a head that is trained before the stages."""

@@ -185,21 +185,6 @@ def test_without_a_teacher_its_weight_means_nothing(scores, codes):
     assert torch.equal(of(RowLoss(distill_weight=0.9), scores, codes), of(RowLoss(), scores, codes))
 
 
-def test_rows_below_the_floor_train_no_more(scores, codes):
-    plain = of(RowLoss(), scores, codes)
-    floor = plain.median().item()
-    loss = RowLoss(floor=floor)
-    torch.testing.assert_close(of(loss, scores, codes), (plain - floor).clamp_min(0))
-    assert torch.equal(of(loss.eval(), scores, codes), plain)
-
-
-@pytest.mark.parametrize("loss", ["focal", nn.CrossEntropyLoss])
-def test_the_floor_is_for_cross_entropies(scores, codes, loss):
-    assert torch.equal(
-        of(RowLoss(loss, floor=0.5), scores, codes), of(RowLoss(loss), scores, codes)
-    )
-
-
 @pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy", "focal"])
 def test_losses_have_true_gradients(scores, codes, loss):
     teacher = torch.randn(N, CLASSES, dtype=torch.float64).softmax(1)

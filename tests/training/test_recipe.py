@@ -2,6 +2,7 @@ import copy
 import io
 import pickle
 from functools import partial
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from sktransfer.activations.views import FixedViews, FreshViews
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.exceptions import DeviceMemoryError, ParameterError, TrainingWarning
 from sktransfer.training import callbacks
+from sktransfer.training import recipe as recipe_module
 from sktransfer.training.batches import Rows
 from sktransfer.training.head import Dropout, NormalisedLinear
 from sktransfer.training.net import TransferNet
@@ -488,12 +490,75 @@ def test_lower_precisions_go_with_every_schedule(schedule, precision):
     assert torch.isfinite(scores(trained, map_rows())).all()
 
 
-def test_the_floor_is_for_fine_tuning_alone():
-    plain, floored = tuned(), tuned(loss_floor=0.1)
-    probe = [row for row in plain.history if row["phase"] == "probe"]
-    assert [row for row in floored.history if row["phase"] == "probe"] == probe
-    assert floored.history[-1] != plain.history[-1]
-    assert frozen(loss_floor=0.1, **LAYERS).history == frozen(**LAYERS).history
+def easy_rows():
+    """Rows of maps that the head alone tells apart."""
+    X, y = maps()
+    return Rows(X + 9 * y[:, None, None, None], y)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"dropout": 0.5},
+        {"loss": {"loss": "focal"}},
+        {"sampling": "balanced"},
+        {"early_stopping": True, "verbose": 1, "checkpoint_dir": True},
+    ],
+    ids=str,
+)
+def test_stages_stay_as_they_are_where_the_head_alone_suffices(settings, tmp_path):
+    settings = {**settings, "weight_decay": 1e-4, "lr": 1e-3}
+    if "checkpoint_dir" in settings:
+        settings["checkpoint_dir"] = tmp_path
+    rows, validation = easy_rows(), easy_rows()
+    with pytest.warns(TrainingWarning, match=r"Nothing .* 0 mistakes in 26 .* fewer than 5\.1 "):
+        left = tuned(rows, validation, fine_tune="auto", **settings)
+    assert phases(left) == ["probe"]
+    assert same_values(values_of(left.net.module_.stages), values_of(small_stages()))
+    assert (scores(left, rows).argmax(1) == rows.targets.y).all()
+    assert list(tmp_path.iterdir()) == []
+    again = tuned(rows, validation, **settings)
+    assert left.history == again.history[: len(left.history)]
+    assert phases(again) == ["probe", "fine-tune"]
+
+
+def test_stages_train_as_always_where_there_is_something_to_mend():
+    screened, always = tuned(fine_tune="auto"), tuned()
+    assert screened.history == always.history
+    assert torch.equal(scores(screened, map_rows()), scores(always, map_rows()))
+
+
+@pytest.mark.parametrize("settings", [{"head_init": "random"}, LAYERS, {"teacher": True}], ids=str)
+def test_only_mistakes_of_a_solved_head_in_labels_are_counted(settings, monkeypatch):
+    monkeypatch.setattr(recipe_module, "cross_validated_mistakes", None)
+    settings = {**settings}
+    rows = easy_rows()
+    if settings.pop("teacher", False):
+        y, weights, _ = rows.targets
+        rows = Rows(rows.views, y, weights, torch.eye(CLASSES)[y])
+    assert phases(tuned(rows, fine_tune="auto", **settings))[-1] == "fine-tune"
+    assert phases(frozen(fine_tune="auto")) == ["probe"]
+
+
+def test_what_goes_on_and_pieces_train_always():
+    rows = easy_rows()
+    with pytest.warns(TrainingWarning, match="Nothing was fine-tuned"):
+        begun = tuned(rows, fine_tune="auto")
+    module = begun.net.module_
+    on = recipe(fine_tune="auto").train(module.stages, rows, None, module)
+    assert phases(on) == ["fine-tune"]
+    piece = recipe(fine_tune="auto").for_a_piece(None).train(small_stages(), rows, None)
+    assert phases(piece)[-1] == "fine-tune"
+
+
+def test_an_interrupt_while_mistakes_are_counted_leaves_the_solved_head(monkeypatch):
+    interrupted = Mock(side_effect=KeyboardInterrupt)
+    monkeypatch.setattr(recipe_module, "cross_validated_mistakes", interrupted)
+    with pytest.warns(TrainingWarning, match="interrupted"):
+        trained = tuned(fine_tune="auto")
+    assert phases(trained) == ["probe"]
+    assert torch.isfinite(scores(trained, map_rows())).all()
 
 
 def test_cutmix_is_for_maps_alone():
