@@ -108,7 +108,10 @@ def test_room_on_the_disk_is_taken_at_once(monkeypatch, folder):  # noqa: ARG001
 
 def classifier(**parameters):
     defaults = {"image_size": 32, "device": "cpu", "random_state": 0, "max_epochs": 2}
-    return PretrainedImageClassifier("efficientnet_lite0", **{**defaults, **parameters})
+    fine_tuning = {"fine_tune": "always", "lr": 1e-5}
+    return PretrainedImageClassifier(
+        "efficientnet_lite0", **{**defaults, **fine_tuning, **parameters}
+    )
 
 
 @pytest.mark.parametrize(

@@ -512,7 +512,7 @@ def test_stages_stay_as_they_are_where_the_head_alone_suffices(settings, tmp_pat
     if "checkpoint_dir" in settings:
         settings["checkpoint_dir"] = tmp_path
     rows, validation = easy_rows(), easy_rows()
-    with pytest.warns(TrainingWarning, match=r"Nothing .* 0 mistakes in 26 .* fewer than 5\.1 "):
+    with pytest.warns(TrainingWarning, match=r"Nothing .* 0 mistakes in 26 .* fewer than 5\.1, "):
         left = tuned(rows, validation, fine_tune="auto", **settings)
     assert phases(left) == ["probe"]
     assert same_values(values_of(left.net.module_.stages), values_of(small_stages()))
