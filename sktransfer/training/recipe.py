@@ -144,14 +144,14 @@ class Recipe(Phases):
         # A teacher knows more than the labels, of which mistakes tell.
         if self.fine_tune == "always" or features.targets.teacher is not None:
             return False
-        alone = replace(self._alone(), early_stopping=False, verbose=0)
+        quiet = replace(self, early_stopping=False, verbose=0)
         files = CheckpointFiles(None, str)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # the first solution has told
                 mistakes, enough = cross_validated_mistakes(
                     features,
-                    lambda part: alone._solve(part, None, None, files),
+                    lambda part: quiet._solve(part, None, None, files),
                     sampling=self.sampling,
                     seed=self.seed,
                 )
@@ -226,7 +226,7 @@ class Recipe(Phases):
         linear = net.module_.float()
         # Beside stages that train, the head must not run ahead; alone it is to get somewhere.
         head = nn.Sequential(*dropout, linear if len(stages) else linear.per_feature())
-        suffices = bool(len(stages)) and not net.interrupted_ and self._suffices(features, net)
+        suffices = bool(len(stages)) and not net.interrupted_ and alone._suffices(features, net)
         return head, net, suffices
 
     def _alone(self) -> "Recipe":
