@@ -113,7 +113,7 @@ KNOBS = [
 def knobs(options):
     """What one parameter changes, with all others as they are by default, at depth 1.
 
-    A sixth of the photos train, and a thousand test: enough to tell two points apart.
+    A sixth of the photos train, and a thousand test.
     """
     ((X, y), test), network = data_sets(options.data)["cifar10_subset"]
     rows = []

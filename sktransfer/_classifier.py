@@ -175,10 +175,11 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
     fine_tune : {"auto", "always"}, default="auto"
         "auto" leaves the unfrozen stages as they are, and warns, where the linear head that was
         solved first has nothing left that they could be seen to mend: where, cross-validated
-        in 5 folds, it makes fewer mistakes in the n training rows than ``sqrt(n)``. (An
-        accuracy measured on n rows has a standard error of up to ``0.5 / sqrt(n)``.) Asked
-        neither for a random head, `hidden_layer_sizes` or `distill_from`, nor by what goes on
-        with an earlier fit.
+        in 5 folds, it makes fewer mistakes in the n training rows than ``sqrt(n)``, counted
+        by their weights. (An accuracy measured on n rows has a standard error of up to
+        ``0.5 / sqrt(n)``.) "always" trains them, and so does "auto" with a random head,
+        `hidden_layer_sizes` or `distill_from`, in `partial_fit`, and where a fit goes on with
+        an earlier one.
 
     gradual_unfreezing : bool or list of int, default=False
         Let the unfrozen stages begin to train one after the other, from the last: at equal

@@ -138,7 +138,7 @@ def find_lr(
         warm_start=False,
         checkpoint_dir=None,
         gradual_unfreezing=False,
-        fine_tune="always",  # a rate is asked for
+        fine_tune="always",  # else there might be no rate to find
     )
     with warnings.catch_warnings(), contextlib.suppress(TrainingDivergedError):
         # The last rates are meant to be too high, and the losses show it.
