@@ -87,6 +87,7 @@ class NormalisedLinear(nn.Module):
         self.linear = skip_init(nn.Linear, len(mean), n_classes, dtype=mean.dtype)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
+        self._row_length = 1.0  # that rows have after they are divided
 
     def begin_like(self, other: "NormalisedLinear | nn.Linear") -> None:
         """Give the same scores as another one, whatever its mean and length, if it has any."""
@@ -105,10 +106,17 @@ class NormalisedLinear(nn.Module):
         In n features a row of length 1 has values of 1 / sqrt(n), and its weights are
         sqrt(n) times as large as those that Adam's steps, of the size of lr, are made for.
         """
-        scale = len(self.mean) ** 0.5
+        return self._with_rows_of(len(self.mean) ** 0.5)
+
+    def per_row(self) -> "NormalisedLinear":
+        """The same scores, from rows of mean square length 1, as at first."""
+        return self._with_rows_of(1.0)
+
+    def _with_rows_of(self, length: float) -> "NormalisedLinear":
+        factor, self._row_length = length / self._row_length, length
         with torch.no_grad():
-            self.length.div_(scale)
-            self.linear.weight.div_(scale)
+            self.length.div_(factor)
+            self.linear.weight.div_(factor)
         return self
 
     def forward(self, x: Tensor) -> Tensor:

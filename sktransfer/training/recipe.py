@@ -19,7 +19,7 @@ from sktransfer.backbones.frozen import state_digest
 from sktransfer.exceptions import DeviceMemoryError, TrainingWarning
 from sktransfer.training.batches import Rows
 from sktransfer.training.checkpoints import CheckpointFiles
-from sktransfer.training.head import Dropout
+from sktransfer.training.head import Dropout, NormalisedLinear
 from sktransfer.training.losses import CONVEX_LOSSES
 from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet
@@ -125,6 +125,7 @@ class Recipe(Phases):
             return self._finished(net, module, _records(net, "probe"))
         history: History = []
         if begin_with is not None:
+            _fit_to_steps(begin_with.head[-1], stages)
             module = begin_with
         else:
             head, first, suffices = self._first_head(stages, rows, validation, files)
@@ -224,8 +225,8 @@ class Recipe(Phases):
         net = alone._solve(features, held_out, None, files)
         dropout = [Dropout(self.dropout)] if self.dropout else []
         linear = net.module_.float()
-        # Beside stages that train, the head must not run ahead; alone it is to get somewhere.
-        head = nn.Sequential(*dropout, linear if len(stages) else linear.per_feature())
+        _fit_to_steps(linear, stages)
+        head = nn.Sequential(*dropout, linear)
         suffices = bool(len(stages)) and not net.interrupted_ and alone._suffices(features, net)
         return head, net, suffices
 
@@ -266,6 +267,13 @@ class Recipe(Phases):
         for given in (rows, validation):
             sha.update(b"" if given is None else given.digest())
         return sha.hexdigest()
+
+
+def _fit_to_steps(linear: nn.Module, stages: TrainableStages) -> None:
+    """Give a solved head, in place, the scale in which it is to go on by an optimizer's steps."""
+    if isinstance(linear, NormalisedLinear):
+        # Beside stages that train, the head must not run ahead; alone it is to get somewhere.
+        linear.per_row() if len(stages) else linear.per_feature()
 
 
 def _records(net: TransferNet, phase: str) -> History:

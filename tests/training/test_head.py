@@ -143,3 +143,14 @@ def test_layers():
     assert kinds == ["Linear", "ReLU", "Dropout", "Linear", "ReLU", "Dropout", "Linear"]
     assert [type(layer).__name__ for layer in build_head(8, (), 0.5, 2)] == ["Dropout", "Linear"]
     assert [type(layer).__name__ for layer in build_head(8, (), 0.0, 2)] == ["Linear"]
+
+
+def test_the_scale_changes_no_score_and_is_given_once():
+    X = 5 + torch.randn(20, 9)
+    head = NormalisedLinear(*(value.float() for value in of(X)), 3)
+    torch.nn.init.normal_(head.linear.weight)
+    expected, weight = head(X).detach(), head.linear.weight.detach().clone()
+    for scaled, times in [(head.per_feature, 3), (head.per_feature, 3), (head.per_row, 1)]:
+        assert scaled() is head
+        torch.testing.assert_close(head.linear.weight * times, weight)
+        torch.testing.assert_close(head(X), expected, rtol=1e-3, atol=1e-4)

@@ -290,6 +290,32 @@ def test_the_optimizer_goes_on_in_the_next_piece():
     )
 
 
+def wide_rows(n, seed, n_features=400):
+    """Rows of many features, each of which tells a little of the class."""
+    generator = torch.Generator().manual_seed(seed)
+    means = torch.randn(CLASSES, n_features, generator=torch.Generator().manual_seed(0))
+    y = torch.arange(n) % CLASSES
+    return Rows(3 + 0.15 * means[y] + torch.randn(n, n_features, generator=generator), y)
+
+
+def mean_loss(trained, rows):
+    return nn.functional.cross_entropy(scores(trained, rows), rows.targets.y).item()
+
+
+@pytest.mark.parametrize("in_pieces", [True, False])
+def test_a_solved_head_goes_on_in_a_scale_that_the_steps_fit(in_pieces):
+    test = wide_rows(120, seed=1)
+    trained = begun = frozen(wide_rows(9, seed=2), weight_decay=1e-3)
+    before, state = mean_loss(begun, test), None
+    settings = recipe(lr=3e-4, optimizer="adamw", max_epochs=1, schedule=None)
+    for seed in range(3, 13):
+        piece = settings.for_a_piece(state) if in_pieces else settings
+        module = copy.deepcopy(trained.net.module_)
+        trained = piece.train(module.stages, wide_rows(30, seed), None, module)
+        state = trained.optimizer_state
+    assert mean_loss(trained, test) < 0.93 * before
+
+
 @pytest.mark.parametrize("head_init", ["probe", "random"])
 def test_the_convex_problem_goes_on_from_any_linear_head(head_init):
     rows = feature_rows()
