@@ -65,7 +65,8 @@ def _pretrained(name: str, source: WeightsSource) -> tuple[nn.Module, bool]:
     state = _in_todays_names(name, read_state(name, source))
     classifier = list(build_empty(name).state_dict())[-1].rpartition(".")[0]
     has_classifier = f"{classifier}.weight" in state
-    num_classes = len(state[f"{classifier}.weight"]) if has_classifier else 1000
+    # Written so that a weight of no dimensions is told by its shape, like any other.
+    num_classes = next(iter(state[f"{classifier}.weight"].shape), 1) if has_classifier else 1000
     network = build_empty(name, num_classes, source.preprocessing.crop_size)
     expected = network.state_dict()
     # Batch counts only serve training with a running average; old files lack them.
@@ -105,7 +106,7 @@ def _check_state(
     expected: Mapping[str, Tensor],
     needed: list[str],
 ) -> None:
-    """Raise unless `state` has the names and shapes of the network, and nothing else."""
+    """Raise unless `state` has the network's names, shapes and kinds, and nothing else."""
     missing = [k for k in needed if k not in state]
     unknown = [k for k in state if k not in expected]
     if missing or unknown:
@@ -119,4 +120,12 @@ def _check_state(
             raise WeightsError(
                 f"The weights {source.label} do not fit {name}: {key} has shape "
                 f"{tuple(value.shape)}, expected {tuple(expected[key].shape)}."
+            )
+        counts_batches = key.endswith(".num_batches_tracked")  # by which nothing is computed
+        same_kind = value.is_floating_point() == expected[key].is_floating_point()
+        if value.is_meta or value.layout != torch.strided or not (same_kind or counts_batches):
+            values = "no values" if value.is_meta else f"{value.layout} values of {value.dtype}"
+            raise WeightsError(
+                f"The weights {source.label} can't be used: {key} has {values}, where dense ones "
+                f"of {expected[key].dtype} are expected. Save them before any quantisation."
             )

@@ -8,16 +8,19 @@ import urllib.error
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib import invalidate_caches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torchvision import models
 
+from sktransfer._files import file_identity
 from sktransfer.exceptions import BackboneError, WeightsError, WeightsUnavailableError
 from sktransfer.images.preprocessing import Preprocessing
 
@@ -40,8 +43,8 @@ class WeightsSource:
         What torchvision downloads; its file name holds the start of its SHA-256.
     path : str, optional
         A local file. Neither `url` nor `path` means random weights.
-    version : tuple, optional
-        Size and time of a local file, so that a replaced file is another source.
+    version : str, optional
+        How a local file looks from outside, so that a replaced file is another source.
     """
 
     label: str
@@ -49,7 +52,7 @@ class WeightsSource:
     accuracy: float = float("nan")
     url: str | None = None
     path: str | None = None
-    version: tuple[int, int] | None = None
+    version: str | None = None
 
     @property
     def is_random(self) -> bool:
@@ -57,11 +60,15 @@ class WeightsSource:
         return self.url is None and self.path is None
 
 
-@cache
 def published_weights(name: str) -> dict[str, WeightsSource]:
     """The weights published for a backbone; the first is its default."""
-    if name == "efficientnet_lite0":
+    if name == "efficientnet_lite0":  # its package may be installed at any time
         return {"IMAGENET1K_V1": _lite0_weights()}
+    return _torchvisions_weights(name)
+
+
+@cache
+def _torchvisions_weights(name: str) -> dict[str, WeightsSource]:
     enum = models.get_model_weights(name)
     default = enum.DEFAULT
     entries = [default, *(entry for entry in enum if entry is not default)]
@@ -79,23 +86,26 @@ def find_weights(name: str, weights: str | Path | None) -> WeightsSource:
     published = published_weights(name)
     if weights is None:
         return WeightsSource("random", first_preprocessing(name))
-    if str(weights) == "DEFAULT":
+    if weights == "DEFAULT":
         return next(iter(published.values()))
-    label = str(weights).rsplit(".", 1)[-1]  # also "ResNet18_Weights.IMAGENET1K_V1"
-    if label in published:
-        return published[label]
     path = Path(weights).expanduser()
-    if not path.is_file():
-        raise BackboneError(
-            f"weights={str(weights)!r} is neither a file nor a published name for {name}. "
-            f"Use 'DEFAULT', one of {list(published)}, a path to a .safetensors or .pth file, "
-            "or None for random weights."
-        )
-    stat = path.stat()
-    version = (stat.st_size, stat.st_mtime_ns)
-    return WeightsSource(
-        str(path), _preprocessing_of_file(name, path), path=str(path.resolve()), version=version
+    version = file_identity(path)
+    if version is not None:  # a file is meant, even where its name ends like published weights
+        preprocessing = _preprocessing_of_file(name, path)
+        return WeightsSource(str(path), preprocessing, path=str(path.resolve()), version=version)
+    for label, source in published.items():
+        if str(weights) in (label, f"{_enum_name(name)}.{label}"):
+            return source
+    raise BackboneError(
+        f"weights={str(weights)!r} is neither a file nor a published name for {name}. "
+        f"Use 'DEFAULT', one of {list(published)}, a path to a .safetensors or .pth file, "
+        "or None for random weights."
     )
+
+
+def _enum_name(name: str) -> str:
+    """What torchvision calls all weights of a network: "ResNet18_Weights"."""
+    return "" if name == "efficientnet_lite0" else models.get_model_weights(name).__name__
 
 
 def first_preprocessing(name: str) -> Preprocessing:
@@ -111,7 +121,10 @@ def first_preprocessing(name: str) -> Preprocessing:
 def read_state(name: str, source: WeightsSource) -> Mapping[str, Tensor]:
     """The state dict of `source`, from disk, fetched before if need be."""
     if source.path is not None:
-        return read_file(Path(source.path))
+        state = read_file(Path(source.path))
+        if file_identity(source.path) != source.version:
+            raise WeightsError(f"{source.path} changed while it was read. Try again.")
+        return state
     if name == "efficientnet_lite0":
         raise WeightsUnavailableError(_unavailable(name, source, "the package is not installed"))
     return read_file(fetch(name, source))
@@ -174,6 +187,9 @@ def _unavailable(name: str, source: WeightsSource, reason: str) -> str:
 def read_file(path: Path) -> Mapping[str, Tensor]:
     """State dict of a ``.safetensors`` or ``.pth`` file; no code in it is ever run.
 
+    The tensors are copies. Mapped ones would change with the file, whatever was fitted with
+    them, and would end the process where the file was cut short.
+
     Raises
     ------
     WeightsError
@@ -181,10 +197,9 @@ def read_file(path: Path) -> Mapping[str, Tensor]:
     """
     try:
         if path.suffix == ".safetensors":
-            with safe_open(path, "pt") as file:
-                state: Any = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            state: Any = safetensors.torch.load(path.read_bytes())
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
     except (SafetensorError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         raise WeightsError(f"{path} can't be read as weights: {error}") from error
     except Exception as error:  # pickle.UnpicklingError, from a refused or broken pickle
@@ -228,10 +243,14 @@ def _lite0_weights() -> WeightsSource:
     channel = (127 / 255,) * 3, (128 / 255,) * 3  # inputs are (x - 127) / 128
     preprocessing = Preprocessing(256, 224, "bicubic", *channel)
     spec = find_spec(_LITE0_PACKAGE)
+    if spec is None:  # Python may remember a folder as it was before the package came
+        invalidate_caches()
+        spec = find_spec(_LITE0_PACKAGE)
     if spec is None or spec.origin is None:
         return WeightsSource("IMAGENET1K_V1", preprocessing, 75.1, url=_LITE0_PACKAGE)
-    path = Path(spec.origin).parent / "models" / _LITE0_FILE
-    return WeightsSource("IMAGENET1K_V1", preprocessing, 75.1, path=str(path))
+    path = str(Path(spec.origin).parent / "models" / _LITE0_FILE)
+    version = file_identity(path)
+    return WeightsSource("IMAGENET1K_V1", preprocessing, 75.1, path=path, version=version)
 
 
 def _preprocessing_of_file(name: str, path: Path) -> Preprocessing:

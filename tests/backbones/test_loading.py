@@ -195,6 +195,31 @@ def test_a_wrong_shape_is_named(tmp_path, state, key, shape):
         load_backbone(NAME, save(state, tmp_path / "w.pth"))
 
 
+@pytest.mark.parametrize("key", ["conv1.0.weight", "conv1.1.running_var", "fc.weight"])
+def test_a_number_in_place_of_a_tensor(tmp_path, state, key):
+    state[key] = torch.tensor(1.0)
+    with pytest.raises(WeightsError, match=rf"{key} has shape \(\), expected"):
+        load_backbone(NAME, save(state, tmp_path / "w.pth"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda t: t.to(torch.int8), r"torch\.int8"),
+        (lambda t: t.to(torch.complex64), r"torch\.complex64"),
+        (lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8), r"torch\.qint8"),
+        (lambda t: t.to("meta"), "no values"),
+        (lambda t: t.to_sparse(), r"torch\.sparse_coo"),
+    ],
+)
+@pytest.mark.parametrize("key", ["conv1.0.weight", "fc.bias"])
+@pytest.mark.filterwarnings("ignore:.*quantiz", "ignore:Validating sparse", "ignore:TypedStorage")
+def test_values_that_cannot_be_computed_with(tmp_path, state, key, spoil, words):
+    state[key] = spoil(state[key])
+    with pytest.raises(WeightsError, match=f"{key} has .*{words}"):
+        load_backbone(NAME, save(state, tmp_path / "w.pth"))
+
+
 def test_half_a_classifier_does_not_fit(tmp_path, state):
     del state["fc.bias"]
     with pytest.raises(WeightsError, match=r"fc\.bias"):
@@ -274,6 +299,43 @@ def test_weights_are_read_once_a_process(tmp_path, state, reads):
     assert load_backbone(NAME, str(path)) is first
     assert load_backbone(NAME, path, seed=7) is first  # the seed is for random weights
     assert len(reads) == 1
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("mapped_by_default", [False, True])
+def test_a_loaded_backbone_does_not_depend_on_its_file(tmp_path, state, suffix, mapped_by_default):
+    path = save(state, tmp_path / f"w{suffix}")
+    with torch.utils.serialization.config.patch("load.mmap", mapped_by_default):
+        backbone = load_backbone(NAME, path)
+    before = {key: value.clone() for key, value in stages_of(backbone).items()}
+    with path.open("r+b") as file:  # in place, as `cp` does
+        file.write(b"\x7f" * path.stat().st_size)
+    assert same_values(before, stages_of(backbone))
+
+
+def test_a_file_of_the_same_size_and_time_is_read_again(tmp_path, state):
+    path, other = tmp_path / "w.safetensors", tmp_path / "other.safetensors"
+    changed = {k: v + 1 if k == "conv1.0.weight" else v for k, v in state.items()}
+    for values, at in ((state, path), (changed, other)):
+        save(values, at)
+        os.utime(at, ns=(10**18, 10**18))
+    assert path.stat().st_size == other.stat().st_size
+    first = load_backbone(NAME, path)
+    os.replace(other, path)
+    assert not torch.equal(features(load_backbone(NAME, path)), features(first))
+
+
+def test_a_file_that_changes_while_it_is_read(tmp_path, state, monkeypatch):
+    path, read = save(state, tmp_path / "w.pth"), weights_module.read_file
+
+    def slow(path):
+        values = read(path)
+        os.utime(path, ns=(1, 1))
+        return values
+
+    monkeypatch.setattr(weights_module, "read_file", slow)
+    with pytest.raises(WeightsError, match="changed while it was read"):
+        load_backbone(NAME, path)
 
 
 @pytest.mark.parametrize("change", ["size", "time"])

@@ -96,6 +96,44 @@ def test_a_file_may_be_a_string_or_a_path(tmp_path):
     assert not source.is_random
 
 
+@pytest.mark.parametrize("name", ["mine.IMAGENET1K_V1", "IMAGENET1K_V2"])
+def test_a_file_wins_over_a_published_name(tmp_path, monkeypatch, name):
+    save_file(STATE, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for weights in (name, str(tmp_path / name), tmp_path / name):
+        assert find_weights("mobilenet_v2", weights).path == str((tmp_path / name).resolve())
+
+
+@pytest.mark.parametrize("name", ["DEFAULT", "mine.IMAGENET1K_V1"])
+def test_default_means_the_default_whatever_files_there_are(tmp_path, monkeypatch, name):
+    save_file(STATE, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert find_weights("mobilenet_v2", "DEFAULT").label == "IMAGENET1K_V2"
+
+
+@pytest.mark.parametrize(
+    "weights", ["/no/such/mine.IMAGENET1K_V1", "ResNet50_Weights.IMAGENET1K_V1", "a\0b"]
+)
+def test_the_end_of_a_name_is_not_a_published_name(weights):
+    with pytest.raises(BackboneError, match="neither a file nor a published name"):
+        find_weights("mobilenet_v2", weights)
+
+
+def test_the_offline_package_is_found_once_it_is_installed(tmp_path, monkeypatch):
+    package = "efficientnet_lite0_that_comes_later"
+    monkeypatch.setattr(weights_module, "_LITE0_PACKAGE", package)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = find_weights("efficientnet_lite0", "DEFAULT")
+    with pytest.raises(WeightsUnavailableError, match="the package is not installed"):
+        read_state("efficientnet_lite0", before)
+    models = tmp_path / package / "models"
+    models.mkdir(parents=True)
+    (tmp_path / package / "__init__.py").touch()
+    torch.save(STATE, models / weights_module._LITE0_FILE)
+    found = find_weights("efficientnet_lite0", "DEFAULT")
+    assert equals_state(read_state("efficientnet_lite0", found))
+
+
 def test_home_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))

@@ -2,13 +2,13 @@
 
 import hashlib
 import os
-import stat
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from sktransfer._files import file_identity
 from sktransfer.activations.store.cache import Cache
 from sktransfer.activations.store.database import StoredFile
 from sktransfer.exceptions import ImageError
@@ -39,7 +39,7 @@ class PictureKeys:
         if row not in self.identities:
             return True
         path, identity = self.identities[row]
-        return _identity(path) == identity
+        return file_identity(path) == identity
 
 
 def picture_keys(source: ImageSource, cache: Cache, n_threads: int) -> PictureKeys:
@@ -58,7 +58,7 @@ def picture_keys(source: ImageSource, cache: Cache, n_threads: int) -> PictureKe
     unknown = []
     for row in range(len(source)):
         path = paths.get(row)
-        identity = None if path is None else _identity(path)
+        identity = None if path is None else file_identity(path)
         if path is not None and identity is not None:
             keys.identities[row] = path, identity
             if path in known and known[path].identity == identity:
@@ -86,22 +86,11 @@ def _settled(keys: PictureKeys, rows: Iterable[int]) -> Iterator[tuple[str, Stor
                     yield path, StoredFile(identity, digest)
 
 
-def _identity(path: str) -> str | None:
-    """How a regular file looks from outside; None if there is none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    if not stat.S_ISREG(found.st_mode):
-        return None
-    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
-
-
 def _digest(source: ImageSource, row: int, path: str | None) -> bytes | None:
     try:
         if path is None:
             return _digest_of_pixels(source, row)
-        if _identity(path) is None:
+        if file_identity(path) is None:
             return None
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
