@@ -49,7 +49,7 @@ def load_image_folder(path: str | os.PathLike[str], *, return_X_y: bool = False)
     >>> folder = Path(load_clipart().data[0]).parents[1]
     >>> bunch = load_image_folder(folder)
     >>> len(bunch.data), bunch.target_names[:3]
-    (505, ['bird', 'bug', 'flower'])
+    (481, ['bird', 'bug', 'flower'])
     """
     folder = Path(path)
     files, labels, classes = list_class_folders(folder)
@@ -61,15 +61,18 @@ def load_image_folder(path: str | os.PathLike[str], *, return_X_y: bool = False)
 
 
 def load_clipart(*, return_X_y: bool = False) -> Any:
-    """The packaged sample set: 505 drawings of 8 classes.
+    """The packaged sample set: 481 drawings of 8 classes.
 
     The drawings are from the Open Clip Art Library, release 0.18, whose contributors put
     them into the public domain (Creative Commons Public Domain Dedication, CC-PD). They
     were rendered from SVG, flattened on white, scaled down to a longest side of 160 pixels
     at most, and centred on a white square a seventh larger (183 for most), so that the crop
-    of a network's preprocessing (224 of 256) takes margin and not drawing. The classes are
-    unbalanced, and no network was trained on pictures like these: a small, honest test of
-    transfer.
+    of a network's preprocessing (224 of 256) takes margin and not drawing. Each drawing is
+    there once: what stood in two classes has the label that a person gives it, and of
+    drawings that differ by a touch, a mirror or a colour one is left, so that no fold of a
+    cross-validation knows another's pictures; hence the gaps in the files' numbers. The
+    classes are unbalanced, and no network was trained on pictures like these: a small,
+    honest test of transfer.
 
     Parameters
     ----------
@@ -87,13 +90,13 @@ def load_clipart(*, return_X_y: bool = False) -> Any:
     >>> from sktransfer import load_clipart
     >>> clipart = load_clipart()
     >>> clipart.data.shape, clipart.target_names
-    ((505,), ['bird', 'bug', 'flower', 'fruit', 'house', 'mammal', 'music', 'vehicle'])
+    ((481,), ['bird', 'bug', 'flower', 'fruit', 'house', 'mammal', 'music', 'vehicle'])
     """
     bunch = load_image_folder(_CLIPART)
     if return_X_y:
         return bunch.data, bunch.target
     bunch.DESCR = (
-        "505 drawings of 8 classes from the Open Clip Art Library, release 0.18; public domain "
+        "481 drawings of 8 classes from the Open Clip Art Library, release 0.18; public domain "
         "(CC-PD). Drawings of up to 160 pixels, each on a white square with a margin of a seventh."
     )
     return bunch
