@@ -24,7 +24,7 @@ from sktransfer.images.augmentation import Transform
 from sktransfer.images.sources import ImageSource
 from sktransfer.training.batches import Rows
 from sktransfer.training.recipe import Trained
-from sktransfer.training.weighting import row_weights
+from sktransfer.training.weighting import LARGEST_WEIGHT, check_class_weight, row_weights
 
 
 class Seeds(NamedTuple):
@@ -82,10 +82,16 @@ class RowsOfPictures(BackboneEstimator):
     def _row_weights(
         self, labels: Labels, sample_weight: Any, *, all_classes: bool = True
     ) -> np.ndarray:
+        check_class_weight(self.class_weight, len(labels.classes) if labels.multilabel else None)
         if sample_weight is not None:
             sample_weight = check_sample_weight(
                 sample_weight, labels.y, dtype=np.float64, ensure_non_negative=True
             )
+            if sample_weight.max() > LARGEST_WEIGHT:
+                raise ParameterError(
+                    f"sample_weight must be at most {LARGEST_WEIGHT:.3g}; got "
+                    f"{sample_weight.max():.3g}. Divide all weights by the largest."
+                )
         if labels.multilabel:
             weights = np.ones(len(labels.y)) if sample_weight is None else sample_weight
             if all_classes:
@@ -117,7 +123,7 @@ class RowsOfPictures(BackboneEstimator):
         try:
             return train_test_split(
                 np.arange(len(labels.y)),
-                test_size=self.validation_fraction,
+                test_size=float(self.validation_fraction),  # scikit-learn knows no float32
                 stratify=None if labels.multilabel else labels.classes[labels.y],
                 random_state=self._seeds.split,
             )
@@ -215,7 +221,10 @@ def check_split(
     ------
     ParameterError
     """
-    lost = labels.not_taught_by(train[weights[train] > 0])
+    # Of classes that nobody teaches, the split is not to blame.
+    lost = np.setdiff1d(
+        labels.not_taught_by(train[weights[train] > 0]), labels.not_taught_by(weights > 0)
+    )
     if len(lost):
         what = (
             "rows with, or all without, the labels" if labels.multilabel else "rows of the classes"

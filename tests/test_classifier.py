@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from sktransfer import PretrainedImageClassifier
+from sktransfer.activations.streaming import Pass
 from sktransfer.activations.views import FreshViews
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.backbones.loading import load_backbone
@@ -313,12 +314,36 @@ def test_class_weight_moves_the_balance():
     assert_allclose(balanced, by_hand, rtol=1e-3)
 
 
-def test_a_class_without_weight_is_an_error(pictures):
+@pytest.mark.parametrize("parameters", [{}, {"optimizer": "adamw", "lr": 0.03}])
+def test_a_class_without_weight_is_not_learned_and_the_others_are(parameters):
+    X, y = make_pictures(30, n_classes=3)
+    with pytest.warns(TrainingWarning, match=r"No row of the classes \[2\] has any weight"):
+        classifier = pretrained(**parameters).fit(X, y, sample_weight=(y < 2).astype(float))
+    assert classifier.classes_.tolist() == [0, 1, 2]
+    known = y < 2
+    assert_array_equal(classifier.predict(X[known]), y[known])
+    assert not (classifier.predict(X) == 2).any()
+
+
+def test_one_class_alone_may_have_weight(pictures):
     X, y = pictures
-    with pytest.raises(ValueError, match=r"class \[1\]"):
-        small().fit(X, y, sample_weight=(y == 0).astype(float))
-    with pytest.raises(ValueError, match="class_weight"):
-        small(class_weight={0: -1, 1: 1}).fit(X, y)
+    with pytest.warns(TrainingWarning, match=r"No row of the classes \[1\] has any weight"):
+        classifier = pretrained().fit(X, y, sample_weight=(y == 0).astype(float))
+    assert (classifier.predict(X) == 0).all()
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_impossible_weights_are_told_before_any_picture_is_read(pictures, monkeypatch, several):
+    monkeypatch.setattr(Pass, "collect", lambda *_: pytest.fail("a picture was read"))
+    X, y = pictures
+    y = np.stack([y, 1 - y], axis=1) if several else y
+    loss = "binary_cross_entropy" if several else "cross_entropy"
+    for weight in (-1, np.nan, np.inf):
+        with pytest.raises(ParameterError, match="class_weight must give numbers"):
+            small(loss=loss, class_weight={0: weight, 1: 1}).fit(X, y)
+    for weight in (np.inf, np.nan, 1e308):
+        with pytest.raises(ValueError, match=r"sample_weight"):
+            small(loss=loss).fit(X, y, sample_weight=np.full(24, weight))
 
 
 def test_a_last_batch_of_one_row_trains():

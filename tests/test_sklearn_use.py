@@ -9,7 +9,7 @@ import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import StackingClassifier, VotingClassifier
+from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
@@ -24,6 +24,8 @@ from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.utils import Bunch
 
 from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
+from sktransfer.exceptions import TrainingWarning
+from tests.conftest import make_pictures
 
 LITE0 = {"backbone": "efficientnet_lite0", "image_size": 32, "device": "cpu"}
 
@@ -261,3 +263,18 @@ def test_threads_can_share_a_backbone(data):
             classifier(dropout=0.3, max_epochs=2), X, y, cv=4, method="predict_proba"
         )
     assert_array_equal(alone, together)
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced", {0: 1, 1: 2, 2: 5}, {2: 5}], ids=str)
+def test_bagging_goes_on_where_a_draw_lacks_a_class(tmp_path, class_weight):
+    X, y = make_pictures(24, n_classes=3)
+    X, y = X[(y < 2) | (np.arange(24) < 3)], y[(y < 2) | (np.arange(24) < 3)]  # one row of class 2
+    model = classifier(class_weight=class_weight, image_shape=(32, 32, 3), cache=tmp_path)
+    bagging = BaggingClassifier(model, n_estimators=4, random_state=0)
+    with pytest.warns(TrainingWarning, match=r"classes \[2\]"):
+        bagging.fit(X.reshape(len(X), -1), y)
+    lacking = [2 not in y[drawn] for drawn in bagging.estimators_samples_]
+    assert any(lacking)
+    assert not all(lacking)
+    probabilities = bagging.predict_proba(X.reshape(len(X), -1))
+    assert_array_equal(bagging.classes_[probabilities.argmax(axis=1)][y < 2], y[y < 2])

@@ -35,7 +35,7 @@ class GradualUnfreezing(Callback):  # type: ignore[misc]
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         epoch = len(net.history) - 1
         for name, first in self.begins.items():
-            net.module_.stages.get_submodule(name).requires_grad_(epoch >= first)
+            net.module_.stages.get_submodule(name).requires_grad_(bool(epoch >= first))
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
         for name in self.begins:

@@ -1,5 +1,6 @@
 """Training that was killed is taken up again where the last epoch ended."""
 
+import contextlib
 import os
 import tempfile
 import warnings
@@ -35,10 +36,10 @@ class Checkpoint(Callback):  # type: ignore[misc]
         self.path = path
 
     def on_train_begin(self, net: TransferNet, **kwargs: Any) -> None:
-        if not self.path.exists():
-            return
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            return
         except (OSError, EOFError, RuntimeError, ValueError, UnpicklingError) as error:
             warnings.warn(
                 f"The checkpoint {str(self.path)!r} can't be read ({type(error).__name__}); "
@@ -81,7 +82,9 @@ class Checkpoint(Callback):  # type: ignore[misc]
                 torch.save(state, file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(name, self.path)
+            # Not there any more: the same training has ended in another process, and removed it.
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(name, self.path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
@@ -91,7 +94,9 @@ class CheckpointFiles:
     """Where the phases of one training are written down.
 
     Files are named by all that the result depends on, so that trainings which share a
-    folder, the candidates of a search for example, never take up each other's.
+    folder, the candidates of a search for example, never take up each other's. Those of
+    which all is the same, and which may well run at once, share their files: each goes on
+    from wherever another has come, and the first to end removes them.
 
     Parameters
     ----------
@@ -113,7 +118,9 @@ class CheckpointFiles:
         """Remove the files of a training that has ended."""
         if self._folder is not None:
             for path in self._folder.glob(f"{self._name}-*"):  # and what a kill left half written
-                path.unlink(missing_ok=True)
+                # Windows keeps a file that another process has open, and that one removes it.
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
 
 
 def _state_of(callback: Callback) -> dict[str, Any]:

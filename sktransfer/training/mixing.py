@@ -34,7 +34,8 @@ class Mixing:
     def __call__(self, X: Tensor, targets: Targets) -> tuple[Tensor, Targets]:
         """Mixed rows (n, ...), float, and what they should become."""
         cuts = self.cutmix > 0 and (not self.mixup or bool(torch.rand(()) < 0.5))
-        alpha = torch.tensor(self.cutmix if cuts else self.mixup)
+        # The distribution takes the dtype of what it is given, and knows none of integers.
+        alpha = float(self.cutmix if cuts else self.mixup)
         share = 1 - float(torch.distributions.Beta(alpha, alpha).sample())
         partner = torch.randperm(len(X)).to(X.device)
         X = X.float() if not X.is_floating_point() else X

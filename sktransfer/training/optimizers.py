@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,7 +26,8 @@ def optimizer_options(optimizer: str | Callable[..., Any], weight_decay: float) 
     Raises
     ------
     ParameterError
-        If a class has no learning rate, or no weight decay where some is asked for.
+        If a class has no learning rate, or no weight decay where some is asked for, or searches
+        for its step.
     """
     if isinstance(optimizer, str):
         known = OPTIMIZERS["adamw" if optimizer == "auto" else optimizer]
@@ -34,6 +36,12 @@ def optimizer_options(optimizer: str | Callable[..., Any], weight_decay: float) 
         raise ParameterError(
             f"optimizer={optimizer!r} can't be used: it must be a name from {list(OPTIMIZERS)} or "
             "a class of torch.optim's kind, with a learning rate lr."
+        )
+    if _searches(optimizer):
+        raise ParameterError(
+            f"optimizer={optimizer!r} can't be used: it computes the loss several times a step, "
+            "which would be of other dropout and other mixing each time. Use optimizer='lbfgs', "
+            f"which is for the convex problem, or a name from {list(OPTIMIZERS)}."
         )
     if "weight_decay" in inspect.signature(optimizer).parameters:
         return {"optimizer": optimizer, "optimizer__weight_decay": weight_decay}
@@ -57,3 +65,11 @@ def learning_rates(
         learns at `lr` itself.
     """
     return [(f"stages.{name}.*", {"lr": lr * lr_decay**depth}) for name, depth in depths.items()]
+
+
+def _searches(optimizer: Callable[..., Any]) -> bool:
+    """Whether a step can't do without a way to compute the loss, as those of L-BFGS can't."""
+    kind = optimizer.func if isinstance(optimizer, partial) else optimizer
+    step = getattr(kind, "step", None)
+    closure = inspect.signature(step).parameters.get("closure") if callable(step) else None
+    return closure is not None and closure.default is inspect.Parameter.empty

@@ -45,7 +45,10 @@ def try_out(
         with _told(f"optimizer={optimizer!r}", "a class of torch.optim"):
             options = optimizer_options(optimizer, weight_decay)
             decay = {"weight_decay": weight_decay} if "optimizer__weight_decay" in options else {}
-            built = optimizer([nn.Parameter(torch.zeros(1))], lr=lr, **decay)
+            weight = nn.Parameter(torch.zeros(1))
+            weight.grad = torch.ones(1)
+            built = optimizer([weight], lr=lr, **decay)
+            built.step()  # SparseAdam, for example, has no use for such gradients
     if callable(schedule):
         with _told(f"schedule={schedule!r}", "a class of torch.optim.lr_scheduler"):
             schedule_callback(schedule, n_steps=1, rates=[lr], monitor="train_loss")

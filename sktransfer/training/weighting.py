@@ -1,15 +1,52 @@
 """What each row counts in the loss: class weights times sample weights."""
 
+import warnings
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 
+from sktransfer.exceptions import ParameterError, TrainingWarning
 from sktransfer.training.losses import Targets
 
+# Training is in float32, to which anything larger is infinite.
+LARGEST_WEIGHT = float(np.finfo(np.float32).max)
+
 ClassWeight = Mapping[Any, float] | str | None
+
+
+def check_class_weight(class_weight: ClassWeight, n_columns: int | None = None) -> None:
+    """Raise unless the weights in a dict are ones that training can use.
+
+    Parameters
+    ----------
+    class_weight : None, "balanced" or dict
+    n_columns : int, optional
+        Where a picture may have several labels, how many there are.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if not isinstance(class_weight, Mapping):
+        return
+    wrong = not all(_is_weight(weight) for weight in class_weight.values())
+    columns = ""
+    if n_columns is not None:
+        wrong = wrong or any(key not in range(n_columns) for key in class_weight)
+        columns = f" to columns 0 to {n_columns - 1} of y"
+    if wrong:
+        raise ParameterError(
+            f"class_weight must give numbers of at least 0, and no infinite ones{columns}; got "
+            f"{dict(class_weight)}."
+        )
+
+
+def _is_weight(weight: Any) -> bool:
+    return isinstance(weight, Real) and 0 <= float(weight) <= LARGEST_WEIGHT
 
 
 def row_weights(
@@ -33,7 +70,7 @@ def row_weights(
         row of weight 0 counts as absent.
     sample_weight : ndarray of shape (n,), optional
     all_classes : bool
-        Whether every class must have some weight, as it must where these are all the rows.
+        Whether these are all the rows, so that a class without weight is never learned.
 
     Returns
     -------
@@ -42,16 +79,27 @@ def row_weights(
     Raises
     ------
     ValueError
-        If a class that must have some weight has none, or if no class has any.
+        If no row has any weight.
+
+    Warns
+    -----
+    TrainingWarning
+        If a class has none, as in a bootstrap draw that leaves it out: the others are learned.
     """
     weights = np.ones(len(codes)) if sample_weight is None else np.asarray(sample_weight, float)
     weights = weights * _weight_of_each_class(codes, classes, class_weight, weights)[codes]
-    totals = np.bincount(codes, weights, minlength=len(classes))
-    if (totals <= 0).all() or (all_classes and (totals <= 0).any()):
-        empty = classes[totals <= 0].tolist()
+    empty = classes[np.bincount(codes, weights, minlength=len(classes)) <= 0].tolist()
+    if len(empty) == len(classes):
         raise ValueError(
-            f"The weights leave nothing to learn from for class {empty}: class_weight times "
-            "sample_weight sums to 0. Give its rows a positive weight, or leave them out."
+            "The weights leave nothing to learn from: class_weight times sample_weight is 0 for "
+            "every row. Give some rows a positive weight."
+        )
+    if empty and all_classes:
+        warnings.warn(
+            f"No row of the classes {empty} has any weight: class_weight times sample_weight is 0, "
+            "and the classifier can't learn to tell them. Give their rows a positive weight.",
+            TrainingWarning,
+            stacklevel=2,
         )
     return weights / weights.mean()
 
@@ -64,8 +112,6 @@ def _weight_of_each_class(
         return np.divide(
             totals.sum(), len(classes) * totals, where=totals > 0, out=np.zeros_like(totals)
         )
-    if class_weight is not None and min(class_weight.values(), default=1) < 0:
-        raise ValueError(f"class_weight must not be negative; got {dict(class_weight)}.")
     computed: np.ndarray = compute_class_weight(class_weight, classes=classes, y=classes[codes])
     return computed
 
@@ -81,23 +127,12 @@ def positive_weights(targets: Targets, class_weight: ClassWeight) -> list[float]
         "balanced" gives presence and absence of each label the same total; a dict is keyed
         by the number of the column, and those it leaves out count 1.
 
-    Raises
-    ------
-    ValueError
-        If a weight is negative, or of a column that is not there.
     """
     if class_weight is None:
         return None
-    n_labels = targets.y.shape[1]
     if isinstance(class_weight, str):
         present = (targets.y * targets.weights[:, None]).sum(0)
         absent = targets.weights.sum() - present
         # What is never there has no presence to weigh; smoothed targets would ask for it.
         return torch.where(present > 0, absent / present, 1.0).tolist()
-    unknown = [key for key in class_weight if key not in range(n_labels)]
-    if unknown or min(class_weight.values(), default=1) < 0:
-        raise ValueError(
-            f"class_weight must give numbers of at least 0 to columns 0 to {n_labels - 1} of y; "
-            f"got {dict(class_weight)}."
-        )
-    return [float(class_weight.get(column, 1.0)) for column in range(n_labels)]
+    return [float(class_weight.get(column, 1.0)) for column in range(targets.y.shape[1])]

@@ -1,4 +1,5 @@
 import itertools
+import os
 
 import pytest
 import torch
@@ -298,6 +299,34 @@ def test_an_interrupted_training_can_be_gone_on_with(tmp_path, monkeypatch, name
     assert len(list(tmp_path.iterdir())) == 1
     assert_same(run(tmp_path, name), whole)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("when", ["before it is put in place", "before it is read"])
+def test_the_same_training_in_another_process_may_end_and_remove_a_file(
+    tmp_path, monkeypatch, when
+):
+    whole = run(None)
+    place, name = (os, "replace") if when == "before it is put in place" else (torch, "load")
+    if place is torch:
+        killed(tmp_path, monkeypatch)
+    does = getattr(place, name)
+
+    def after_the_other_has_ended(*args, **kwargs):
+        for path in tmp_path.iterdir():
+            path.unlink()
+        return does(*args, **kwargs)
+
+    monkeypatch.setattr(place, name, after_the_other_has_ended)
+    assert_same(run(tmp_path), whole)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_an_open_handle_keeps_is_no_reason_to_lose_a_fit(tmp_path, monkeypatch):
+    def held(path, missing_ok):
+        raise PermissionError(path)  # as on Windows, while another process writes it
+
+    monkeypatch.setattr(checkpoints.Path, "unlink", held)
+    assert_same(run(tmp_path), run(None))
 
 
 def test_without_a_folder_nothing_is_named_or_removed():

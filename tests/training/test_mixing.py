@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -108,6 +109,15 @@ def test_the_box_of_cutmix_varies():
     boxes = [mixed(numbered_maps(), some_targets(), cutmix=1.0, seed=seed)[0] for seed in range(20)]
     areas = {int((box != numbered_maps()).flatten(1).sum(1).amax()) for box in boxes}
     assert len(areas) > 5
+
+
+@pytest.mark.parametrize("kind", [int, np.int64, np.float32, np.float64])
+def test_any_kind_of_number_will_do(kind):
+    for name in ("mixup", "cutmix"):
+        X, new = mixed(numbered_maps(), some_targets(), **{name: kind(1)}, seed=2)
+        expected, others = mixed(numbered_maps(), some_targets(), **{name: 1.0}, seed=2)
+        assert torch.equal(X, expected)
+        assert torch.equal(new.y, others.y)
 
 
 def test_cutmix_leaves_what_it_was_given():

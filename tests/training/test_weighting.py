@@ -4,8 +4,9 @@ import torch
 from numpy.testing import assert_allclose
 from sklearn.utils.class_weight import compute_class_weight
 
+from sktransfer.exceptions import ParameterError, TrainingWarning
 from sktransfer.training.losses import RowLoss, Targets
-from sktransfer.training.weighting import positive_weights, row_weights
+from sktransfer.training.weighting import check_class_weight, positive_weights, row_weights
 
 CLASSES = np.array(["a", "b"])
 CODES = np.array([0, 0, 0, 1])
@@ -38,9 +39,16 @@ def test_labels_that_a_dict_leaves_out_count_1():
     assert_allclose(weights / weights[3], [2, 2, 2, 1])
 
 
-def test_a_class_without_weight_is_named():
-    with pytest.raises(ValueError, match=r"class \['b'\]"):
-        row_weights(CODES, CLASSES, None, np.array([1.0, 1, 1, 0]))
+@pytest.mark.parametrize("class_weight", [None, "balanced", {"a": 3.0, "b": 5.0}, {"b": 2.0}])
+def test_a_class_without_weight_is_named_and_the_others_go_on(class_weight):
+    with pytest.warns(TrainingWarning, match=r"\['b'\].*weight"):
+        weights = row_weights(CODES, CLASSES, class_weight, np.array([1.0, 1, 1, 0]))
+    assert_allclose(weights, [4 / 3, 4 / 3, 4 / 3, 0])
+
+
+def test_a_class_may_have_a_weight_and_no_rows():
+    weights = row_weights(CODES, CLASSES, {"a": 1.0, "b": 1.0, "c": 5.0}, None)
+    assert_allclose(weights, np.ones(4))
 
 
 @pytest.mark.parametrize("class_weight", [None, "balanced", {"a": 3.0}])
@@ -56,9 +64,16 @@ def test_some_rows_must_have_weight(all_classes):
         row_weights(CODES, CLASSES, None, np.zeros(4), all_classes=all_classes)
 
 
-def test_class_weights_are_not_negative():
-    with pytest.raises(ValueError, match="must not be negative"):
-        row_weights(CODES, CLASSES, {"a": -1.0}, None)
+@pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf, 1e300, "2", None])
+@pytest.mark.parametrize("n_columns", [None, 2])
+def test_class_weights_are_finite_and_not_negative(weight, n_columns):
+    with pytest.raises(ParameterError, match="class_weight must give numbers .*at least 0"):
+        check_class_weight({0: weight, 1: 1.0}, n_columns)
+
+
+@pytest.mark.parametrize("given", [None, "balanced", {0: 0, 1: np.float32(2), "a": np.int64(3)}])
+def test_class_weights_of_any_kind_of_number_pass(given):
+    check_class_weight(given)
 
 
 def test_without_class_weights_presence_counts_as_absence():
@@ -88,5 +103,5 @@ def test_labels_by_number_of_their_column():
 
 @pytest.mark.parametrize("class_weight", [{2: 1.0}, {"a": 1.0}, {0: -1.0}])
 def test_columns_that_are_not_there_and_negative_weights_are_told(class_weight):
-    with pytest.raises(ValueError, match="columns 0 to 1 of y"):
-        positive_weights(indicator_targets(), class_weight)
+    with pytest.raises(ParameterError, match="columns 0 to 1 of y"):
+        check_class_weight(class_weight, 2)
