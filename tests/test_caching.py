@@ -363,17 +363,21 @@ def test_pixels_are_stored_when_everything_trains(folder, picture_files, decoded
     assert decoded == []
 
 
-def test_prediction_uses_the_cache(folder, picture_files, computed, decoded):
+# One picture alone is where every library takes another kernel.
+@pytest.mark.parametrize("n_stored", [16, 23])
+@pytest.mark.parametrize("depth", [0, 1])
+def test_prediction_uses_the_cache(folder, picture_files, computed, decoded, depth, n_stored):
     paths, y = picture_files
-    model = classifier(cache=folder).fit(paths[:16], y[:16])
+    model = classifier(unfreeze_depth=depth, cache=folder).fit(paths[:n_stored], y[:n_stored])
     computed.clear(), decoded.clear()
     first = model.predict_proba(paths)
-    assert sum(rows for _, rows in computed) == len(decoded) == 8
+    assert sum(rows for _, rows in computed) == len(decoded) == 24 - n_stored
     computed.clear(), decoded.clear()
     assert_array_equal(model.predict_proba(paths), first)
     assert_array_equal(model.predict(paths), y)
     assert computed == decoded == []
-    close(first, classifier().fit(paths[:16], y[:16]).predict_proba(paths))
+    model.set_params(cache=None)
+    close(first, model.predict_proba(paths))
 
 
 def test_a_cache_given_after_fit_is_used(folder, pictures):

@@ -2,7 +2,8 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from sktransfer.activations.results import Results
 from sktransfer.activations.store.cache import Cache
 from sktransfer.activations.store.stored import StoredActivations
 from sktransfer.backbones.frozen import FrozenNetwork
-from sktransfer.images.reading import ToPixels, read_batches
+from sktransfer.images.reading import Batch, ToPixels, read_batches
 from sktransfer.images.sources import ImageSource
 
 Then = Callable[[Tensor], Tensor]
@@ -67,7 +68,8 @@ class Pass:
         ----------
         source : ImageSource
         then : callable, optional
-            Applied to each batch on the device before it is collected.
+            Applied to `batch_size` rows at a time on the device, before they are collected.
+            They are the same rows together whatever the cache holds.
 
         Returns
         -------
@@ -102,8 +104,7 @@ class Pass:
             try:
                 for step in run.steps(rows):
                     results.put(step.rows, step.values.wait(), step.unreadable)
-                    if step.new is not None:
-                        run.keep(step.rows, step.new.wait(), step.unreadable)
+                    run.keep(step)
             finally:  # what was computed before an error or Ctrl-C is worth keeping
                 stored.flush()
             results.repeat(twins)
@@ -111,17 +112,34 @@ class Pass:
 
 
 class _Step(NamedTuple):
-    """Some rows done: what to collect, and activations that are new and worth keeping."""
+    """A part that is done: what to collect, and activations of which some are new."""
 
     rows: Sequence[int]
     values: HostCopy
-    new: HostCopy | None = None
-    unreadable: Sequence[int] = ()
+    unreadable: Sequence[int]
+    activations: HostCopy | None
+    new: Sequence[int]
+
+
+class _Part(NamedTuple):
+    """Rows that go through the network together, and what the store holds of them.
+
+    `found` has the link that comes next, -1 behind the last, rows, and what goes into it.
+    """
+
+    rows: Sequence[int]
+    found: Sequence[tuple[int, Sequence[int], Tensor]]
+    missing: list[int]
 
 
 @dataclass
 class _Run:
-    """A pass while it runs."""
+    """A pass while it runs.
+
+    Rows go in the same parts, wherever each begins: a library chooses its kernel, and with it
+    the last bits, by the number of rows. So what `then` gives does not depend on which
+    activations were stored and which are computed.
+    """
 
     settings: Pass
     source: ImageSource
@@ -130,111 +148,121 @@ class _Run:
     n_threads: int
 
     def steps(self, rows: Sequence[int]) -> Iterator[_Step]:
-        """From the store, from what it holds of earlier links, and from the pictures."""
-        left = yield from self._read(rows)
-        for start in range(len(self.settings.network) - 1, -1, -1):
-            left = yield from self._continue(start, left)
-        steps = self._compute(left)
+        """Part by part, from the store, from what it holds of earlier links, from pictures."""
+        steps = self._steps(rows)
         yield from steps if self.settings.choice.device == "cpu" else _one_behind(steps)
 
-    def keep(self, rows: Sequence[int], activations: Tensor, unreadable: Sequence[int]) -> None:
+    def keep(self, step: _Step) -> None:
         """Hand new activations to the store."""
-        if unreadable:
-            places = [i for i, row in enumerate(rows) if row not in unreadable]
-            rows, activations = [rows[i] for i in places], activations[places]
-        self.stored.keep(rows, activations)
+        if step.activations is None:
+            return
+        activations = step.activations.wait()
+        if len(step.new) < len(step.rows):
+            activations = activations[_places(step.rows, step.new)]
+        self.stored.keep(step.new, activations)
 
-    def _read(self, rows: Sequence[int]) -> Generator[_Step, None, list[int]]:
-        """Rows that are stored as they are wanted; returns the others."""
-        left: list[int] = []
-        for batch in self._batches(rows):
-            found, activations = self.stored.read(-1, batch)
-            if found:
-                yield self._finished(found, activations)
-            left += _without(batch, found)
-        return left
+    def _steps(self, rows: Sequence[int]) -> Iterator[_Step]:
+        parts: deque[_Part] = deque()
+        counts = self._counts(rows)
 
-    def _continue(self, start: int, rows: Sequence[int]) -> Generator[_Step, None, list[int]]:
-        """Rows of which the input of link `start` is stored; returns the others."""
-        waiting = self.stored.held(start, rows)
-        done: list[int] = []
-        for batch in self._batches(waiting):
-            found, inputs = self.stored.read(start, batch)
-            if found:
-                yield self._run_links(start, found, inputs, len(waiting))
-            done += found
-        return _without(rows, done)
+        def missing() -> Iterator[Sequence[int]]:
+            for some in self._in_turn(rows):
+                parts.append(self._part(some, counts))
+                yield parts[-1].missing
 
-    def _compute(self, rows: Sequence[int]) -> Iterator[_Step]:
-        """Rows that must be computed from the pictures."""
-        late: list[_Step] = []
         batches = read_batches(
             self.source,
             self.settings.preprocessing,
-            self._still_missing(rows, late),
+            missing(),
             n_threads=self.n_threads,
             skip_unreadable=self.settings.skip_unreadable,
         )
         with closing(batches):  # an error whose traceback is kept must not keep threads
             for batch in batches:
-                # A view: channels-last in memory is how the pictures are stored anyway.
-                pixels = torch.from_numpy(batch.pixels).permute(0, 3, 1, 2)
-                yield self._run_links(0, batch.rows, pixels, len(rows), batch.unreadable)
-                while late:
-                    yield late.pop()
-        yield from late
+                yield self._finished(parts.popleft(), batch, counts)
 
-    def _still_missing(self, rows: Sequence[int], late: list[_Step]) -> Iterator[Sequence[int]]:
-        """Batches to read, less what other processes stored in the meantime.
+    def _counts(self, rows: Sequence[int]) -> dict[int, int]:
+        """How many rows begin at each link: it decides who computes."""
+        left = _without(rows, self.stored.held(-1, rows))
+        counts = {}
+        for link in range(len(self.settings.network) - 1, -1, -1):
+            held = self.stored.held(link, left)
+            counts[link] = len(held)
+            left = _without(left, held)
+        counts[0] = counts.get(0, 0) + len(left)  # pixels are what goes into the first
+        return counts
+
+    def _in_turn(self, rows: Sequence[int]) -> list[Sequence[int]]:
+        """The rows of each part.
 
         The workers of a search all begin with the same pictures. Each begins at another
         place, so that together they make one pass.
         """
-        batches = list(self._batches(rows))
-        if multiprocessing.parent_process() is not None and batches:
-            first = os.getpid() * 7919 % len(batches)
-            batches = batches[first:] + batches[:first]
-        known = self.stored.cache.changes()
-        for batch in batches:
-            now = self.stored.cache.changes()
-            if now != known:
-                found, activations = self.stored.read(-1, batch)
-                if found:
-                    late.append(self._finished(found, activations))
-                batch = _without(batch, found)
-            if batch:
-                yield batch
-
-    def _finished(self, rows: Sequence[int], activations: Tensor) -> _Step:
-        if self.then is None:
-            return _Step(rows, HostCopy(activations))
-        with computing(), torch.inference_mode():
-            return _Step(rows, HostCopy(self.then(activations)))
-
-    def _run_links(
-        self,
-        start: int,
-        rows: Sequence[int],
-        inputs: Tensor,
-        n_pictures: int,
-        unreadable: Sequence[int] = (),
-    ) -> _Step:
-        settings, shelf = self.settings, self.stored.cache if self.stored.cache.is_open else None
-        with computing():
-            engine: Engine = engine_for(
-                settings.network, start, inputs, settings.choice, n_pictures, shelf
-            )
-            activations = engine(inputs)
-            values = activations if self.then is None else self.then(activations)
-            copy = HostCopy(values)
-            if not self.stored.cache.is_open:
-                return _Step(rows, copy, None, unreadable)
-            new = copy if self.then is None else HostCopy(activations)
-            return _Step(rows, copy, new, unreadable)
-
-    def _batches(self, rows: Sequence[int]) -> Iterator[Sequence[int]]:
         size = self.settings.batch_size
-        return (rows[start : start + size] for start in range(0, len(rows), size))
+        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+        if multiprocessing.parent_process() is None:
+            return parts
+        first = os.getpid() * 7919 % len(parts)
+        return parts[first:] + parts[:first]
+
+    def _part(self, rows: Sequence[int], counts: dict[int, int]) -> _Part:
+        """What is stored of some rows by now, which other processes may have added to."""
+        found, left = [], list(rows)
+        for link in (-1, *(link for link in sorted(counts, reverse=True) if counts[link])):
+            some, values = self.stored.read(link, left)
+            if some:
+                found.append((link, some, values))
+                left = _without(left, some)
+        return _Part(rows, found, left)
+
+    def _finished(self, part: _Part, batch: Batch, counts: dict[int, int]) -> _Step:
+        """A part once its missing pictures are read."""
+        todo = [(link, rows, values) for link, rows, values in part.found if link >= 0]
+        if len(batch.rows):
+            # A view: channels-last in memory is how the pictures are stored anyway.
+            pixels = torch.from_numpy(batch.pixels).permute(0, 3, 1, 2)
+            todo.append((0, batch.rows, pixels))
+        with computing(), torch.inference_mode():
+            pieces = [(rows, values) for link, rows, values in part.found if link < 0]
+            pieces += [
+                (rows, self._engine(link, values, counts[link])(values))
+                for link, rows, values in todo
+            ]
+            activations = _joined(part.rows, pieces)
+            values = activations if self.then is None else self.then(_laid_out(activations))
+            copy = HostCopy(values)
+            new = [row for _, rows, _ in todo for row in rows if row not in batch.unreadable]
+            if not new or not self.stored.cache.is_open:
+                return _Step(part.rows, copy, batch.unreadable, None, ())
+            whole = copy if self.then is None else HostCopy(activations)
+            return _Step(part.rows, copy, batch.unreadable, whole, sorted(new))
+
+    def _engine(self, start: int, inputs: Tensor, n_pictures: int) -> Engine:
+        shelf = self.stored.cache if self.stored.cache.is_open else None
+        settings = self.settings
+        return engine_for(settings.network, start, inputs, settings.choice, n_pictures, shelf)
+
+
+def _joined(rows: Sequence[int], pieces: Sequence[tuple[Sequence[int], Tensor]]) -> Tensor:
+    """Activations of all `rows` in their order, on the device that computed some of them."""
+    *_, (_, last) = pieces
+    if len(pieces) == 1:
+        return last
+    whole = last.new_empty((len(rows), *last.shape[1:]))
+    for some, values in pieces:
+        whole[_places(rows, some)] = values.to(whole.device)
+    return whole
+
+
+def _places(rows: Sequence[int], some: Sequence[int]) -> list[int]:
+    place = {row: i for i, row in enumerate(rows)}
+    return [place[row] for row in some]
+
+
+def _laid_out(activations: Tensor) -> Tensor:
+    """The same values in one order and alignment of memory, wherever they come from."""
+    maps = activations.ndim == 4
+    return activations.clone(memory_format=torch.channels_last if maps else torch.contiguous_format)
 
 
 def _distinct(

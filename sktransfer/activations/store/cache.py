@@ -187,10 +187,6 @@ class Cache:
         if files:
             self._ask(lambda store: store.remember_files(files), None)
 
-    def changes(self) -> int:
-        """A number that differs once somebody else has written."""
-        return self._ask(Store.changes, 0)
-
     def get_model(self, key: bytes) -> bytes | None:
         """A converted network."""
         return self._ask(lambda store: store.get_model(key), None)

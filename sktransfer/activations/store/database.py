@@ -272,10 +272,6 @@ class Store:
                 )
             self._used = []
 
-    def changes(self) -> int:
-        """A number that differs once another connection has written."""
-        return self._pragma("data_version")
-
     def files(self, paths: Sequence[str]) -> dict[str, StoredFile]:
         """What is remembered of files, by path."""
         known = {}
