@@ -1,6 +1,5 @@
 """The order of events in training: solve the head first, then fine-tune everything."""
 
-import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -181,8 +180,8 @@ class Recipe(Phases):
         if harder or not losses or self.loss["loss"] not in CONVEX_LOSSES:
             return
         before, after = alone["train_loss"], min(losses) if self.early_stopping else losses[-1]
-        binary = self.loss["loss"] == "binary_cross_entropy"
-        knowing_nothing = self.n_classes * math.log(2) if binary else math.log(self.n_classes)
+        equal_scores = torch.zeros(len(rows), self.n_classes, device=self.device)
+        knowing_nothing = net.get_loss(equal_scores, rows.targets).item()
         if before < knowing_nothing and after - before > _LOST * (knowing_nothing - before):
             warnings.warn(
                 f"Fine-tuning ended at a training loss of {after:.3g}, far above the {before:.3g} "

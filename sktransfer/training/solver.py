@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import Callback, EarlyStopping, PassthroughScoring
 from torch import Tensor
 
 from sktransfer.training.batches import Rows, all_batches
@@ -75,11 +75,14 @@ def solve(
 
 def converged() -> EarlyStopping:
     """Stops L-BFGS where an epoch gains next to nothing."""
-    return EarlyStopping("train_loss", 1, _CONVERGED, load_best=False, sink=silent)
+    return EarlyStopping("train_objective", 1, _CONVERGED, load_best=False, sink=silent)
 
 
 class ProbeNet(TransferNet):
     """A net whose every step sees all rows, as L-BFGS needs, but never holds them at once.
+
+    What it minimises, the loss and the penalty together, is the ``train_objective`` of its history;
+    the loss there is that of the rows, as in every other phase.
 
     Parameters
     ----------
@@ -94,8 +97,19 @@ class ProbeNet(TransferNet):
         self.l2_penalty = l2_penalty
         super().__init__(module, **kwargs)
 
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Callback]]:
+        *others, print_log = super()._default_callbacks
+        objective = PassthroughScoring("train_objective", lower_is_better=None, on_train=True)
+        return [*others, ("objective", objective), print_log]
+
     def _training_batches(self, rows: Rows, epoch: int, seed: int) -> Any:
         return [(rows, None)]
+
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+        step: dict[str, Tensor] = super().train_step(batch, **fit_params)
+        self.history.record_batch("train_objective", step["loss"].item())
+        return {**step, "loss": step["data_loss"]}
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
         rows, _ = batch
@@ -103,14 +117,14 @@ class ProbeNet(TransferNet):
         matrices = [p for p in self.module_.parameters() if p.ndim > 1]
         penalty = torch.stack([(m**2).sum() for m in matrices]).sum() * self.l2_penalty / 2
         penalty.backward()
-        total = penalty.detach()
+        data_loss = torch.zeros_like(penalty)
         n = len(rows) * rows.views.n_known
         for X, targets in all_batches(rows, self.batch_size):
             loss = self.get_loss(self.infer(X), targets) * (len(X) / n)
             loss.backward()
-            total = total + loss.detach()
-        self.check_finite(total.item())
-        return {"loss": total}
+            data_loss += loss.detach()
+        self.check_finite(data_loss.item())
+        return {"loss": data_loss + penalty.detach(), "data_loss": data_loss}
 
     def _step_optimizer(self, step_fn: Any) -> None:
         self.optimizer_.step(step_fn)  # L-BFGS evaluates the loss several times a step
@@ -139,5 +153,5 @@ class LowestStep:
 
 
 def _nearly_converged(net: TransferNet) -> bool:
-    losses = net.history[:, "train_loss"]
+    losses = net.history[:, "train_objective"]
     return len(losses) > 1 and losses[-2] - losses[-1] <= _STILL_FALLING * abs(losses[-2])

@@ -229,6 +229,13 @@ def test_only_what_can_be_compared_is(settings):
     assert trained.history[-1]["train_loss"] > 0
 
 
+def test_the_probe_is_recorded_by_its_loss_as_fine_tuning_is():
+    trained = tuned(weight_decay=0.3, lr=1e-9)  # nothing moves: both are of the same scores
+    assert phases(trained) == ["probe", "fine-tune"]
+    probe = [row["train_loss"] for row in trained.history if row["phase"] == "probe"]
+    assert trained.history[-1]["train_loss"] == pytest.approx(probe[-1], rel=1e-3)
+
+
 def test_training_that_gains_warns_of_nothing():
     trained = tuned(max_epochs=6)  # a warning would be an error
     assert trained.history[-1]["train_loss"] < trained.history[0]["train_loss"]
