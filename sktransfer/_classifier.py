@@ -191,7 +191,8 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
 
     early_stopping : bool, default=False
         Stop when the validation loss has not fallen for `n_iter_no_change` epochs, and keep
-        the weights of the best one.
+        the weights of the best one; those that training began with (the solved head with
+        untouched stages, or an earlier fit) if no epoch was better.
 
     n_iter_no_change : int, default=5
         Epochs to wait for a lower validation loss.
@@ -259,7 +260,8 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
 
     history_ : list of dict
         One record an epoch: ``phase`` ("probe", "head" or "fine-tune"), ``epoch``,
-        ``train_loss``, ``lr``, and with validation rows ``valid_loss`` and
+        ``train_loss`` (of the rows, without the penalty on weights), ``lr``, and with
+        validation rows ``valid_loss`` and
         ``valid_score`` (accuracy, with rows weighted as in the loss; of whole rows where
         there are several labels).
 

@@ -1,10 +1,11 @@
-"""What happens between epochs: rates written down, stages unfrozen, a bar moved on."""
+"""What happens between epochs: rates written down, the best kept, stages unfrozen, a bar."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from skorch import NeuralNet
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EarlyStopping
 from tqdm.auto import tqdm
 
 from sktransfer.exceptions import ParameterError
@@ -15,6 +16,34 @@ class RecordRate(Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         net.history.record("lr", net.optimizer_.param_groups[-1]["lr"])
+
+
+# Share of a loss by which an epoch must lower it to count for early stopping.
+_IMPROVED = 1e-4
+
+
+class KeepBest(EarlyStopping):  # type: ignore[misc]
+    """Stop where the validation loss no longer falls, and keep the best of all that there was.
+
+    What training began with takes part: a solved head, or an earlier fit, is kept with its
+    stages untouched where no epoch was better.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs to wait for a lower validation loss.
+    """
+
+    def __init__(self, patience: int) -> None:
+        super().__init__(
+            "valid_loss", patience, _IMPROVED, load_best=True, sink=lambda _message: None
+        )
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        super().on_train_begin(net, **kwargs)
+        _, validation = net.train_split(None)
+        self.dynamic_threshold_ = self._calc_new_threshold(net.loss_of(validation))
+        self.best_model_weights_ = copy.deepcopy(net.module_.state_dict())
 
 
 class GradualUnfreezing(Callback):  # type: ignore[misc]

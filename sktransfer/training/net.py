@@ -197,6 +197,12 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
         batches = RowBatches(rows, self.batch_size)
         return torch.cat([self.scores(X).cpu() for X, _ in batches])
 
+    def loss_of(self, rows: Rows) -> float:
+        """Weighted mean loss of stored rows, in evaluation mode."""
+        batches = RowBatches(rows, self.batch_size)
+        losses = (len(X) * self.get_loss(self.scores(X), targets) for X, targets in batches)
+        return sum(loss.item() for loss in losses) / len(rows)
+
     def drawn_scores(self, activations: Tensor, n: int, seed: int) -> Tensor:
         """Scores (b, n, k) of `n` networks drawn by the head's dropout, the same for all rows.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import Callback
 from skorch.helper import predefined_split
 from torch import nn
 
@@ -14,19 +14,16 @@ from sktransfer._devices import seeded
 from sktransfer.activations.views import FixedViews
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.training.batches import RowBatches, Rows, all_batches
-from sktransfer.training.callbacks import EpochBar, GradualUnfreezing, first_epochs
+from sktransfer.training.callbacks import EpochBar, GradualUnfreezing, KeepBest, first_epochs
 from sktransfer.training.checkpoints import Checkpoint, CheckpointFiles
 from sktransfer.training.head import NormalisedLinear, build_head
 from sktransfer.training.losses import CONVEX_LOSSES
 from sktransfer.training.mixing import Mixing
 from sktransfer.training.module import TransferModule
-from sktransfer.training.net import TransferNet, silent
+from sktransfer.training.net import TransferNet
 from sktransfer.training.optimizers import learning_rates, optimizer_options
 from sktransfer.training.schedules import schedule_callback
 from sktransfer.training.solver import converged, solve
-
-# Share of a loss by which an epoch must lower it to count for early stopping.
-_IMPROVED = 1e-4
 
 Named = list[tuple[str, Callback]]
 
@@ -170,9 +167,7 @@ class Phases:
         watchers += self.callbacks
         # Those that stop come after those that watch, who would not see the last epoch else.
         if self.early_stopping:
-            patience = self.n_iter_no_change
-            stopping = EarlyStopping("valid_loss", patience, _IMPROVED, load_best=True, sink=silent)
-            watchers.append(("early_stopping", stopping))
+            watchers.append(("early_stopping", KeepBest(self.n_iter_no_change)))
         if phase == "probe":
             watchers.append(("converged", converged()))
         path = files.path(phase)

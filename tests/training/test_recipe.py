@@ -1,6 +1,7 @@
 import copy
 import io
 import pickle
+import warnings
 from functools import partial
 from unittest.mock import Mock
 
@@ -429,6 +430,33 @@ def test_early_stopping_keeps_the_best_epoch():
     assert len(losses) < 40
     ours = nn.functional.cross_entropy(scores(trained, validation), validation.targets.y)
     assert ours.item() == pytest.approx(min(losses), rel=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{}, LAYERS, {"dropout": 0.3}, {"ema_decay": 0.5}], ids=str)
+def test_early_stopping_keeps_the_head_that_no_epoch_bettered(settings):
+    rows, validation = map_rows(), map_rows(n=12, seed=5)
+    settings = {**settings, "early_stopping": True, "n_iter_no_change": 2}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Fine-tuning ended", TrainingWarning)
+        kept = tuned(rows, validation, **{**TOO_FAST, **settings, "max_epochs": 6})
+    assert same_values(values_of(kept.net.module_.stages), values_of(small_stages()))
+    losses = {
+        phase: min(row["valid_loss"] for row in kept.history if row["phase"] == phase)
+        for phase in phases(kept)
+    }
+    assert losses[phases(kept)[0]] < losses["fine-tune"]
+    assert mean_loss(kept, validation) == pytest.approx(losses[phases(kept)[0]], rel=1e-4)
+    assert [row["phase"] for row in kept.history].count("fine-tune") == 2  # the patience
+
+
+def test_early_stopping_keeps_an_earlier_training_that_no_epoch_bettered():
+    rows, validation = map_rows(), map_rows(n=12, seed=5)
+    earlier = tuned(rows, validation, max_epochs=3)
+    module = copy.deepcopy(earlier.net.module_)
+    settings = recipe(**{**TOO_FAST, "early_stopping": True})
+    again = settings.train(module.stages, rows, validation, module)
+    assert mean_loss(again, validation) == pytest.approx(mean_loss(earlier, validation))
+    assert again.history[0]["valid_loss"] > mean_loss(earlier, validation)
 
 
 class Interrupt(Callback):
