@@ -322,7 +322,7 @@ def test_the_same_training_in_another_process_may_end_and_remove_a_file(
 
 
 def test_a_file_that_an_open_handle_keeps_is_no_reason_to_lose_a_fit(tmp_path, monkeypatch):
-    def held(path, missing_ok):
+    def held(path, **_):
         raise PermissionError(path)  # as on Windows, while another process writes it
 
     monkeypatch.setattr(checkpoints.Path, "unlink", held)

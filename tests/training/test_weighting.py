@@ -67,7 +67,7 @@ def test_some_rows_must_have_weight(all_classes):
 @pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf, 1e300, "2", None])
 @pytest.mark.parametrize("n_columns", [None, 2])
 def test_class_weights_are_finite_and_not_negative(weight, n_columns):
-    with pytest.raises(ParameterError, match="class_weight must give numbers .*at least 0"):
+    with pytest.raises(ParameterError, match=r"class_weight must give numbers .*at least 0"):
         check_class_weight({0: weight, 1: 1.0}, n_columns)
 
 
