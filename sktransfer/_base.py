@@ -30,8 +30,8 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
     """Base of the estimators that run pictures through a backbone.
 
     What `fit` found stays until the next one, whatever `set_params` says in between:
-    ``device_``, ``_precision``, ``_backbone_key``, ``_preprocessing``, and ``_backbone``,
-    which is shared by the process and left out of pickles.
+    ``device_``, ``_precision``, ``_image_shape``, ``_backbone_key``, ``_preprocessing``, and
+    ``_backbone``, which is shared by the process and left out of pickles.
     """
 
     _parameter_constraints: dict[str, Any] = {
@@ -64,28 +64,46 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
     verbose: int
 
     def _prepare(
-        self, X: Any, *, missing_ok: bool = False, seed: int = 0, reset: bool = True
+        self,
+        X: Any,
+        *,
+        missing_ok: bool = False,
+        seed: int = 0,
+        reset: bool = True,
+        goes_on: bool = False,
     ) -> ImageSource:
-        """First steps of every fit: check parameters and pictures, find device and backbone."""
-        self._validate_params()
-        self._check_image_shape()
-        self._check_n_jobs()
+        """First steps of every fit: check parameters and pictures, find device and backbone.
+
+        One that `goes_on` with an earlier fit needs the weights of that.
+        """
+        self._check_parameters()
+        self._image_shape = _as_tuple(self.image_shape)
         images = self._images(X, reset=reset)
         images.check(missing_ok=missing_ok)
         self.device_ = resolve_device(self.device)
         self._precision = self.precision
         self._engine_choice().check()
-        self._backbone_key = (self.backbone, self.weights, seed)
-        self._backbone: Backbone | None = load_backbone(*self._backbone_key)
-        self._preprocessing = self._backbone.preprocessing.at_size(self.image_size)
+        key = (self.backbone, self.weights, seed)
+        backbone = load_backbone(*key)
+        if goes_on:
+            self._check_weights(backbone)
+        self._backbone_key = key
+        self._backbone: Backbone | None = backbone
+        self._preprocessing = backbone.preprocessing.at_size(self.image_size)
         return images
+
+    def _check_parameters(self) -> None:
+        """Raise if a parameter has no meaning: also one that was set after a fit."""
+        self._validate_params()
+        self._check_image_shape()
+        self._check_n_jobs()
 
     def _images(self, X: Any, *, reset: bool) -> ImageSource:
         """The pictures in X; with ``image_shape``, flattened rows become pictures first."""
-        if self.image_shape is None or holds_images(X):
-            return as_images(X, _as_tuple(self.image_shape))
+        shape = self._image_shape
+        if shape is None or holds_images(X):
+            return as_images(X, shape)
         rows = validate_data(self, X, reset=reset, dtype="numeric")
-        shape = tuple(self.image_shape)
         if rows.shape[1] != np.prod(shape):
             raise ImageError(
                 f"image_shape={shape} needs {np.prod(shape)} columns, but X has {rows.shape[1]}. "
@@ -111,15 +129,22 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
     def _loaded_backbone(self) -> Backbone:
         """The backbone that was fitted with, found again after unpickling."""
         if self._backbone is None:
-            name, weights, seed = self._backbone_key
-            backbone = load_backbone(name, weights, seed)
-            if backbone.digest != self._digest:
-                raise WeightsError(
-                    f"The weights {weights!r} of {name} are not the ones that this "
-                    f"{type(self).__name__} was fitted with. Restore the file, or fit again."
-                )
+            backbone = load_backbone(*self._backbone_key)
+            self._check_weights(backbone)
             self._backbone = backbone
         return self._backbone
+
+    def _check_weights(self, backbone: Backbone) -> None:
+        """Raise unless a backbone, found again, is what the fit was with."""
+        if backbone is self._backbone:
+            return
+        fitted = self._digest if self._backbone is None else self._backbone.digest
+        if backbone.digest != fitted:
+            name, weights, _ = self._backbone_key
+            raise WeightsError(
+                f"The weights {str(weights)!r} of {name} are not the ones that this "
+                f"{type(self).__name__} was fitted with. Restore the file, or fit a clone."
+            )
 
     def _engine_choice(self) -> EngineChoice:
         return EngineChoice(self.engine, self.device_, self._precision)

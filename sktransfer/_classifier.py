@@ -492,7 +492,7 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         earlier = self._earlier() if self.warm_start else None
         if earlier is None:
             self.__dict__.pop("net_", None)  # a fit that fails leaves no older one behind
-        images = self._prepare(X, seed=self._draw_seeds(earlier))
+        images = self._prepare(X, seed=self._draw_seeds(earlier), goes_on=earlier is not None)
         validates = self.validation_fraction is not None or validation_data is not None
         check_conflicts(
             self,
@@ -538,7 +538,12 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
             parameter means nothing where rows come in pieces, such as `early_stopping`.
         """
         earlier = self._earlier()
-        images = self._prepare(X, seed=self._draw_seeds(earlier), reset=earlier is None)
+        images = self._prepare(
+            X,
+            seed=self._draw_seeds(earlier),
+            reset=earlier is None,
+            goes_on=earlier is not None,
+        )
         check_partial_fit(self)
         check_conflicts(self, held_out=False, groups=False, validation=False)
         labels = self._learned_labels(y, len(images), earlier, classes)
@@ -640,6 +645,7 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
     def _drawn_scores(self, X: Any, *, several: bool = False) -> np.ndarray:
         """Scores (n, draws, n_classes), in as many passes as there are views."""
         check_is_fitted(self)
+        self._check_parameters()
         if several and self.tta is None and self.mc_dropout is None:
             raise ParameterError(
                 "return_std=True needs several draws, but tta=None and mc_dropout=None. Set "

@@ -181,7 +181,9 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         self.__dict__.pop("_n_features_out", None)  # a fit that fails leaves no older one
         self._prepare(X, missing_ok=self.on_error == "nan")
         backbone = self._loaded_backbone()
-        self._network_key = (self.stage, self.pooling)
+        # A copy: what becomes of the user's list later is nothing to this fit.
+        stage = tuple(self.stage) if isinstance(self.stage, list) else self.stage
+        self._network_key = (stage, self.pooling)
         size = self._preprocessing.crop_size
         self._n_features_out = backbone.width(*self._network_key, size)
         return self
@@ -205,6 +207,7 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
             If a picture can't be used, naming its row and path.
         """
         check_is_fitted(self)
+        self._check_parameters()
         images = self._images(X, reset=False)
         skip = self.on_error == "nan"
         images.check(missing_ok=skip)

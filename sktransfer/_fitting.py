@@ -72,8 +72,9 @@ class Fitting(RowsOfPictures):
 
     def _shape_of_network(self) -> dict[str, Any]:
         backbone = ("backbone", "weights", "unfreeze_depth", "batch_norm", "image_size")
-        head = ("pooling", "hidden_layer_sizes", "dropout")
-        return {name: getattr(self, name) for name in (*backbone, *head)}
+        given = {name: getattr(self, name) for name in (*backbone, "pooling", "dropout")}
+        # A tuple, for a list of the user's may change after the fit.
+        return {**given, "hidden_layer_sizes": self._hidden_layer_sizes()}
 
     def _draw_seeds(self, earlier: Trained | None) -> int:
         """Seeds of this fit; returns that of the weights, for those that begin at random."""

@@ -217,6 +217,33 @@ def test_pickle_notices_other_weights(pictures, tmp_path):
         pickle.loads(data).transform(pictures[0])
 
 
+@pytest.mark.parametrize("n_classes", [1000, 7])
+def test_pickle_notices_another_classifier(pictures, tmp_path, n_classes):
+    path = tmp_path / "weights.pth"
+    state = torch.load(lite0_file(), weights_only=True)
+    torch.save(state, path)
+    extractor = PretrainedFeatureExtractor(
+        "efficientnet_lite0", weights=path, stage="logits", image_size=32, device="cpu"
+    ).fit(pictures[0])
+    data = pickle.dumps(extractor)
+    for key in ("_fc.weight", "_fc.bias"):
+        state[key] = 1 - state[key][:n_classes]
+    torch.save(state, path)
+    with pytest.raises(WeightsError, match="not the ones"):
+        pickle.loads(data).transform(pictures[0])
+
+
+def test_lists_that_change_after_fit_change_nothing(pictures):
+    rows = pictures[0].reshape(len(pictures[0]), -1)
+    stage, image_shape = ["level2", "level3"], [32, 32, 3]
+    extractor = small(stage=stage, image_shape=image_shape).fit(rows)
+    names, expected = list(extractor.get_feature_names_out()), extractor.transform(rows)
+    stage.reverse()
+    image_shape[:] = [16, 64, 3]
+    assert list(extractor.get_feature_names_out()) == names
+    assert_array_equal(extractor.transform(rows), expected)
+
+
 def lite0_file():
     from sktransfer.backbones.weights import published_weights
 
@@ -287,6 +314,24 @@ def test_bad_parameters_are_told_in_fit(pictures, parameters, error, words):
     with pytest.raises(error, match=words):
         extractor.fit(pictures[0])
     with pytest.raises(NotFittedError):
+        extractor.transform(pictures[0])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "words"),
+    [
+        ({"batch_size": 0}, ValueError, "batch_size.*0"),
+        ({"batch_size": "many"}, ValueError, "batch_size.*many"),
+        ({"n_jobs": 0}, ValueError, "n_jobs=0"),
+        ({"on_error": "skip"}, ValueError, "on_error.*skip"),
+        ({"engine": "onnx"}, ValueError, "engine.*onnx"),
+        ({"cache": 5}, ValueError, "cache.*5"),
+        ({"image_shape": (8,)}, ImageError, "image_shape.*8"),
+    ],
+)
+def test_bad_parameters_are_told_after_fit_too(pictures, parameters, error, words):
+    extractor = small().fit(pictures[0]).set_params(**parameters)
+    with pytest.raises(error, match=words):
         extractor.transform(pictures[0])
 
 

@@ -252,10 +252,12 @@ class Backbone:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the name and all values of the stages."""
-        sha = hashlib.sha256(self.name.encode())
+        """SHA-256 of all that features and the scores of the classifier are made by."""
+        sha = hashlib.sha256(f"{self.name} {self.preprocessing}".encode())
         for stage in self.stages:
             sha.update(stage.name.encode() + state_digest(stage.module))
+        if self.has_classifier:  # else it has no values
+            sha.update(state_digest(self.pieces.classifier))
         return sha.hexdigest()
 
 

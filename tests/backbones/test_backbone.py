@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -76,11 +77,11 @@ def test_normalisation_goes_with_the_counted_stage_before_it():
 
 
 def test_digest_tells_weights_apart(backbone):
-    same = make_backbone()
+    same = make_backbone(has_classifier=True)
     assert same.digest == backbone.digest
     with torch.no_grad():
         next(same.stages[2].module.parameters()).view(-1)[0] += 1e-3
-    changed = Backbone(same.name, same.pieces, same.preprocessing)
+    changed = replace(same)  # the digest of the old one is kept
     assert changed.digest != backbone.digest
 
 
@@ -89,9 +90,26 @@ def test_digest_tells_names_apart(backbone):
     assert other.digest != backbone.digest
 
 
+def test_digest_tells_preprocessings_apart(backbone):
+    other = Backbone(backbone.name, backbone.pieces, replace(PRESET, std=(0.5, 0.5, 0.5)))
+    assert other.digest != replace(other, preprocessing=PRESET).digest
+
+
+def test_digest_tells_classifiers_apart():
+    network = lively_network(NAME)
+    first, second, third = (
+        Backbone.from_network(NAME, n, PRESET, has_classifier=h)
+        for n, h in ((network, True), (copy.deepcopy(network), True), (network, False))
+    )
+    with torch.no_grad():
+        second.pieces.classifier.bias[0] += 1e-3
+    assert len({first.digest, second.digest, third.digest}) == 3
+
+
 def test_digest_does_not_depend_on_the_order_of_memory(backbone):
     network = lively_network(NAME).to(memory_format=torch.channels_last)
-    assert Backbone.from_network(NAME, network, PRESET).digest == backbone.digest
+    other = Backbone.from_network(NAME, network, PRESET, has_classifier=True)
+    assert other.digest == backbone.digest
 
 
 # Features.

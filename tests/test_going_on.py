@@ -1,0 +1,111 @@
+"""What a fit found stays: weights, lists and parameters that change after it."""
+
+import pickle
+
+import pytest
+from numpy.testing import assert_array_equal
+from safetensors.torch import load_file, save_file
+
+from sktransfer import PretrainedImageClassifier
+from sktransfer.backbones.networks import build_random
+from sktransfer.exceptions import ImageError, ParameterError, WeightsError
+
+NAME = "mnasnet0_5"
+
+
+def small(**parameters):
+    """A classifier that costs a fraction of a second."""
+    defaults = {"image_size": 32, "device": "cpu", "random_state": 0, "weights": None}
+    return PretrainedImageClassifier(NAME, **{**defaults, **parameters})
+
+
+@pytest.fixture(scope="module")
+def state():
+    return {key: value.contiguous() for key, value in build_random(NAME, 0).state_dict().items()}
+
+
+@pytest.fixture
+def weights(tmp_path, state):
+    save_file(state, path := tmp_path / "weights.safetensors")
+    return path
+
+
+def replace_weights(path, key="layers.0.weight"):
+    state = load_file(path)
+    state[key] = state[key] + 1
+    path.unlink()
+    save_file(state, path)
+
+
+def unpickled(classifier):
+    return pickle.loads(pickle.dumps(classifier))
+
+
+@pytest.mark.parametrize("way", [lambda classifier: classifier, unpickled])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("key", ["layers.0.weight", "classifier.1.weight"])
+def test_a_fit_does_not_go_on_with_other_weights(pictures, weights, way, method, key):
+    classifier = small(weights=weights, warm_start=True).fit(*pictures)
+    expected = classifier.predict_proba(pictures[0])
+    going_on = way(classifier)
+    replace_weights(weights, key)
+    with pytest.raises(WeightsError, match="not the ones that this PretrainedImageClassifier"):
+        getattr(going_on, method)(*pictures)
+    assert_array_equal(classifier.predict_proba(pictures[0]), expected)
+    if going_on is classifier:  # what the failure left is the earlier fit
+        assert classifier.n_iter_ == len(classifier.history_)
+    else:
+        with pytest.raises(WeightsError, match="not the ones"):
+            going_on.predict(pictures[0])
+
+
+@pytest.mark.parametrize("way", [lambda classifier: classifier, unpickled])
+def test_a_fit_goes_on_with_the_same_weights_written_again(pictures, weights, state, way):
+    classifier = way(small(weights=weights).partial_fit(*pictures))
+    weights.unlink()
+    save_file(state, weights)
+    classifier.partial_fit(*pictures)
+    assert {row["phase"] for row in classifier.history_} == {"head", "probe"}
+
+
+def test_a_new_fit_takes_other_weights(pictures, weights):
+    classifier = small(weights=weights).fit(*pictures)
+    before = classifier.decision_function(pictures[0])
+    replace_weights(weights)
+    assert (classifier.fit(*pictures).decision_function(pictures[0]) != before).any()
+
+
+def test_a_list_of_layers_that_changes_after_fit_is_noticed(pictures):
+    layers = [4]
+    classifier = small(hidden_layer_sizes=layers, max_epochs=1, warm_start=True).fit(*pictures)
+    layers[0] = 8
+    with pytest.raises(ParameterError, match=r"hidden_layer_sizes was \(4,\) in it and is \(8,\)"):
+        classifier.fit(*pictures)
+    classifier.set_params(hidden_layer_sizes=4).fit(*pictures)  # the same in other words
+    assert classifier.net_.module_.head[0].out_features == 4
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "words"),
+    [
+        ({"batch_size": 0}, ValueError, "batch_size.*0"),
+        ({"n_jobs": 0}, ValueError, "n_jobs=0"),
+        ({"engine": "onnx"}, ValueError, "engine.*onnx"),
+        ({"tta": 1}, ValueError, "tta.*1"),
+        ({"image_shape": (8,)}, ImageError, "image_shape.*8"),
+    ],
+)
+def test_bad_parameters_are_told_after_fit_too(pictures, parameters, error, words):
+    classifier = small().fit(*pictures).set_params(**parameters)
+    for method in (classifier.predict, classifier.predict_proba, classifier.decision_function):
+        with pytest.raises(error, match=words):
+            method(pictures[0])
+
+
+def test_a_shape_that_is_set_after_fit_waits_for_the_next(pictures):
+    X, y = pictures
+    rows = X.reshape(len(X), -1)
+    classifier = small(image_shape=(32, 32, 3)).fit(rows, y)
+    expected = classifier.predict_proba(rows)
+    classifier.set_params(image_shape=(16, 64, 3))
+    assert_array_equal(classifier.predict_proba(rows), expected)
