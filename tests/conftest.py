@@ -7,6 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+# Seconds after which something hangs. A deadline only: no test asserts how long anything takes,
+# for a busy machine takes its time.
+HANGS = 600
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 MOBILENET_WEIGHTS = SHARED / "weights" / "mobilenet_v2_imagenet1k_features.safetensors"
 

@@ -18,6 +18,7 @@ from sktransfer._devices import (
     seeded,
 )
 from sktransfer.exceptions import DeviceUnavailableError
+from tests.conftest import HANGS
 
 # Names.
 
@@ -126,16 +127,16 @@ def test_passes_in_threads_are_counted():
     begun, done = threading.Barrier(n_passes), threading.Barrier(n_passes)
 
     def read():
-        begun.wait(20)
+        begun.wait(HANGS)
         with reading_threads(None) as n:
             shares.append(n)
-            done.wait(20)
+            done.wait(HANGS)
 
     threads = [threading.Thread(target=read) for _ in range(n_passes)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(HANGS)
     assert sorted(shares) == [2, 2, 4, 8]
     assert _devices._readers == 0
 
@@ -168,7 +169,7 @@ def test_threads_that_seed_do_not_mix():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(HANGS)
     assert drawn == [expected] * 4
 
 
@@ -190,7 +191,7 @@ def in_child(function):
     mine, theirs = os.pipe()
     child = os.fork()
     if child == 0:
-        signal.alarm(30)  # ends a child that hangs
+        signal.alarm(300)  # ends a child that hangs
         try:
             os.write(theirs, repr(function()).encode())
         finally:
@@ -210,7 +211,7 @@ def forked(code):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=HANGS,
         env=environment,
     )
     assert done.returncode == 0, done.stderr
@@ -273,11 +274,11 @@ held, done = threading.Event(), threading.Event()
 def hold():
     with computing(), seeded(0), reading_threads(None):
         held.set()
-        done.wait(60)
+        done.wait()
 
-other = threading.Thread(target=hold)
+other = threading.Thread(target=hold, daemon=True)
 other.start()
-held.wait(60)
+held.wait()
 
 def child():
     with computing(), seeded(0), reading_threads(None) as n:

@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.model_selection import GridSearchCV
 
 from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier, cache_info
-from tests.conftest import make_pictures
+from tests.conftest import HANGS, make_pictures
 
 ROOT = Path(__file__).resolve().parents[1]
 GRID = {"unfreeze_depth": [1, 0], "weight_decay": [1e-4, 1e2]}
@@ -88,7 +88,7 @@ from tests.test_parallel import extractor, scores, search
 """
 
 
-def run_script(path, script, *args, timeout=120, **environment):
+def run_script(path, script, *args, **environment):
     """What a script printed last, as JSON; it runs in a process of its own."""
     path.write_text(script)
     finished = subprocess.run(
@@ -97,7 +97,7 @@ def run_script(path, script, *args, timeout=120, **environment):
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default", **environment},
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=HANGS,
     )
     assert finished.returncode == 0, finished.stderr[-3000:]
     return json.loads(finished.stdout.splitlines()[-1])
@@ -251,7 +251,7 @@ def test_eight_new_processes_with_the_same_cold_keys(tmp_path):
     script = (
         f"{ESTIMATORS}{STAMPEDE}if __name__ == '__main__': print(json.dumps(stampede('spawn')))"
     )
-    check_stampede(tmp_path, run_script(tmp_path / "script.py", script, timeout=600))
+    check_stampede(tmp_path, run_script(tmp_path / "script.py", script))
 
 
 # Forked processes begin with what their parent had: its locks, its connections, and no
@@ -269,12 +269,16 @@ def transform(kill):
     model.transform(X)
     return sum(rows)
 
-def be_slow():
-    original = streaming.engine_for
-    def slow(*args):
-        time.sleep(0.1)
+def wait_for_ctrl_c(pipe):
+    original, batches = streaming.engine_for, []
+    def stuck(*args):
+        batches.append(args)
+        if len(batches) == 3:
+            os.write(pipe, b"two batches are done")
+            while True:
+                time.sleep(0.01)
         return original(*args)
-    streaming.engine_for = slow
+    streaming.engine_for = stuck
     extractor(cache="interrupted").fit_transform(make_pictures(400)[0])
 
 if __name__ == "__main__":
@@ -295,20 +299,19 @@ if __name__ == "__main__":
     answers["killed"] = os.WIFSIGNALED(os.waitpid(pid, 0)[1])
     answers["kept"] = cache_info("killed").rows
     answers["computed"] = transform(kill=False)
+    told, tell = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            be_slow()
+            wait_for_ctrl_c(tell)
         except KeyboardInterrupt:
             os._exit(0)
         finally:
             os._exit(99)
-    time.sleep(1)
-    begun = time.monotonic()
+    os.read(told, 1)
     os.kill(pid, signal.SIGINT)
     answers["left by Ctrl-C"] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    answers["seconds"] = time.monotonic() - begun
     answers["kept by Ctrl-C"] = cache_info("interrupted").rows
     print(json.dumps(answers))
 """
@@ -344,11 +347,10 @@ def test_a_process_that_is_killed_leaves_what_it_computed(forks):
 
 
 @needs_fork
-def test_ctrl_c_ends_a_pass_at_once_and_keeps_its_rows(forks):
+def test_ctrl_c_ends_a_pass_where_it_is_and_keeps_its_rows(forks):
     _, answers = forks
     assert answers["left by Ctrl-C"] == 0
-    assert answers["seconds"] < 5
-    assert 4 <= answers["kept by Ctrl-C"] < 400
+    assert answers["kept by Ctrl-C"] == 8  # two batches of four
 
 
 CROWD = """
@@ -419,15 +421,17 @@ def one_round(number, n_writers):
                 os._exit(1)
         os.close(write_end)
         writers.append((pid, read_end, number * 10 + writer))
+    # In every other round, once each has written something; else in the midst of beginning.
+    begun = [os.read(read_end, 2**16) if number % 2 else b"" for _, read_end, _ in writers]
     time.sleep(random.uniform(0.005, 0.12))
     for pid, *_ in writers:
         os.kill(pid, signal.SIGKILL)
     n_rows = 0
-    for pid, read_end, name in writers:
+    for told, (pid, read_end, name) in zip(begun, writers):
         _, status = os.waitpid(pid, 0)
         assert os.WIFSIGNALED(status)  # it did not end by itself
-        with os.fdopen(read_end) as pipe:
-            for line in pipe.read().splitlines():
+        with os.fdopen(read_end, "rb") as pipe:
+            for line in (told + pipe.read()).splitlines():
                 counter, n = map(int, line.split())
                 keys = [b"%d %d %d" % (name, counter, i) for i in range(n)]
                 with Store(Path("."), 10**9) as store:
@@ -454,10 +458,8 @@ if __name__ == "__main__":
     ("n_rounds", "n_writers"), [(20, 1), pytest.param(100, 4, marks=pytest.mark.slow)]
 )
 def test_killed_writers_lose_nothing_they_were_told_is_kept(tmp_path, n_rounds, n_writers):
-    n_rows, check = run_script(
-        tmp_path / "script.py", STORE + KILLS, n_rounds, n_writers, timeout=600
-    )
-    assert n_rows > n_rounds
+    n_rows, check = run_script(tmp_path / "script.py", STORE + KILLS, n_rounds, n_writers)
+    assert n_rows >= n_rounds // 2 * n_writers
     assert check == "ok"
 
 

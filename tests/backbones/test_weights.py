@@ -28,6 +28,7 @@ from sktransfer.backbones.weights import (
 )
 from sktransfer.exceptions import BackboneError, WeightsError, WeightsUnavailableError
 from tests.backbones.helpers import PRESET
+from tests.conftest import HANGS
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.zeros(2)}
 
@@ -453,7 +454,7 @@ def test_eight_threads_fetch_once(server):
     together = threading.Barrier(8)
 
     def fetch_together(_):
-        together.wait(timeout=30)
+        together.wait(timeout=HANGS)
         return fetch("tiny", server.source()).read_bytes()
 
     with ThreadPoolExecutor(8) as pool:
@@ -482,7 +483,7 @@ def test_eight_cold_processes_fetch_once(server, cache):
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    answers = [process.communicate(timeout=120)[0] for process in processes]
+    answers = [process.communicate(timeout=HANGS)[0] for process in processes]
     assert answers == ["2\n"] * 8
     assert [process.returncode for process in processes] == [0] * 8
     assert len(server.asked) == 1

@@ -18,7 +18,7 @@ from sktransfer.images.augmentation import (
     KerasClassic,
     named_transform,
 )
-from tests.conftest import make_pictures
+from tests.conftest import HANGS, make_pictures
 
 
 def photo(size=48, seed=0):
@@ -95,7 +95,7 @@ def test_named_ones_draw_as_torchvision_does_from_a_seed(name):
 def test_named_ones_do_not_wait_for_who_holds_the_global_generator():
     view = AugmentedView("standard", 48)
     with seeded(0), ThreadPoolExecutor(1) as pool:
-        assert_array_equal(pool.submit(view, PHOTOS[0]).result(timeout=20), view(PHOTOS[0]))
+        assert_array_equal(pool.submit(view, PHOTOS[0]).result(timeout=HANGS), view(PHOTOS[0]))
 
 
 def test_the_global_random_state_stays_after_an_error():

@@ -21,6 +21,7 @@ from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.backbones.networks import backbone_names
 from sktransfer.exceptions import EngineUnavailableError
 from tests.backbones.helpers import empty_backbone, pixels
+from tests.conftest import HANGS
 
 
 class Mean(nn.Module):
@@ -325,7 +326,7 @@ def in_threads(*functions):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(HANGS)
         assert not thread.is_alive()
 
 

@@ -21,6 +21,7 @@ from sktransfer.activations.engines.torch_engine import TorchEngine
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.frozen import FrozenNetwork
 from tests.backbones.helpers import PRESET, lively_network, pixels, run, same_values, values_of
+from tests.conftest import HANGS
 
 pytest.importorskip("openvino")
 
@@ -432,7 +433,7 @@ def script(code, **environment):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=HANGS,
         env={**os.environ, **environment},
     )
     assert done.returncode == 0, done.stderr
@@ -522,7 +523,7 @@ expected = extractor.transform(X)
 mine, theirs = os.pipe()
 child = os.fork()
 if child == 0:
-    signal.alarm(30)  # ends a child that hangs
+    signal.alarm(300)  # ends a child that hangs
     features = extractor.transform(X)
     kinds = [type(e).__name__ for e in engine._engines.values()]
     close = np.allclose(features, expected, rtol=0, atol=1e-4 * np.abs(expected).max())

@@ -5,7 +5,6 @@ import shutil
 import sqlite3
 import subprocess
 import threading
-import time
 import warnings
 from contextlib import closing
 from pathlib import Path
@@ -531,10 +530,8 @@ def test_a_lock_that_is_not_given_up(warm, pictures, expected, monkeypatch):
     monkeypatch.setattr(store_module, "_WAIT", 0.05)
     with closing(sqlite3.connect(file_of(warm), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        begun = time.monotonic()
         with told() as found:
             assert torch.equal(run(warm, pictures[0]), expected)
-        assert time.monotonic() - begun < 2
         assert "locked" in only(found)
     with told() as found:
         assert torch.equal(run(warm, pictures[0]), expected)
