@@ -17,6 +17,8 @@ from sktransfer.images.sources import ImageSource
 # A file that changed a moment ago may change again within the tick of the file system's
 # clock and look the same: only older ones are remembered. Seconds, as coarse as FAT's.
 _SETTLED = 2.0
+# Files that are read before what was found out is kept: an interruption costs no more.
+_AT_ONCE = 512
 
 
 @dataclass
@@ -28,7 +30,8 @@ class PictureKeys:
     digests : list of bytes or None
         One a row; None where the picture could not be read.
     identities : dict of int to (str, str)
-        Path of each row that is a file, and how the file looked when it was read.
+        Path of each row that is a file, as the user gave it, and how the file looked when
+        it was read. It is opened under this very path when it is decoded.
     """
 
     digests: list[bytes | None]
@@ -52,28 +55,40 @@ def picture_keys(source: ImageSource, cache: Cache, n_threads: int) -> PictureKe
         Remembers files by path, size, times and inode.
     n_threads : int
     """
-    paths = {row: os.path.abspath(path) for row, path in source.paths()}
-    known = cache.files(sorted(set(paths.values())))
     keys = PictureKeys([None] * len(source))
+    paths = dict(source.paths())
+    for row, path in paths.items():
+        if (identity := file_identity(path)) is not None:
+            keys.identities[row] = path, identity
+    places = {row: _place(paths[row]) for row in keys.identities}
+    known = cache.files(sorted(set(places.values())))
     unknown = []
     for row in range(len(source)):
-        path = paths.get(row)
-        identity = None if path is None else file_identity(path)
-        if path is not None and identity is not None:
-            keys.identities[row] = path, identity
-            if path in known and known[path].identity == identity:
-                keys.digests[row] = known[path].picture
-                continue
-        unknown.append(row)
+        file = known.get(places[row]) if row in places else None
+        if file is not None and file.identity == keys.identities[row][1]:
+            keys.digests[row] = file.picture
+        elif row in places or row not in paths:  # a file that comes later is not taken for known
+            unknown.append(row)
     with ThreadPoolExecutor(n_threads, thread_name_prefix="sktransfer-hasher") as pool:
-        digests = pool.map(lambda row: _digest(source, row, paths.get(row)), unknown)
-        for row, digest in zip(unknown, digests, strict=True):
-            keys.digests[row] = digest
-    cache.remember_files(dict(_settled(keys, unknown)))
+        for start in range(0, len(unknown), _AT_ONCE):
+            some = unknown[start : start + _AT_ONCE]
+            digests = pool.map(lambda row: _digest(source, row, paths.get(row)), some)
+            for row, digest in zip(some, digests, strict=True):
+                keys.digests[row] = digest
+            cache.remember_files({places[row]: file for row, file in _settled(keys, some)})
     return keys
 
 
-def _settled(keys: PictureKeys, rows: Iterable[int]) -> Iterator[tuple[str, StoredFile]]:
+def _place(path: str) -> str:
+    """The full path of a file that exists, so that it means the same from any folder.
+
+    ``link/..`` is the parent of what the link leads to: only the system can tell which.
+    """
+    is_plain = os.pardir not in path.split(os.sep)
+    return os.path.abspath(path) if is_plain else os.path.realpath(path)
+
+
+def _settled(keys: PictureKeys, rows: Iterable[int]) -> Iterator[tuple[int, StoredFile]]:
     """What is worth remembering of files that were just read."""
     before = time.time() - _SETTLED
     for row in rows:
@@ -83,15 +98,13 @@ def _settled(keys: PictureKeys, rows: Iterable[int]) -> Iterator[tuple[str, Stor
             with suppress(OSError):
                 found = os.stat(path)
                 if max(found.st_mtime, found.st_ctime) < before:
-                    yield path, StoredFile(identity, digest)
+                    yield row, StoredFile(identity, digest)
 
 
 def _digest(source: ImageSource, row: int, path: str | None) -> bytes | None:
     try:
         if path is None:
             return _digest_of_pixels(source, row)
-        if file_identity(path) is None:
-            return None
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     except (OSError, ImageError):

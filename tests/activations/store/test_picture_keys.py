@@ -192,6 +192,82 @@ def test_paths_mean_files_wherever_they_are_asked_from(tmp_path, hashed, monkeyp
     assert hashed == []
 
 
+@pytest.mark.usefixtures("settled")
+def test_the_parent_of_a_link_is_that_of_its_target(tmp_path):
+    # "link/../a.bmp" is not "a.bmp" beside the link: so the system opens it.
+    (tmp_path / "far" / "below").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "below")
+    here, far = saved(tmp_path / "a.bmp", 10), saved(tmp_path / "far" / "a.bmp", 200)
+    path = str(tmp_path / "link" / ".." / "a.bmp")
+    assert digests([path, here, far], tmp_path / "cache") == digests([far, here, far])
+    for _ in range(2):  # computed, and read
+        assert colours([path, here], tmp_path / "cache")[:, 0].round().tolist() == [200, 10]
+
+
+@pytest.mark.usefixtures("settled")
+def test_the_working_folder_may_change_during_a_pass(tmp_path, monkeypatch):
+    for name, value in (("one", 10), ("two", 200)):
+        (tmp_path / name).mkdir()
+        saved(tmp_path / name / "a.bmp", value)
+    monkeypatch.chdir(tmp_path / "one")
+    original = sources.decode_file
+
+    def go_elsewhere(path):
+        monkeypatch.chdir(tmp_path / "two")
+        return original(path)
+
+    monkeypatch.setattr(sources, "decode_file", go_elsewhere)
+    colours(["a.bmp"], tmp_path / "cache")
+    for name, value in (("one", 10), ("two", 200)):
+        path = str(tmp_path / name / "a.bmp")
+        assert colours([path], tmp_path / "cache")[:, 0].round().tolist() == [value]
+
+
+IMPOSSIBLE = {"NUL": "a\0b.png", "lone surrogate": "\ud800.png"}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_paths_that_no_file_can_have_are_unreadable(tmp_path, paths, name):
+    keys = keys_of([paths[0], name], tmp_path / "cache")
+    assert (keys.digests[0] is None, keys.digests[1]) == (False, None)
+    X = [paths[0], name, paths[1]]
+    expected = colours(X, None, skip_unreadable=True)
+    for _ in range(2):
+        found = colours(X, tmp_path / "cache", skip_unreadable=True)
+        np.testing.assert_array_equal(found, expected)
+    assert np.isnan(expected[1]).all()
+    assert cache_info(tmp_path / "cache").rows == 2
+
+
+@pytest.mark.usefixtures("settled")
+def test_what_was_found_out_is_kept_as_it_comes(tmp_path, paths, monkeypatch):
+    monkeypatch.setattr(module, "_AT_ONCE", 5)
+    waiting = []
+
+    class Pool(module.ThreadPoolExecutor):
+        def submit(self, *args):
+            waiting.append(1)
+            return super().submit(*args)
+
+    original = Cache.remember_files
+
+    def remember(self, files):
+        original(self, files)
+        assert len(waiting) <= 5
+        waiting.clear()
+        if cache_info(tmp_path / "cache").files == 15:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "ThreadPoolExecutor", Pool)
+        patch.setattr(Cache, "remember_files", remember)
+        with pytest.raises(KeyboardInterrupt):
+            digests(paths, tmp_path / "cache")
+    assert cache_info(tmp_path / "cache").files == 15
+    assert digests(paths, tmp_path / "cache") == digests(paths)
+    assert cache_info(tmp_path / "cache").files == 24
+
+
 def test_one_content_has_one_digest(tmp_path):
     a, b = saved(tmp_path / "a.bmp", 10), saved(tmp_path / "copy.bmp", 10)
     first, second = digests([a, b])
