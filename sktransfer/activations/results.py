@@ -9,6 +9,8 @@ from sktransfer.activations.memory import allocate
 from sktransfer.exceptions import WeightsError
 from sktransfer.images.sources import ImageSource
 
+_COPIED = 16 * 2**20  # bytes of repeated rows that are in memory at once
+
 
 class Results:
     """One row of values a picture, and the rows that could not be read.
@@ -58,10 +60,12 @@ class Results:
 
     def repeat(self, twins: Sequence[tuple[int, int]]) -> None:
         """Fill the first row of each pair with the values of the second."""
-        if twins:
-            rows, originals = (list(column) for column in zip(*twins, strict=True))
+        # A few at a time: values may be mapped because memory has no room for them.
+        n = max(1, _COPIED // max(1, self.values[0].nbytes))
+        for start in range(0, len(twins), n):
+            rows, originals = (list(r) for r in zip(*twins[start : start + n], strict=True))
             self.values[rows] = self.values[originals]
-            self._on_rows(len(twins))
+            self._on_rows(len(rows))
         lost = set(self.unreadable)
         self.unreadable += [row for row, original in twins if original in lost]
         self.unreadable.sort()
