@@ -15,6 +15,7 @@ from sklearn.utils.validation import validate_data
 from sktransfer._devices import available_or_cpu, resolve_device
 from sktransfer._sklearn import Interval, StrOptions
 from sktransfer.activations.engines.choice import ENGINES, EngineChoice
+from sktransfer.activations.store.folder import cache_folder
 from sktransfer.activations.streaming import Pass
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.frozen import FrozenNetwork
@@ -97,6 +98,8 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
         self._validate_params()
         self._check_image_shape()
         self._check_n_jobs()
+        if self.cache is not None:
+            cache_folder(self.cache)  # raises if it names none
 
     def _images(self, X: Any, *, reset: bool) -> ImageSource:
         """The pictures in X; with ``image_shape``, flattened rows become pictures first."""

@@ -22,6 +22,17 @@ def memory_size() -> int:
     return _bytes("SKTRANSFER_MEMORY", "4GB")
 
 
+def shares_cache() -> bool:
+    """Whether a cache folder that others may write to is used: ``SKTRANSFER_SHARED_CACHE=1``."""
+    text = os.environ.get("SKTRANSFER_SHARED_CACHE", "0")
+    if text not in ("0", "1"):
+        raise ValueError(
+            "The environment variable SKTRANSFER_SHARED_CACHE must be '1', for a cache folder that "
+            f"you share with people whom you trust, or '0'; got {text!r}."
+        )
+    return text == "1"
+
+
 def _bytes(variable: str, default: str) -> int:
     text = os.environ.get(variable, default)
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)B?\s*", text, re.IGNORECASE)

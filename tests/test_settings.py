@@ -1,6 +1,6 @@
 import pytest
 
-from sktransfer._settings import cache_size, memory_size
+from sktransfer._settings import cache_size, memory_size, shares_cache
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,14 @@ def test_what_is_no_size_is_told_with_the_variable(monkeypatch, variable, limit,
     with pytest.raises(ValueError, match=rf"variable {variable} must be .*'{default}'") as caught:
         limit()
     assert repr(text) in str(caught.value)
+
+
+def test_sharing_is_asked_for(monkeypatch):
+    monkeypatch.delenv("SKTRANSFER_SHARED_CACHE", raising=False)
+    assert not shares_cache()
+    for text in ("0", "1"):
+        monkeypatch.setenv("SKTRANSFER_SHARED_CACHE", text)
+        assert shares_cache() == (text == "1")
+    monkeypatch.setenv("SKTRANSFER_SHARED_CACHE", "yes")
+    with pytest.raises(ValueError, match=r"SKTRANSFER_SHARED_CACHE must be '1'.*got 'yes'"):
+        shares_cache()

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import re
 import sqlite3
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -14,27 +13,30 @@ from typing import TypeVar
 import numpy as np
 
 from sktransfer._settings import cache_size
-from sktransfer.activations.store.database import (
+from sktransfer.activations.store import models
+from sktransfer.activations.store.connection import (
+    DamagedError,
+    ForeignFileError,
+    NewerFormatError,
+    is_damage,
+    is_foreign,
+)
+from sktransfer.activations.store.database import Store, StoredFile
+from sktransfer.activations.store.folder import (
     FILE,
     FOLDER,
-    DamagedError,
-    NewerFormatError,
-    Store,
-    StoredFile,
+    cache_folder,
     discard,
+    is_store,
     make_home,
+    own_files,
 )
-from sktransfer.exceptions import CacheWarning
+from sktransfer.exceptions import CacheWarning, ParameterError
 
 logger = logging.getLogger("sktransfer")
 T = TypeVar("T")
 
 _NOTHING = {"rows": 0, "pictures": 0, "files": 0}
-# SQLite's locks do not hold between the machines of a network disk.
-_NETWORK_DISKS = {
-    *("9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "gpfs"),
-    *("lustre", "nfs", "nfs4", "smb3", "smbfs"),
-}
 
 
 @dataclass(frozen=True)
@@ -95,27 +97,32 @@ def cache_info(folder: str | os.PathLike[str]) -> CacheInfo:
     ...     cache_info(folder).rows
     3
     """
-    home, counts, size = Path(folder) / FOLDER, _NOTHING, 0
-    if home.exists() or Path(folder).is_file():
-        with Cache(folder) as cache:
+    place, counts, size = cache_folder(folder), _NOTHING, 0
+    home = place / FOLDER
+    if own_files(home) or place.is_file():  # to open it elsewhere would begin a store
+        with Cache(place) as cache:
             counts = cache.counts()
         with contextlib.suppress(OSError):
-            size = sum(file.stat().st_size for file in home.iterdir())
-    return CacheInfo(os.fspath(folder), **counts, size=size, limit=cache_size())
+            size = sum(file.stat().st_size for file in own_files(home))
+    return CacheInfo(str(place), **counts, size=size, limit=cache_size())
 
 
 def clear_cache(folder: str | os.PathLike[str]) -> None:
     """Remove everything stored in a folder given as ``cache=``, whatever state it is in.
 
-    Other files in the folder stay. Estimators that use the folder at the moment finish
-    without it.
+    Only files that the store wrote are removed, and the folder ``activations`` if nothing
+    else is in it. Estimators that use the folder at the moment finish without it.
 
     Parameters
     ----------
     folder : str or path-like
 
+        One that is missing or empty holds nothing to remove.
+
     Raises
     ------
+    ParameterError
+        If other files are in the folder, and no store.
     OSError
         If it can't be removed.
 
@@ -128,7 +135,20 @@ def clear_cache(folder: str | os.PathLike[str]) -> None:
     ...     cache_info(folder).size
     0
     """
-    discard(Path(folder))
+    place = cache_folder(folder)
+    if is_foreign(place / FOLDER / FILE) or (_holds_something(place) and not is_store(place)):
+        raise ParameterError(
+            f"clear_cache: {str(place)!r} is no cache, as no store is in it; nothing was removed. "
+            "Give the folder that estimators were given as cache=."
+        )
+    discard(place)
+
+
+def _holds_something(folder: Path) -> bool:
+    try:
+        return any(folder.iterdir())
+    except FileNotFoundError:
+        return False
 
 
 class Cache:
@@ -142,10 +162,15 @@ class Cache:
     ----------
     folder : str, path-like or None
         None for no store at all.
+
+    Raises
+    ------
+    ParameterError
+        If it names no folder.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None) -> None:
-        self._folder = None if folder is None else Path(folder).absolute()
+        self._folder = None if folder is None else cache_folder(folder)
         self._store: Store | None = None
         self._home: int | None = None
         self._was_renewed = False
@@ -189,11 +214,11 @@ class Cache:
 
     def get_model(self, key: bytes) -> bytes | None:
         """A converted network."""
-        return self._ask(lambda store: store.get_model(key), None)
+        return self._ask(lambda store: models.get_model(store, key), None)
 
     def put_model(self, key: bytes, model: bytes) -> None:
         """Keep a converted network."""
-        self._ask(lambda store: store.put_model(key, model), None)
+        self._ask(lambda store: models.put_model(store, key, model), None)
 
     def counts(self) -> dict[str, int]:
         """Numbers of rows, pictures and files."""
@@ -212,7 +237,7 @@ class Cache:
                 self._open()
             return action()
         except _FAULTS as error:
-            damaged = _is_damage(error)
+            damaged = is_damage(error)
             self._warn(error, damaged)
             if damaged and not self._was_renewed:
                 self._renew()
@@ -222,8 +247,7 @@ class Cache:
 
     def _open(self) -> None:
         assert self._folder is not None
-        if _is_on_network_disk(self._folder):
-            raise OSError("it is on a network disk, where SQLite's locks can't be trusted")
+        self._folder = self._folder.absolute()  # stays the same if the process goes elsewhere
         home = make_home(self._folder)
         if hasattr(os, "O_DIRECTORY"):
             # Held open, so that no other folder gets its inode number.
@@ -274,19 +298,10 @@ class Cache:
 
 
 # UnicodeDecodeError: Python can't decode what SQLite says about a damaged name.
-_FAULTS = (sqlite3.Error, OSError, NewerFormatError, DamagedError, UnicodeDecodeError)
-
-
-def _is_damage(error: BaseException) -> bool:
-    code = getattr(error, "sqlite_errorcode", 0)
-    primary = code & 0xFF  # the higher bits say more precisely what was found
-    return (
-        isinstance(error, DamagedError | UnicodeDecodeError)
-        or primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-        # What is written satisfies all constraints, unless the index is wrong.
-        or primary in (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH)
-        or code == sqlite3.SQLITE_IOERR_SHORT_READ
-    )
+_FAULTS = (
+    *(sqlite3.Error, OSError, UnicodeDecodeError),
+    *(NewerFormatError, ForeignFileError, DamagedError),
+)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
@@ -295,20 +310,3 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except OSError:
         return False
-
-
-def _is_on_network_disk(folder: Path) -> bool:
-    """As far as the system tells: Linux lists what is mounted where."""
-    try:
-        lines = Path("/proc/self/mounts").read_text(errors="replace").splitlines()
-    except OSError:
-        return False
-    mounts = {_unescaped(where): kind for _, where, kind, *_ in (line.split() for line in lines)}
-    place = Path(os.path.realpath(folder))
-    kinds = [mounts[str(part)] for part in (place, *place.parents) if str(part) in mounts]
-    return bool(kinds) and kinds[0] in _NETWORK_DISKS
-
-
-def _unescaped(where: str) -> str:
-    """A mount point as it is: the list writes a space as backslash 040."""
-    return re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), where)

@@ -5,9 +5,7 @@ and by the digest of its picture. Every row carries a checksum of its own: SQLit
 damaged structure, not a flipped bit. Nothing here is pickled.
 """
 
-import contextlib
 import os
-import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,43 +13,25 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
-# The tables' layout. A store with a higher number was written by a newer sktransfer.
-FORMAT = 1
-FOLDER = "activations"
-FILE = "activations.sqlite"
+from sktransfer.activations.store.connection import (
+    PAGE,
+    DamagedError,
+    connect,
+    limit_pages,
+    pragma,
+    transaction,
+)
+from sktransfer.activations.store.folder import FILE, make_home
 
-_PAGE = 16384  # rows are kilobytes: fewer, larger pages
-_WAIT = 60.0  # seconds for another process to finish writing
-_LOG_PAGES = 256  # of a write-ahead log, before it is put into the file
+# The space of converted networks, which live in the same tables.
+MODELS = b"models"
+
 _AT_ONCE = 500  # values in one IN (...); SQLite allows 32,766, and long before that gains nothing
 _EVICTED = 0.1  # share of the limit that is freed when it is reached
 _RECENT = 60.0  # seconds in which a row that was used need not be marked as used again
-
-_TABLES = """\
-CREATE TABLE spaces (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE);
-CREATE TABLE entries (
-    id INTEGER PRIMARY KEY, space INTEGER NOT NULL, picture BLOB NOT NULL,
-    used REAL NOT NULL, size INTEGER NOT NULL, UNIQUE (space, picture));
-CREATE TABLE contents (
-    id INTEGER PRIMARY KEY, dtype TEXT NOT NULL, shape TEXT NOT NULL,
-    checksum BLOB NOT NULL, bytes BLOB NOT NULL);
-CREATE TABLE files (
-    path BLOB PRIMARY KEY, identity TEXT NOT NULL, picture BLOB NOT NULL, checksum BLOB NOT NULL)
-"""
-# Marks converted networks, which live in the same tables under their own digest.
-_MODELS = b"models"
-
-
-class NewerFormatError(Exception):
-    """The store was written by a newer sktransfer."""
-
-
-class DamagedError(Exception):
-    """The store's tables are not what they were made as."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +56,13 @@ class Store:
     ------
     OSError, sqlite3.Error
         As every method, when the disk or the file is not what it should be.
-    NewerFormatError
-    DamagedError
+    NewerFormatError, ForeignFileError, DamagedError
+        As `connect`.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.limit = limit
-        path = make_home(folder) / FILE
-        self._connection = sqlite3.connect(path, timeout=_WAIT, isolation_level=None)
-        try:
-            self._set_up()
-        except BaseException:
-            self._connection.close()
-            raise
+        self._connection = connect(make_home(folder) / FILE, limit)
         self._used: list[int] = []
 
     def __enter__(self) -> "Store":
@@ -96,60 +70,6 @@ class Store:
 
     def __exit__(self, *exception: object) -> None:
         self._connection.close()
-
-    def _set_up(self) -> None:
-        run = self._connection.execute
-        # Damaged text must not raise where it is only looked at: the checksums judge it.
-        self._connection.text_factory = lambda text: text.decode(errors="replace")
-        run("PRAGMA mmap_size = 0")
-        if self._found_format() == 0:
-            run(f"PRAGMA page_size = {_PAGE}")
-            run("PRAGMA auto_vacuum = INCREMENTAL")
-        # Each setting that is made anew writes to the file, and a store may be read-only.
-        mode = journal_mode(sqlite3.sqlite_version_info)
-        if run("PRAGMA journal_mode").fetchone()[0].upper() != mode:
-            run(f"PRAGMA journal_mode = {mode}")
-        run("PRAGMA synchronous = NORMAL")
-        run(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
-        self._limit_pages()
-        if self._found_format() == 0:
-            with self._transaction():  # another process may be doing the same
-                if self._found_format() == 0:
-                    for statement in _TABLES.split(";"):
-                        run(statement)
-                    run(f"PRAGMA user_version = {FORMAT}")
-        tables = [sql for (sql,) in run("SELECT sql FROM sqlite_master WHERE type = 'table'")]
-        if tables != [statement.strip() for statement in _TABLES.split(";")]:
-            raise DamagedError("its tables are damaged")
-
-    def _found_format(self) -> int:
-        try:
-            found = self._pragma("user_version")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # such as "unsupported file format"
-                raise DamagedError(str(error)) from error
-            raise
-        if found > FORMAT:
-            raise NewerFormatError(f"its format is {found}, newer than {FORMAT}")
-        return found
-
-    def _limit_pages(self) -> None:
-        # SQLite takes a number below the present one for the present one.
-        self._connection.execute(f"PRAGMA max_page_count = {max(1, self.limit // _PAGE)}")
-
-    def _pragma(self, name: str) -> int:
-        return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            if self._connection.in_transaction:  # SQLite itself ends some that fail
-                self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
 
     def read(self, space: bytes, pictures: Sequence[bytes]) -> dict[bytes, np.ndarray]:
         """The rows of a space that are there and undamaged, by picture."""
@@ -226,7 +146,7 @@ class Store:
 
     def _insert(self, space: bytes, packed: Iterable[tuple[bytes, str, str, bytes]]) -> None:
         run = self._connection.execute
-        with self._transaction():
+        with transaction(self._connection):
             run("INSERT OR IGNORE INTO spaces (digest) VALUES (?)", (space,))
             number = self._just_written("SELECT id FROM spaces WHERE digest = ?", space)
             for picture, dtype, shape, content in packed:
@@ -247,9 +167,13 @@ class Store:
     def _evict(self, freed: int) -> None:
         """Drop the rows that were not used for longest, about `freed` bytes of them."""
         run = self._connection.execute
-        excess = self._pragma("page_count") - self._pragma("freelist_count") - self.limit // _PAGE
-        freed += max(0, excess * _PAGE)  # the limit was lowered since
-        with self._transaction():
+        excess = (
+            pragma(self._connection, "page_count")
+            - pragma(self._connection, "freelist_count")
+            - self.limit // PAGE
+        )
+        freed += max(0, excess * PAGE)  # the limit was lowered since
+        with transaction(self._connection):
             oldest = (
                 "SELECT id FROM (SELECT id, SUM(size) OVER (ORDER BY used, id) - size AS before "
                 "FROM entries) WHERE before < ?"
@@ -260,13 +184,13 @@ class Store:
         if excess > 0:
             # As a script: Python steps a single statement once, which frees one page.
             self._connection.executescript(f"PRAGMA incremental_vacuum({excess})")
-            self._limit_pages()
+            limit_pages(self._connection, self.limit)
 
     def mark_used(self) -> None:
         """Write down which rows were read, for the eviction of others."""
         if self._used:
             now = time.time()
-            with self._transaction():
+            with transaction(self._connection):
                 self._connection.executemany(
                     "UPDATE entries SET used = ? WHERE id = ?", [(now, key) for key in self._used]
                 )
@@ -294,64 +218,22 @@ class Store:
         ]
 
         def insert() -> None:
-            with self._transaction():
+            with transaction(self._connection):
                 self._connection.executemany(
                     "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows
                 )
 
         self._make_room_for(insert)
 
-    def get_model(self, key: bytes) -> bytes | None:
-        """A converted network."""
-        row = self.read(_MODELS, [key]).get(key)
-        return None if row is None else row.tobytes()
-
-    def put_model(self, key: bytes, model: bytes) -> None:
-        """Keep a converted network."""
-        self.write(_MODELS, {key: np.frombuffer(model, dtype=np.uint8)})
-
     def counts(self) -> dict[str, int]:
         """Numbers of rows, of pictures they belong to, and of files that are remembered."""
         rows, pictures = self._connection.execute(
             "SELECT COUNT(*), COUNT(DISTINCT picture) FROM entries "
             "JOIN spaces ON spaces.id = space WHERE digest != ?",
-            (_MODELS,),
+            (MODELS,),
         ).fetchone()
         (files,) = self._connection.execute("SELECT COUNT(*) FROM files").fetchone()
         return {"rows": rows, "pictures": pictures, "files": files}
-
-
-def make_home(folder: Path) -> Path:
-    """The store's own folder in `folder`, made if it is missing."""
-    home = folder / FOLDER
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return home
-
-
-def discard(folder: Path) -> None:
-    """Take a store away as a whole, whatever state it is in.
-
-    Renaming first takes its journal along and lets nobody open it half deleted.
-    """
-    doomed = folder / f"{FOLDER}-{uuid4().hex}"
-    with contextlib.suppress(FileNotFoundError):
-        os.replace(folder / FOLDER, doomed)
-    for left in folder.glob(f"{FOLDER}-{'[0-9a-f]' * 32}"):  # also of a process that was killed
-        shutil.rmtree(left, ignore_errors=left != doomed)
-
-
-def journal_mode(version: tuple[int, ...]) -> str:
-    """WAL, or TRUNCATE where SQLite's WAL can lose data.
-
-    A reset of the log could corrupt the file in versions 3.7.0 to 3.51.2; the repair was
-    also given to 3.50.7 and 3.44.6.
-    """
-    mended = (
-        version >= (3, 51, 3)
-        or (3, 50, 7) <= version < (3, 51, 0)
-        or (3, 44, 6) <= version < (3, 45, 0)
-    )
-    return "WAL" if mended else "TRUNCATE"
 
 
 def _checksum(*parts: bytes | str) -> bytes:

@@ -15,16 +15,19 @@ import torch
 from PIL import Image
 from torch import nn
 
-from sktransfer import cache_info, clear_cache
+from sktransfer import PretrainedFeatureExtractor, cache_info, clear_cache
 from sktransfer.activations.engines.choice import EngineChoice
-from sktransfer.activations.store import cache as cache_module
+from sktransfer.activations.store import connection as connection_module
 from sktransfer.activations.store import database as store_module
-from sktransfer.activations.store import picture_keys, stored
+from sktransfer.activations.store import folder as folder_module
+from sktransfer.activations.store import models, picture_keys, stored
 from sktransfer.activations.store.cache import Cache
-from sktransfer.activations.store.database import FILE, FOLDER, FORMAT, Store
+from sktransfer.activations.store.connection import FORMAT
+from sktransfer.activations.store.database import Store
+from sktransfer.activations.store.folder import FILE, FOLDER
 from sktransfer.activations.streaming import Pass
 from sktransfer.backbones.frozen import FrozenNetwork
-from sktransfer.exceptions import CacheWarning
+from sktransfer.exceptions import CacheWarning, ParameterError
 from sktransfer.images.preprocessing import Preprocessing
 from sktransfer.images.sources import as_images
 
@@ -448,7 +451,7 @@ def test_a_read_only_store_warns_once(warm, pictures, monkeypatch):
 
 @pytest.mark.parametrize("mode", ["TRUNCATE", "WAL"])
 def test_deleted_during_use(tmp_path, pictures, expected, monkeypatch, mode):
-    monkeypatch.setattr(store_module, "journal_mode", lambda _version: mode)
+    monkeypatch.setattr(connection_module, "journal_mode", lambda _version: mode)
     monkeypatch.setattr(stored, "_ROWS", 5)  # every batch is written
     folder, batches = tmp_path / "cache", []
 
@@ -505,7 +508,7 @@ def small_disk(tmp_path):
 
 @pytest.mark.parametrize("mode", ["TRUNCATE", "WAL"])
 def test_a_disk_that_fills_up(small_disk, monkeypatch, mode):
-    monkeypatch.setattr(store_module, "journal_mode", lambda _version: mode)
+    monkeypatch.setattr(connection_module, "journal_mode", lambda _version: mode)
     monkeypatch.setattr(stored, "_ROWS", 5)
     X = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
     pixels = FrozenNetwork()
@@ -527,7 +530,7 @@ def test_a_disk_that_fills_up(small_disk, monkeypatch, mode):
 
 
 def test_a_lock_that_is_not_given_up(warm, pictures, expected, monkeypatch):
-    monkeypatch.setattr(store_module, "_WAIT", 0.05)
+    monkeypatch.setattr(connection_module, "_WAIT", 0.05)
     with closing(sqlite3.connect(file_of(warm), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with told() as found:
@@ -539,7 +542,7 @@ def test_a_lock_that_is_not_given_up(warm, pictures, expected, monkeypatch):
 
 
 def test_a_lock_that_comes_while_it_runs(tmp_path, pictures, expected, monkeypatch):
-    monkeypatch.setattr(store_module, "_WAIT", 0.05)
+    monkeypatch.setattr(connection_module, "_WAIT", 0.05)
     monkeypatch.setattr(stored, "_ROWS", 5)
     run(tmp_path, pictures[0][:1])
     with closing(sqlite3.connect(file_of(tmp_path), isolation_level=None)) as other:
@@ -566,20 +569,56 @@ def test_a_lock_is_waited_for(warm, pictures, expected):
     assert not found
 
 
-def test_a_store_that_is_open_in_another_journal_mode(tmp_path, pictures, expected, monkeypatch):
-    # Two environments on one folder, of which one has an SQLite whose WAL loses data.
-    monkeypatch.setattr(store_module, "_WAIT", 0.05)
-    monkeypatch.setattr(store_module, "journal_mode", lambda _version: "WAL")
-    with Store(tmp_path, 10**9) as other:
-        other.write(b"space", {b"key": np.zeros(1)})
-        monkeypatch.setattr(store_module, "journal_mode", lambda _version: "TRUNCATE")
+# Two environments on one folder, of which one has an SQLite whose WAL loses data.
+
+
+def in_mode(patch, mode):
+    patch.setattr(connection_module, "journal_mode", lambda _version: mode)
+
+
+def test_a_store_that_is_open_in_wal_is_waited_for(tmp_path, pictures, expected, monkeypatch):
+    with monkeypatch.context() as patch:
+        in_mode(patch, "WAL")
+        Store(tmp_path, 10**9).__exit__()
+    in_mode(monkeypatch, "TRUNCATE")
+    with closing(sqlite3.connect(file_of(tmp_path), check_same_thread=False)) as other:
+        other.execute("SELECT COUNT(*) FROM entries").fetchone()
+        timer = threading.Timer(0.2, other.close)
+        timer.start()
         with told() as found:
             assert torch.equal(run(tmp_path, pictures[0]), expected)
-        assert [warning.category for warning in found] in ([], [CacheWarning])
-        assert other.read(b"space", [b"key"])[b"key"] == 0
-    with told() as found:
-        assert torch.equal(run(tmp_path, pictures[0]), expected)
+        timer.join()
     assert not found
+    assert cache_info(tmp_path).rows == 24
+    with closing(sqlite3.connect(file_of(tmp_path))) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() != ("wal",)
+
+
+def test_a_store_that_stays_open_in_wal_is_waited_for_no_longer_than_a_lock(
+    tmp_path, pictures, expected, monkeypatch
+):
+    monkeypatch.setattr(connection_module, "_WAIT", 0.05)
+    in_mode(monkeypatch, "WAL")
+    with Store(tmp_path, 10**9) as other:
+        other.write(b"space", {b"key": np.zeros(1)})
+        in_mode(monkeypatch, "TRUNCATE")
+        with told() as found:
+            assert torch.equal(run(tmp_path, pictures[0]), expected)
+        assert "locked" in only(found)
+        assert other.read(b"space", [b"key"])[b"key"] == 0
+
+
+def test_a_store_is_not_moved_to_wal_under_those_who_use_it(
+    tmp_path, pictures, expected, monkeypatch
+):
+    in_mode(monkeypatch, "TRUNCATE")
+    with Store(tmp_path, 10**9) as other:
+        in_mode(monkeypatch, "WAL")
+        with told() as found:
+            assert torch.equal(run(tmp_path, pictures[0]), expected)
+        assert not found
+        assert other._connection.execute("PRAGMA journal_mode").fetchone() == ("truncate",)
+        assert other.counts()["rows"] == 24
 
 
 @pytest.mark.parametrize("n_stored", [0, 1, 7, 23, 24])
@@ -620,7 +659,7 @@ def test_rows_evicted_during_a_pass_are_computed(warm, pictures, network):
 
 
 def test_a_network_disk_is_not_used(tmp_path, pictures, expected, monkeypatch):
-    monkeypatch.setattr(cache_module, "_is_on_network_disk", lambda _folder: True)
+    monkeypatch.setattr(folder_module, "_is_on_network_disk", lambda _folder: True)
     with told() as found:
         assert torch.equal(run(tmp_path / "new", pictures[0]), expected)
     assert "it is on a network disk" in only(found)
@@ -659,16 +698,16 @@ tmpfs /tmp tmpfs rw 0 0
 def test_network_disks_are_known_by_their_mounts(monkeypatch, folder, is_network):
     monkeypatch.setattr(Path, "resolve", lambda self: self)
     monkeypatch.setattr(Path, "read_text", lambda _self, **_options: MOUNTS)
-    assert cache_module._is_on_network_disk(Path(folder)) == is_network
+    assert folder_module._is_on_network_disk(Path(folder)) == is_network
 
 
 def test_systems_without_a_list_of_mounts(monkeypatch, tmp_path):
     monkeypatch.setattr(Path, "read_text", refusing(FileNotFoundError(2, "No such file")))
-    assert not cache_module._is_on_network_disk(tmp_path)
+    assert not folder_module._is_on_network_disk(tmp_path)
 
 
 def test_this_folder_is_local(tmp_path):
-    assert not cache_module._is_on_network_disk(tmp_path)
+    assert not folder_module._is_on_network_disk(tmp_path)
 
 
 def test_a_newer_format_is_left_alone(warm, pictures, expected):
@@ -831,9 +870,13 @@ def test_info_of_a_file(tmp_path, below):
     assert len(found) <= 1
 
 
-def test_info_of_a_store_that_is_being_made(warm, monkeypatch):
-    monkeypatch.setattr(Path, "exists", lambda _self: False)  # a moment ago
-    assert cache_info(warm).rows == 0
+@pytest.mark.parametrize("place", [".", FOLDER])
+def test_info_begins_no_store(tmp_path, place):
+    (tmp_path / "cache" / place).mkdir(parents=True)
+    before = names(tmp_path)
+    info = cache_info(tmp_path / "cache")
+    assert (info.rows, info.pictures, info.files, info.size) == (0, 0, 0, 0)
+    assert names(tmp_path) == before
 
 
 def test_info_of_a_store_that_goes_away(warm, monkeypatch):
@@ -867,11 +910,401 @@ def test_clearing_takes_all_and_leaves_the_rest(warm, pictures, damage):
 def test_clearing_finishes_what_was_interrupted(warm, monkeypatch):
     (warm / "activations-of-mine.txt").write_text("mine")
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "rmtree", refusing(KeyboardInterrupt()))
+        patch.setattr(Path, "unlink", refusing(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             clear_cache(warm)
     clear_cache(warm)
     assert [file.name for file in warm.iterdir()] == ["activations-of-mine.txt"]
+
+
+def names(folder):
+    """All that a folder holds, by relative path."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+NO_DATABASE = b"no database" * 1000
+
+
+def test_clearing_leaves_what_the_user_keeps_in_the_stores_folder(warm, pictures):
+    (warm / FOLDER / "notes.txt").write_text("mine")
+    (warm / FOLDER / "below").mkdir()
+    (warm / FOLDER / "below" / "activations.sqlite").write_text("mine too")
+    clear_cache(warm)
+    below = f"{FOLDER}/below/activations.sqlite"
+    assert names(warm) == [FOLDER, f"{FOLDER}/below", below, f"{FOLDER}/notes.txt"]
+    assert cache_info(warm).rows == cache_info(warm).size == 0
+    run(warm, pictures[0])
+    assert cache_info(warm).rows == 24
+    assert (warm / FOLDER / "notes.txt").read_text() == "mine"
+
+
+def test_the_repair_leaves_what_the_user_keeps_in_the_stores_folder(warm, pictures, expected):
+    (warm / FOLDER / "notes.txt").write_text("mine")
+    file_of(warm).write_bytes(NO_DATABASE)
+    with told() as found:
+        assert torch.equal(run(warm, pictures[0]), expected)
+    assert "is replaced by a new one" in only(found)
+    assert (warm / FOLDER / "notes.txt").read_text() == "mine"
+    assert cache_info(warm).rows == 24
+
+
+def test_what_was_put_beside_a_store_that_was_taken_away_is_left(warm, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refusing(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            clear_cache(warm)
+    (left,) = warm.iterdir()
+    (left / "notes.txt").write_text("mine")
+    clear_cache(warm)
+    assert names(warm) == [left.name, f"{left.name}/notes.txt"]
+
+
+def write_database(path, statement="CREATE TABLE files (mine TEXT)"):
+    """A database of the user's own."""
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(statement)
+
+
+NO_CACHES = {
+    "other files": lambda folder: (folder / "photo.png").write_text("mine"),
+    "a folder of the same name": lambda folder: (
+        (folder / FOLDER).mkdir(),
+        (folder / FOLDER / "notes.txt").write_text("mine"),
+    ),
+    "a file of the same name": lambda folder: (folder / FOLDER).write_text("mine"),
+    "a folder named like the file": lambda folder: file_of(folder).mkdir(parents=True),
+    "another database": lambda folder: write_database(file_of(folder)),
+    "the store's own folder": lambda folder: (folder / FILE).write_text("the store"),
+}
+
+
+@pytest.mark.parametrize("make", NO_CACHES.values(), ids=NO_CACHES)
+def test_a_folder_that_is_no_cache_is_not_cleared(tmp_path, make):
+    make(tmp_path)
+    before = names(tmp_path)
+    with pytest.raises(ParameterError, match=r"is no cache.*nothing was removed") as caught:
+        clear_cache(tmp_path)
+    assert repr(str(tmp_path)) in str(caught.value)
+    assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["CREATE TABLE files (mine TEXT)", "PRAGMA user_version = 7", "CREATE VIEW mine AS SELECT 1"],
+)
+def test_another_programs_database_is_left_alone(tmp_path, pictures, expected, statement):
+    write_database(file_of(tmp_path))
+    change(tmp_path, "INSERT INTO files VALUES ('mine')")
+    if statement.startswith("PRAGMA"):
+        change(tmp_path, statement)
+    before = file_of(tmp_path).read_bytes()
+    with told() as found:
+        assert torch.equal(run(tmp_path, pictures[0]), expected)
+    assert "the database of another program, and stays as is" in only(found)
+    assert file_of(tmp_path).read_bytes() == before
+
+
+def test_a_database_in_use_is_not_taken_for_a_store(tmp_path, monkeypatch):
+    monkeypatch.setattr(connection_module, "_WAIT", 0.05)
+    write_database(file_of(tmp_path))
+    with closing(sqlite3.connect(file_of(tmp_path), isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(OSError, match="locked"):
+            clear_cache(tmp_path)
+    assert file_of(tmp_path).exists()
+
+
+def test_a_store_of_an_earlier_version_is_a_store(warm, pictures, computed):
+    change(warm, "PRAGMA application_id = 0")  # which it did not write
+    computed.clear()
+    with told() as found:
+        run(warm, pictures[0])
+    assert not found
+    assert computed == []
+    clear_cache(warm)
+    assert names(warm) == []
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "begun"])
+def test_clearing_nothing_is_no_error(tmp_path, kind):
+    folder = tmp_path / "cache"
+    if kind != "missing":
+        folder.mkdir()
+    if kind == "begun":
+        (folder / FOLDER).mkdir()  # by a process that was killed at once
+    clear_cache(folder)
+    assert names(tmp_path) == ([] if kind == "missing" else ["cache"])
+
+
+def test_two_may_clear_at_once(warm, monkeypatch):
+    original = Path.glob
+
+    def glob(self, pattern):
+        found = list(original(self, pattern))
+        if found and Path.glob is glob:
+            monkeypatch.setattr(Path, "glob", original)
+            clear_cache(warm)  # another process is faster
+        return iter(found)
+
+    monkeypatch.setattr(Path, "glob", glob)
+    clear_cache(warm)
+    assert Path.glob is original
+    assert names(warm) == []
+
+
+def test_clearing_while_others_open_and_read_raises_nothing(warm, pictures):
+    stop = threading.Event()
+
+    def look():
+        while not stop.is_set():
+            with told(), contextlib.suppress(OSError):
+                cache_info(warm)
+
+    threads = [threading.Thread(target=look) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(10):
+            run(warm, pictures[0][:2])
+            clear_cache(warm)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+# How a folder is named.
+
+
+@pytest.mark.parametrize("name", ["", "a\0b"])
+@pytest.mark.parametrize("use", [Cache, cache_info, clear_cache])
+def test_what_names_no_folder_is_an_error(tmp_path, monkeypatch, use, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ParameterError, match="cache must name a folder, or be None") as caught:
+        use(name)
+    assert repr(name) in str(caught.value)
+    assert names(tmp_path) == []
+
+
+def test_an_estimator_says_so_before_it_looks_at_pictures():
+    with pytest.raises(ParameterError, match="cache must name a folder"):
+        PretrainedFeatureExtractor(weights=None, cache="").fit(["missing.png"])
+
+
+def test_a_home_folder_that_is_not_there_is_an_error():
+    with pytest.raises(ParameterError, match="no such home folder"):
+        cache_info("~nobody-of-this-name/cache")
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(tmp_path, pictures, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path / "home"))
+    run("~/cache", pictures[0])
+    assert os.listdir(tmp_path) == ["home"]
+    info = cache_info("~/cache")
+    assert (info.folder, info.rows) == (str(tmp_path / "home" / "cache"), 24)
+    clear_cache("~/cache")
+    assert names(tmp_path) == ["home", "home/cache"]
+
+
+@pytest.mark.parametrize("linked", [".", FOLDER])
+def test_links_to_folders_work(tmp_path, pictures, expected, computed, linked):
+    # Both the folder itself and the store's own may be on another disk.
+    real, folder = tmp_path / "real", tmp_path / "cache"
+    real.mkdir()
+    if linked == ".":
+        folder.symlink_to(real)
+    else:
+        folder.mkdir()
+        (folder / FOLDER).symlink_to(real)
+    with told() as found:
+        run(folder, pictures[0])
+        computed.clear()
+        assert torch.equal(run(folder, pictures[0]), expected)
+        assert cache_info(folder).rows == 24
+    assert not found
+    assert computed == []
+    clear_cache(folder)
+    assert names(real) == []
+    file = file_of(folder)
+    run(folder, pictures[0])
+    file.write_bytes(NO_DATABASE)
+    with told() as found:
+        assert torch.equal(run(folder, pictures[0]), expected)
+    assert "is replaced by a new one" in only(found)
+    assert cache_info(folder).rows == 24
+    assert [path.name for path in real.rglob("*.sqlite")] == [FILE]
+
+
+def test_a_working_folder_that_is_gone_costs_time_only(tmp_path, pictures, expected, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with told() as found:
+        assert torch.equal(run("cache", pictures[0]), expected)
+    only(found)
+
+
+# Who could have written what is in it.
+
+needs_owners = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no owners here")
+
+
+def given_away(path, monkeypatch):
+    """Let a path belong to somebody else."""
+    if os.geteuid() == 0:
+        os.chown(path, 12345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+
+
+@needs_owners
+@pytest.mark.parametrize("place", [".", FOLDER, f"{FOLDER}/{FILE}"])
+def test_what_belongs_to_others_is_not_used(warm, pictures, expected, computed, monkeypatch, place):
+    before = names(warm)
+    given_away(warm / place, monkeypatch)
+    computed.clear()
+    with told() as found:
+        assert torch.equal(run(warm, pictures[0]), expected)
+    words = only(found)
+    assert "belongs to user" in words
+    assert "SKTRANSFER_SHARED_CACHE=1" in words
+    assert sum(computed) == 24
+    assert names(warm) == before
+
+
+@needs_owners
+@pytest.mark.parametrize(
+    ("place", "mode"),
+    [
+        (".", 0o777),
+        (".", 0o703),
+        (FOLDER, 0o770),
+        (FOLDER, 0o702),
+        (FOLDER, 0o1777),
+        (f"{FOLDER}/{FILE}", 0o660),
+        (f"{FOLDER}/{FILE}", 0o602),
+    ],
+)
+def test_what_others_may_write_is_not_used(warm, pictures, expected, computed, place, mode):
+    (warm / place).chmod(mode)
+    computed.clear()
+    with told() as found:
+        assert torch.equal(run(warm, pictures[0]), expected)
+    words = only(found)
+    assert f"others may write to {warm / place} (mode {mode:04o})" in words
+    assert f"chmod go-w '{warm / place}'" in words
+    assert sum(computed) == 24
+    (warm / place).chmod(mode & ~0o022)  # as the message says
+    computed.clear()
+    with told() as found:
+        assert torch.equal(run(warm, pictures[0]), expected)
+    assert not found
+    assert computed == []
+
+
+@needs_owners
+@pytest.mark.parametrize("mode", [0o755, 0o775, 0o1777])  # the last is that of /tmp
+def test_folders_as_systems_make_them_are_used(tmp_path, pictures, expected, mode):
+    tmp_path.chmod(mode)
+    with told() as found:
+        assert torch.equal(run(tmp_path, pictures[0]), expected)
+    assert not found
+    assert cache_info(tmp_path).rows == 24
+
+
+@needs_owners
+def test_a_journal_that_was_planted_is_not_used(warm, pictures, expected):
+    journal = warm / FOLDER / f"{FILE}-journal"
+    journal.write_bytes(b"what to write back into the database")
+    journal.chmod(0o666)
+    with told() as found:
+        assert torch.equal(run(warm, pictures[0]), expected)
+    assert f"others may write to {journal}" in only(found)
+
+
+@needs_owners
+def test_a_folder_may_be_shared_on_purpose(tmp_path, pictures, expected, computed, monkeypatch):
+    monkeypatch.setenv("SKTRANSFER_SHARED_CACHE", "1")
+    tmp_path.chmod(0o770)
+    with told() as found:
+        run(tmp_path, pictures[0])
+        given_away(tmp_path, monkeypatch)
+        given_away(tmp_path / FOLDER, monkeypatch)
+        computed.clear()
+        assert torch.equal(run(tmp_path, pictures[0]), expected)
+    assert not found
+    assert computed == []
+    assert (tmp_path / FOLDER).stat().st_mode & 0o777 == 0o770
+    assert file_of(tmp_path).stat().st_mode & 0o777 == 0o660
+
+
+@needs_owners
+def test_a_store_is_as_open_as_its_folder(tmp_path, pictures):
+    run(tmp_path, pictures[0])
+    assert (tmp_path / FOLDER).stat().st_mode & 0o777 == 0o700
+    assert file_of(tmp_path).stat().st_mode & 0o777 == 0o600
+
+
+# Converted networks.
+
+
+def test_a_network_beyond_what_a_value_may_hold_comes_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "_PART", 4_000)
+    with told() as found, Cache(tmp_path) as cache:
+        cache._store._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 5_000)
+        for size in (0, 1, 3_999, 4_000, 4_001, 24_000, 25_000):
+            model = np.random.default_rng(size).bytes(size)
+            cache.put_model(b"key", model)
+            assert cache.get_model(b"key") == model
+            assert cache.is_open
+        cache.write(b"space", {b"picture": np.ones(3)})
+    assert not found
+    with Cache(tmp_path) as cache:
+        assert cache.get_model(b"key") == model
+        assert cache.read(b"space", [b"picture"])[b"picture"].tolist() == [1, 1, 1]
+
+
+def test_a_network_that_lacks_a_part_is_converted_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "_PART", 4_000)
+    with Cache(tmp_path) as cache:
+        cache.put_model(b"key", bytes(9_000))
+    for number in (4, 3, 2, 1):  # the last is the network's name
+        change(tmp_path, "DELETE FROM contents WHERE id = ?", number)
+        with Cache(tmp_path) as cache:
+            assert cache.get_model(b"key") is None
+    with Cache(tmp_path) as cache:
+        cache.put_model(b"key", bytes(9_000))
+        assert cache.get_model(b"key") == bytes(9_000)
+
+
+def test_parts_of_two_conversions_are_not_put_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "_PART", 4_000)
+    one, two = bytes([1]) * 9_000, bytes([2]) * 9_000
+    with Store(tmp_path, 10**9) as ours, Store(tmp_path, 10**9) as theirs:
+        models.put_model(ours, b"key", one)
+        original = Store.write
+
+        def write(self, space, rows):
+            original(self, space, rows)
+            monkeypatch.setattr(Store, "write", original)
+            models.put_model(theirs, b"key", two)  # another process, while we put ours
+
+        monkeypatch.setattr(Store, "write", write)
+        models.put_model(ours, b"key", one)
+        assert models.get_model(ours, b"key") == one
+
+
+def test_a_network_as_large_as_the_cache_leaves_the_rows_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("SKTRANSFER_CACHE_SIZE", "2MB")
+    with told() as found, Cache(tmp_path) as cache:
+        cache.write(b"space", {b"picture": np.ones(3)})
+        cache.put_model(b"key", bytes(1_500_000))
+        assert cache.get_model(b"key") is None
+        assert cache.read(b"space", [b"picture"])[b"picture"].tolist() == [1, 1, 1]
+    assert not found
 
 
 def test_clearing_what_cant_be_cleared_is_an_error(tmp_path):

@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from sktransfer.activations.store import connection as connection_module
 from sktransfer.activations.store import database as store_module
-from sktransfer.activations.store.database import (
-    FILE,
-    FOLDER,
+from sktransfer.activations.store.connection import (
     FORMAT,
+    PAGE,
     NewerFormatError,
-    Store,
-    StoredFile,
-    discard,
     journal_mode,
+    pragma,
 )
+from sktransfer.activations.store.database import Store, StoredFile
+from sktransfer.activations.store.folder import FILE, FOLDER, discard
+from sktransfer.activations.store.models import get_model, put_model
 
 PLENTY = 10**8
-PAGE = store_module._PAGE
 
 
 def key(number):
@@ -36,7 +36,7 @@ def row(number, size=3):
 
 def changes(store):
     """A number that differs once another connection has written."""
-    return store._pragma("data_version")
+    return pragma(store._connection, "data_version")
 
 
 def file_of(folder):
@@ -71,7 +71,7 @@ def clock(monkeypatch):
 
 @pytest.fixture(params=["TRUNCATE", "WAL"])
 def either_journal(request, monkeypatch):
-    monkeypatch.setattr(store_module, "journal_mode", lambda _version: request.param)
+    monkeypatch.setattr(connection_module, "journal_mode", lambda _version: request.param)
     return request.param
 
 
@@ -256,13 +256,13 @@ def test_rows_that_were_read_may_be_kept(tmp_path):
 def test_models_come_back(tmp_path):
     model = bytes(range(256)) * 100
     with Store(tmp_path, PLENTY) as store:
-        assert store.get_model(key(0)) is None
-        store.put_model(key(0), model)
-        assert store.get_model(key(0)) == model
+        assert get_model(store, key(0)) is None
+        put_model(store, key(0), model)
+        assert get_model(store, key(0)) == model
         assert store.counts()["rows"] == 0  # no activations
     change(tmp_path, "UPDATE contents SET bytes = x'00'")
     with Store(tmp_path, PLENTY) as store:
-        assert store.get_model(key(0)) is None
+        assert get_model(store, key(0)) is None
 
 
 def test_files_are_remembered(tmp_path):
@@ -294,7 +294,7 @@ def test_nothing_is_pickled(tmp_path):
     with Store(tmp_path, PLENTY) as store:
         store.write(b"space", {key(i): row(i) for i in range(5)})
         store.remember_files({"/a.png": StoredFile("looks so", key(1))})
-        store.put_model(key(9), b"a model")
+        put_model(store, key(9), b"a model")
     for table in ("spaces", "entries", "contents", "files"):
         columns = [name for _, name, *_ in change(tmp_path, f"PRAGMA table_info({table})")]
         for column in columns:
@@ -348,7 +348,7 @@ def test_settings_are_in_effect(tmp_path):
             "max_page_count": PLENTY // PAGE,
             "user_version": FORMAT,
         }.items():
-            assert store._pragma(name) == value
+            assert pragma(store._connection, name) == value
 
 
 # The limit.
@@ -675,20 +675,20 @@ def test_a_newer_format_keeps_its_journal_mode(filled, monkeypatch):
     change(filled, "PRAGMA journal_mode = WAL")
     change(filled, f"PRAGMA user_version = {FORMAT + 1}")
     before = file_of(filled).read_bytes()
-    monkeypatch.setattr(store_module, "journal_mode", lambda _version: "TRUNCATE")
+    monkeypatch.setattr(connection_module, "journal_mode", lambda _version: "TRUNCATE")
     with pytest.raises(NewerFormatError):
         Store(filled, PLENTY)
     assert file_of(filled).read_bytes() == before
 
 
 @pytest.mark.parametrize(("before", "after"), [("WAL", "TRUNCATE"), ("TRUNCATE", "WAL")])
-def test_a_store_moves_to_another_journal_mode(tmp_path, monkeypatch, before, after):
-    monkeypatch.setattr(store_module, "journal_mode", lambda _version: before)
+def test_a_store_moves_out_of_wal_and_not_into_it(tmp_path, monkeypatch, before, after):
+    monkeypatch.setattr(connection_module, "journal_mode", lambda _version: before)
     with Store(tmp_path, PLENTY) as store:
         fill(store, 3, 3)
-    monkeypatch.setattr(store_module, "journal_mode", lambda _version: after)
+    monkeypatch.setattr(connection_module, "journal_mode", lambda _version: after)
     with Store(tmp_path, PLENTY) as store:
-        assert store._connection.execute("PRAGMA journal_mode").fetchone() == (after.lower(),)
+        assert store._connection.execute("PRAGMA journal_mode").fetchone() == ("truncate",)
         assert len(store.read(b"space", ALL)) == 3
 
 

@@ -1,0 +1,161 @@
+"""Where a store lives, which files there are its own, and who else could write them."""
+
+import contextlib
+import os
+import re
+import stat
+from pathlib import Path
+from uuid import uuid4
+
+from sktransfer._settings import shares_cache
+from sktransfer.exceptions import ParameterError
+
+FOLDER = "activations"
+FILE = "activations.sqlite"
+
+# All that a store ever writes: the database, and what SQLite keeps beside it.
+_OWN = (FILE, f"{FILE}-journal", f"{FILE}-wal", f"{FILE}-shm")
+# SQLite's locks do not hold between the machines of a network disk.
+_NETWORK_DISKS = {
+    *("9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "gpfs"),
+    *("lustre", "nfs", "nfs4", "smb3", "smbfs"),
+}
+
+
+def cache_folder(cache: str | os.PathLike[str]) -> Path:
+    """The folder that is meant by the parameter `cache`.
+
+    Raises
+    ------
+    ParameterError
+        If it names none.
+    """
+    name = os.fspath(cache)
+    if not name or "\0" in name:
+        raise ParameterError(
+            f"cache must name a folder, or be None for no cache; got {name!r}. For the current "
+            "folder, say cache='.'."
+        )
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise ParameterError(
+            f"cache={name!r}: there is no such home folder. Write the path in full."
+        ) from error
+
+
+def make_home(folder: Path) -> Path:
+    """The store's own folder in `folder`, made if it is missing.
+
+    Raises
+    ------
+    OSError
+        If it can't be made, or must not be used: on a network disk, or where others could
+        put forged rows.
+    """
+    if _is_on_network_disk(folder):
+        raise OSError("it is on a network disk, where SQLite's locks can't be trusted")
+    _check_trust(folder, is_own=False)
+    home = folder / FOLDER
+    if not home.is_dir():
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if shares_cache():  # as open as the folder that its owner shares
+            home.chmod(stat.S_IMODE(folder.stat().st_mode))
+    for path in (home, *own_files(home)):
+        _check_trust(path)
+    return home
+
+
+def own_files(home: Path) -> list[Path]:
+    """The files in a store's folder that the store itself wrote."""
+    return [home / name for name in _OWN if (home / name).is_file()]
+
+
+def is_store(folder: Path) -> bool:
+    """Whether a folder holds a store, or what is left of one."""
+    home = folder / FOLDER
+    return _holds_nothing_else(home) or bool(own_files(home) or _left_behind(folder))
+
+
+def discard(folder: Path) -> None:
+    """Remove the files of a store, whatever state it is in, and no other file."""
+    home = folder / FOLDER
+    if _holds_nothing_else(home):
+        # All at once, so that nobody opens a new database beside the old one's journal.
+        with contextlib.suppress(FileNotFoundError):  # somebody else was faster
+            os.replace(home, folder / f"{FOLDER}-{uuid4().hex}")
+    for place in (home, *_left_behind(folder)):
+        # The database goes first: SQLite throws away a journal that it finds without one.
+        for file in own_files(place):
+            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what holds other files stays, and so does a link
+            place.rmdir()
+
+
+def _left_behind(folder: Path) -> list[Path]:
+    """Stores that were taken away and not removed: of this process, or of one that was killed."""
+    return list(folder.glob(f"{FOLDER}-{'[0-9a-f]' * 32}"))
+
+
+def _holds_nothing_else(home: Path) -> bool:
+    try:
+        return not home.is_symlink() and set(home.iterdir()) == set(own_files(home))
+    except OSError:
+        return False
+
+
+def _check_trust(path: Path, *, is_own: bool = True) -> None:
+    """Refuse what others could change: rows are believed, whoever wrote them.
+
+    Parameters
+    ----------
+    path : Path
+    is_own : bool
+        Whether the store itself made it. The folder around it may be writable by its group,
+        as many systems make every new one; what a member puts in the store's place belongs
+        to that member, and is refused.
+
+    Raises
+    ------
+    PermissionError
+    """
+    if not hasattr(os, "geteuid") or shares_cache():
+        return
+    try:
+        found = path.stat()
+    except OSError:
+        return  # nothing is there that could be believed
+    mode, me = stat.S_IMODE(found.st_mode), os.geteuid()
+    if is_own:
+        open_to = mode & (stat.S_IWGRP | stat.S_IWOTH)
+    else:  # in /tmp and its like, all may write, and nobody renames what belongs to others
+        open_to = mode & stat.S_IWOTH if not mode & stat.S_ISVTX else 0
+    if found.st_uid not in (me, 0):
+        trouble = f"{path} belongs to user {found.st_uid}, and this process to user {me}"
+        mend = "use a folder of your own"
+    elif open_to:
+        trouble = f"others may write to {path} (mode {mode:04o})"
+        mend = f"run clear_cache on it and `chmod go-w '{path}'`"
+    else:
+        return
+    raise PermissionError(
+        f"{trouble}, so wrong rows could be put there. To have it for yourself, {mend}; to share "
+        "it with people whom you trust, set the environment variable SKTRANSFER_SHARED_CACHE=1"
+    )
+
+
+def _is_on_network_disk(folder: Path) -> bool:
+    """As far as the system tells: Linux lists what is mounted where."""
+    try:
+        lines = Path("/proc/self/mounts").read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    mounts = {_unescaped(where): kind for _, where, kind, *_ in (line.split() for line in lines)}
+    place = Path(os.path.realpath(folder))
+    kinds = [mounts[str(part)] for part in (place, *place.parents) if str(part) in mounts]
+    return bool(kinds) and kinds[0] in _NETWORK_DISKS
+
+
+def _unescaped(where: str) -> str:
+    """A mount point as it is: the list writes a space as backslash 040."""
+    return re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), where)
