@@ -617,8 +617,9 @@ def test_a_store_is_not_moved_to_wal_under_those_who_use_it(
         with told() as found:
             assert torch.equal(run(tmp_path, pictures[0]), expected)
         assert not found
-        assert other._connection.execute("PRAGMA journal_mode").fetchone() == ("truncate",)
         assert other.counts()["rows"] == 24
+        with closing(sqlite3.connect(file_of(tmp_path))) as third:
+            assert third.execute("PRAGMA journal_mode").fetchone() != ("wal",)
 
 
 @pytest.mark.parametrize("n_stored", [0, 1, 7, 23, 24])
