@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -32,6 +32,17 @@ _LIGHT_NETWORKS_REPAID_AFTER = 2500
 _LIGHT_NETWORKS = (
     *("alexnet", "mnasnet0_5", "mobilenet_v3_small", "mobilenet_v3_large"),
     *("shufflenet_v2_x0_5", "shufflenet_v2_x1_0"),
+)
+# Environment variables by which oneDNN, CUDA and Metal compute float32 with fewer digits.
+_VARIABLES = (
+    *("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"),
+    *("NVIDIA_TF32_OVERRIDE", "PYTORCH_MPS_FAST_MATH"),
+)
+# How CUDA adds up what it multiplies in 16 bits.
+_SUMS = (
+    "allow_fp16_reduced_precision_reduction",
+    "allow_bf16_reduced_precision_reduction",
+    "allow_fp16_accumulation",
 )
 # Prepared engines kept for the next pass: folding takes tens of milliseconds, converting
 # seconds. Each may hold a copy of the weights, so only few are kept.
@@ -114,7 +125,29 @@ class EngineChoice:
     @property
     def arithmetic(self) -> str:
         """What values depend on beyond the network, to more than rounding."""
-        return f"{torch.device(self.device).type} {self.precision}"
+        kind = torch.device(self.device).type
+        return " ".join([kind, self.precision, *_switches(kind)])
+
+
+def _switches(kind: str) -> list[str]:
+    """What the process has said of the arithmetic on a kind of device, in words.
+
+    torch tells what its old switches (`set_float32_matmul_precision`, `allow_tf32`) come to
+    where its new ones are read; the other way round it raises once both were used. Switched
+    down, matrix products are off by up to a hundredth.
+    """
+    words = {variable: os.environ[variable] for variable in _VARIABLES if variable in os.environ}
+    backends: Any = torch.backends  # whose modules have properties that type checkers miss
+    units = {}
+    if kind == "cpu":
+        units = {"matmul": backends.mkldnn.matmul, "conv": backends.mkldnn.conv}
+    elif kind == "cuda":
+        units = {"matmul": backends.cuda.matmul, "conv": backends.cudnn.conv}
+        words |= {name: str(getattr(backends.cuda.matmul, name)) for name in _SUMS}
+    for name, unit in units.items():
+        if unit.fp32_precision not in ("none", "ieee"):  # which mean the same
+            words[name] = unit.fp32_precision
+    return [f"{name}={value}" for name, value in words.items()]
 
 
 def engine_for(

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -17,16 +20,24 @@ from sktransfer.activations.engines.choice import (
     engine_for,
 )
 from sktransfer.activations.engines.torch_engine import TorchEngine
+from sktransfer.activations.store.cache import cache_info
+from sktransfer.activations.streaming import Pass
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.backbones.networks import backbone_names
 from sktransfer.exceptions import EngineUnavailableError
-from tests.backbones.helpers import empty_backbone, pixels
-from tests.conftest import HANGS
+from sktransfer.images.sources import ImageSource
+from tests.backbones.helpers import PRESET, empty_backbone, pixels
+from tests.conftest import HANGS, make_pictures
 
 
 class Mean(nn.Module):
     def forward(self, x):
         return x.float().mean((2, 3))
+
+
+class Scaled(nn.Module):
+    def forward(self, x):
+        return x.float() / 255
 
 
 def of(name="resnet18", n_links=1):
@@ -200,14 +211,84 @@ def test_without_openvino_torch_runs_everything(installed, engine):
     [
         (EngineChoice(), "cpu float32"),
         (EngineChoice("openvino"), "cpu float32"),
-        (EngineChoice("torch", "cuda:1", "float16"), "cuda float16"),
-        (EngineChoice("torch", "cuda:0", "float16"), "cuda float16"),
+        (EngineChoice("torch", "mps"), "mps float32"),
         (EngineChoice("torch", "cpu", "bfloat16"), "cpu bfloat16"),
     ],
     ids=str,
 )
 def test_arithmetic(choice, words):
     assert choice.arithmetic == words
+
+
+def test_all_cuda_devices_have_one_arithmetic():
+    of_device = [EngineChoice("torch", f"cuda:{i}", "float16").arithmetic for i in range(2)]
+    assert of_device[0] == of_device[1]
+    assert of_device[0].startswith("cuda float16 ")
+
+
+SWITCHES = [
+    ("cpu", "torch.set_float32_matmul_precision('medium')"),
+    ("cpu", "torch.set_float32_matmul_precision('high')"),
+    ("cpu", "torch.backends.fp32_precision = 'tf32'"),
+    ("cpu", "torch.backends.mkldnn.fp32_precision = 'bf16'"),
+    ("cpu", "torch.backends.mkldnn.matmul.fp32_precision = 'bf16'"),
+    ("cpu", "torch.backends.mkldnn.conv.fp32_precision = 'bf16'"),
+    ("cuda", "torch.set_float32_matmul_precision('high')"),
+    ("cuda", "torch.backends.fp32_precision = 'tf32'"),
+    ("cuda", "torch.backends.cuda.matmul.allow_tf32 = True"),
+    ("cuda", "torch.backends.cuda.matmul.fp32_precision = 'tf32'"),
+    ("cuda", "torch.backends.cudnn.allow_tf32 = False"),
+    ("cuda", "torch.backends.cudnn.conv.fp32_precision = 'ieee'"),
+    *(("cuda", f"torch.backends.cuda.matmul.{name} ^= True") for name in engine_module._SUMS),
+]
+FULL = ["torch.set_float32_matmul_precision('highest')", "torch.backends.fp32_precision = 'ieee'"]
+
+# The switches are the process's, and some can't be put back: each is tried in a fork of its own.
+SWITCHED = """
+import os, sys, torch
+from sktransfer.activations.engines.choice import EngineChoice
+for line in sys.stdin:
+    device, switch = line.rstrip().split(" ", 1)
+    if os.fork() == 0:
+        before = EngineChoice("torch", device).arithmetic
+        exec(switch)
+        print(before == EngineChoice("torch", device).arithmetic, flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_switches_of_torchs_change_the_arithmetic_unless_they_ask_for_full_precision():
+    tried = [*SWITCHES, *(("cpu", switch) for switch in FULL)]
+    lines = "".join(f"{device} {switch}\n" for device, switch in tried)
+    command = [sys.executable, "-c", SWITCHED]
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"] * len(SWITCHES) + ["True"] * len(FULL)
+
+
+@pytest.mark.parametrize("variable", engine_module._VARIABLES)
+def test_variables_change_the_arithmetic(monkeypatch, variable):
+    monkeypatch.delenv(variable, raising=False)
+    before = EngineChoice().arithmetic
+    monkeypatch.setenv(variable, "BF16")
+    assert EngineChoice().arithmetic == f"{before} {variable}=BF16"
+
+
+def test_rows_of_a_lower_precision_are_not_given_to_who_asks_for_the_highest(tmp_path):
+    network = FrozenNetwork(
+        [("flat", nn.Flatten()), ("a", Scaled()), ("linear", nn.Linear(3072, 64))]
+    )
+    source = ImageSource(list(make_pictures(4)[0]))
+    expected, _ = Pass(network, PRESET.at_size(32)).collect(source)
+    one_pass = Pass(network, PRESET.at_size(32), cache=tmp_path)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        one_pass.collect(source)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert torch.equal(one_pass.collect(source)[0], expected)
+    assert cache_info(tmp_path).rows == 8
 
 
 # Preparing.
