@@ -114,6 +114,8 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         Which rows an epoch trains on: those of rarer classes repeated until all have as many
         as the largest, those of larger ones left out until all have as few as the smallest
         (others in each epoch), or as many as there are, drawn with every class as likely.
+        L-BFGS, which knows no epochs, weighs each row by how often it would be drawn on
+        average: every row counts, and every class alike.
 
     distill_from : fitted classifier or None, default=None
         A teacher, with the same classes, whose `predict_proba` is learned beside the labels
@@ -207,7 +209,8 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
 
     warm_start : bool, default=False
         Let another `fit` go on with the head and stages of the one before. Classes, backbone
-        and shape of the head must be the same; `unfreeze_depth` may grow.
+        and shape of the head must be the same; `unfreeze_depth` may grow. Of the same rows
+        the same ones are held out by a `validation_fraction`.
 
     checkpoint_dir : str, path or None, default=None
         A folder in which training is written down after each epoch. The same fit, killed and
@@ -463,7 +466,7 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
             Labels: strings, integers or bools. Or, for a loss that tells each class apart by
             itself, 1 in the column of each label that a picture has, and 0 elsewhere.
         sample_weight : array-like of shape (n,), optional
-            What each row counts in the loss; 0 is as good as absent.
+            What each row counts in the loss, against the mean of all; 0 is as good as absent.
         validation_data : tuple (X, y), optional
             Pictures to validate on, instead of a `validation_fraction` of X.
         groups : array-like of shape (n,), optional
@@ -526,6 +529,8 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         classes : array-like of shape (n_classes,), optional
             All labels that there will be; in the first call, unless its y has them all.
         sample_weight : array-like of shape (n,), optional
+            What each row counts in the loss. Not scaled, as it is in `fit`: a row of weight 2
+            counts twice as much as one of weight 1 in any other piece; 0 is as good as absent.
 
         Returns
         -------
@@ -549,8 +554,10 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         labels = self._learned_labels(y, len(images), earlier, classes)
         self._try_out()
         weights = self._row_weights(labels, sample_weight, all_classes=False)
-        rows, _, stages = self._training_rows(X, images, labels, weights)
-        return self._train(stages, rows, None, earlier, in_pieces=True)
+        present = np.flatnonzero(weights)
+        rows, _, stages = self._training_rows(X, images, labels, weights, present)
+        piece_weight = float(weights[present].mean())
+        return self._train(stages, rows, None, earlier, piece_weight=piece_weight)
 
     def predict(self, X: Any) -> np.ndarray:
         """Most likely label of each picture, or all labels that are more likely than not.

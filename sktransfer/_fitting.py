@@ -81,7 +81,9 @@ class Fitting(RowsOfPictures):
         drawn = check_random_state(self.random_state).randint(2**31 - 1, size=4).tolist()
         if earlier is not None:
             epochs = len(earlier.history)
-            drawn = [self._seeds.weights, *(derived_seed(seed, epochs) for seed in drawn[1:])]
+            # Another split would validate on rows that have trained.
+            kept = (self._seeds.weights, self._seeds.split)
+            drawn = [*kept, *(derived_seed(seed, epochs) for seed in drawn[len(kept) :])]
         self._seeds = Seeds(*drawn)
         return self._seeds.weights if self.weights is None else 0
 
@@ -101,9 +103,12 @@ class Fitting(RowsOfPictures):
         validation: Rows | None,
         earlier: Trained | None,
         *,
-        in_pieces: bool = False,
+        piece_weight: float | None = None,
     ) -> Any:
-        """Train, and keep what came of it; `in_pieces` for one epoch on some of all rows."""
+        """Train, and keep what came of it.
+
+        For one epoch on some of all rows, `piece_weight` is what they count on average.
+        """
         begin_with = None
         if earlier is not None:  # a copy: a training that fails leaves the earlier one as it was
             before = earlier.net.module_
@@ -111,13 +116,14 @@ class Fitting(RowsOfPictures):
                 stages.get_submodule(name).load_state_dict(stage.state_dict())
             begin_with = TransferModule(stages, copy.deepcopy(before.head))
         recipe = self._recipe(rows)
-        if in_pieces:
-            recipe = recipe.for_a_piece(None if earlier is None else earlier.optimizer_state)
+        if piece_weight is not None:
+            known = None if earlier is None else earlier.optimizer_state
+            recipe = recipe.for_a_piece(known, piece_weight)
         trained = recipe.train(stages, rows, validation, begin_with)
         self.history_ = ([] if earlier is None else earlier.history) + trained.history
         self.n_iter_ = len(self.history_)
         # By the numbers of parameters: it means nothing to other stages, or another optimizer.
-        state = trained.optimizer_state if in_pieces else None
+        state = None if piece_weight is None else trained.optimizer_state
         self._optimizer_state = (self.optimizer, self.unfreeze_depth, state)
         self._structure = self._shape_of_network()
         self._split_key = (self.unfreeze_depth, self.pooling)

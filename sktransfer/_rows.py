@@ -106,25 +106,26 @@ class RowsOfPictures(BackboneEstimator):
         self, labels: Labels, weights: np.ndarray, groups: Any
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Rows to train on, and rows held out for validation."""
-        rows = np.arange(len(labels.y))
+        rows, present = np.arange(len(labels.y)), np.flatnonzero(weights)
         if self.validation_fraction is None:
-            return rows, None
+            return present, None
         if hasattr(self.validation_fraction, "split"):
             if groups is not None:
                 check_consistent_length(labels.y, groups)
             train, held_out = next(self.validation_fraction.split(rows, labels.y, groups))
         else:
-            train, held_out = self._drawn_split(labels)
-        train, held_out = np.sort(train), np.sort(held_out)
-        check_split(self.validation_fraction, labels, weights, train, held_out)
+            train, held_out = self._drawn_split(labels, present)
+        # In order, and without rows of weight 0, which are as good as absent.
+        train, held_out = (np.intersect1d(part, present) for part in (train, held_out))
+        check_split(self.validation_fraction, labels, present, train, held_out)
         return train, held_out
 
-    def _drawn_split(self, labels: Labels) -> Any:
+    def _drawn_split(self, labels: Labels, rows: np.ndarray) -> Any:
         try:
             return train_test_split(
-                np.arange(len(labels.y)),
+                rows,
                 test_size=float(self.validation_fraction),  # scikit-learn knows no float32
-                stratify=None if labels.multilabel else labels.classes[labels.y],
+                stratify=None if labels.multilabel else labels.classes[labels.y[rows]],
                 random_state=self._seeds.split,
             )
         except ValueError as error:
@@ -139,7 +140,7 @@ class RowsOfPictures(BackboneEstimator):
         images: ImageSource,
         labels: Labels,
         weights: np.ndarray,
-        train: np.ndarray | None = None,
+        train: np.ndarray,
         held_out: np.ndarray | None = None,
         validation_data: tuple[Any, Any] | None = None,
     ) -> tuple[Rows, Rows | None, TrainableStages]:
@@ -152,7 +153,6 @@ class RowsOfPictures(BackboneEstimator):
         # A size that the backbone can't take fails here, before any picture is read.
         backbone.width(pooling=self.pooling, image_size=self._preprocessing.crop_size)
         one_pass = self._pass(frozen, "Running frozen stages", may_map=1)
-        train = np.arange(len(labels.y)) if train is None else train
         validation = None
         if validation_data is not None:
             validation = self._given_validation(validation_data, one_pass)
@@ -211,20 +211,23 @@ class RowsOfPictures(BackboneEstimator):
 
 
 def check_split(
-    splitter: Any, labels: Labels, weights: np.ndarray, train: np.ndarray, held_out: np.ndarray
+    splitter: Any, labels: Labels, present: np.ndarray, train: np.ndarray, held_out: np.ndarray
 ) -> None:
     """Raise if a split leaves a class no rows to train on, or nothing to validate with.
 
-    Rows of weight 0 are as good as absent.
+    Parameters
+    ----------
+    splitter : float or splitter
+    labels : Labels
+    present, train, held_out : ndarray of int
+        Rows that have some weight, and their parts.
 
     Raises
     ------
     ParameterError
     """
     # Of classes that nobody teaches, the split is not to blame.
-    lost = np.setdiff1d(
-        labels.not_taught_by(train[weights[train] > 0]), labels.not_taught_by(weights > 0)
-    )
+    lost = np.setdiff1d(labels.not_taught_by(train), labels.not_taught_by(present))
     if len(lost):
         what = (
             "rows with, or all without, the labels" if labels.multilabel else "rows of the classes"
@@ -234,7 +237,7 @@ def check_split(
             "and leaves none to train on. Hold out less, or split by class, as "
             "StratifiedGroupKFold does."
         )
-    if not weights[held_out].any():
+    if not len(held_out):
         raise ParameterError(
             f"validation_fraction={splitter} holds out only rows of weight 0, which can't tell how "
             "good the training is. Leave such rows out of X."

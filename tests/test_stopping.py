@@ -373,14 +373,26 @@ def fitted_tuner():
     return tuner(max_epochs=1).fit(X, Y)
 
 
+@pytest.mark.parametrize("random_state", [0, None])
+def test_a_warm_start_validates_on_the_same_rows(seen, random_state):
+    classifier = learner(warm_start=True, validation_fraction=0.25, max_epochs=1)
+    classifier.set_params(random_state=random_state)
+    for _ in range(3):
+        classifier.fit(X, Y)
+    splits = [(rows.which.tolist(), held_out.which.tolist()) for rows, held_out in seen]
+    assert splits == [splits[0]] * 3
+    assert len(splits[0][1]) == 6
+
+
 def test_a_warm_start_knows_the_classes():
     classifier = learner(warm_start=True, max_epochs=1).fit(X, Y)
     before = classifier.predict_proba(TEST)
     with pytest.raises(ValueError, match=r"y holds \[2\].*\[0, 1\]"):
         classifier.fit(X, Y + 1)
-    with pytest.raises(ValueError, match=r"class \[1\]"):
-        classifier.fit(X, np.zeros(24, int))
     assert_array_equal(classifier.predict_proba(TEST), before)
+    with pytest.warns(TrainingWarning, match=r"No row of the classes \[1\]"):
+        classifier.fit(X, np.zeros(24, int))
+    assert_array_equal(classifier.classes_, [0, 1])
 
 
 def test_a_warm_start_that_diverges_leaves_the_earlier_fit():

@@ -61,22 +61,24 @@ class Rows(Dataset):  # type: ignore[type-arg]
     ) -> "Rows":
         """Rows from arrays; those of activations and of targets that `which` names.
 
-        Their weights are scaled to a mean of 1, so that the learning rate keeps its meaning.
+        Rows of weight 0 are absent: they would fill batches and take part in mixing and in
+        BatchNorm. The weights of the others are scaled to a mean of 1, so that the learning
+        rate keeps its meaning.
         """
-        taken = slice(None) if which is None else which
-        weights = weights[taken]
-        if not weights.any():
+        which = np.arange(len(weights)) if which is None else which
+        taken = which[weights[which] > 0]
+        if not len(taken):
             raise ParameterError(
                 "The rows to train on, or those to validate on, all have a weight of 0. Give some "
                 "of them a sample_weight, or split in another way."
             )
-        weights = weights / weights.mean()
+        weights = weights[taken] / weights[taken].mean()
         return cls(
             views,
             torch.from_numpy(y[taken]),
             torch.from_numpy(weights).float(),
             None if teacher is None else torch.from_numpy(teacher[taken]).float(),
-            None if which is None or len(which) == len(views) else torch.from_numpy(which),
+            None if len(taken) == len(views) else torch.from_numpy(taken),
         )
 
     def __len__(self) -> int:
@@ -94,7 +96,7 @@ class Rows(Dataset):  # type: ignore[type-arg]
 
     def sampler(self, sampling: str | None) -> Sampler:
         """Draws the rows of an epoch; see `Sampler`."""
-        return Sampler(sampling, self.targets.y, self.targets.weights)
+        return Sampler(sampling, self.targets.y)
 
     def fixed(self) -> "Rows":
         """The same without epochs: all that is known, or the first of the views that are not."""
@@ -108,6 +110,11 @@ class Rows(Dataset):  # type: ignore[type-arg]
     def with_X(self, X: Tensor | Views) -> "Rows":
         """The same targets for other activations, one a row."""
         return Rows(X, *self.targets)
+
+    def weighed(self, weights: Tensor) -> "Rows":
+        """The same rows with other weights (n,)."""
+        y, _, teacher = self.targets
+        return Rows(self.views, y, weights, teacher, self.which)
 
     def digest(self) -> bytes:
         """SHA-256 of activations and targets."""

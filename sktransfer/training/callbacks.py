@@ -1,6 +1,7 @@
 """What happens between epochs: rates written down, the best kept, stages unfrozen, a bar."""
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,25 +26,39 @@ _IMPROVED = 1e-4
 class KeepBest(EarlyStopping):  # type: ignore[misc]
     """Stop where the validation loss no longer falls, and keep the best of all that there was.
 
-    What training began with takes part: a solved head, or an earlier fit, is kept with its
-    stages untouched where no epoch was better.
+    What training went on with takes part: a solved head, or an earlier fit, is kept with its
+    stages untouched where no epoch was better. It does not stop anything: fine-tuning often
+    gets worse before it gets better.
 
     Parameters
     ----------
     patience : int
         Epochs to wait for a lower validation loss.
+    goes_on : bool
+        Whether something had been learned before. A random head had not: it is no choice,
+        even where all that was learned is too sure of itself.
     """
 
-    def __init__(self, patience: int) -> None:
+    def __init__(self, patience: int, *, goes_on: bool) -> None:
         super().__init__(
             "valid_loss", patience, _IMPROVED, load_best=True, sink=lambda _message: None
         )
+        self.goes_on = goes_on
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         super().on_train_begin(net, **kwargs)
-        _, validation = net.train_split(None)
-        self.dynamic_threshold_ = self._calc_new_threshold(net.loss_of(validation))
-        self.best_model_weights_ = copy.deepcopy(net.module_.state_dict())
+        self._begun = None
+        if self.goes_on:
+            _, validation = net.train_split(None)
+            self._begun = net.loss_of(validation), copy.deepcopy(net.module_.state_dict())
+
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        super().on_train_end(net, **kwargs)
+        if self._begun is None:
+            return
+        loss, weights = self._begun
+        if not any(row.get("valid_loss", math.inf) < loss for row in net.history):
+            net.module_.load_state_dict(weights)
 
 
 class GradualUnfreezing(Callback):  # type: ignore[misc]

@@ -41,6 +41,9 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
         See `WeightAverage`.
     precision : {"float32", "bfloat16", "float16"}
         Of the module's arithmetic; weights are float32 all the same.
+    loss_scale : float
+        What the loss is multiplied by in training, but not in the history: the mean weight of
+        these rows, where others train by other calls.
     begin_state : mapping, optional
         What the optimizer knows from an earlier training, by the number of each parameter.
     **kwargs
@@ -57,6 +60,7 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
         gradient_clipping: float | None = None,
         ema_decay: float | None = None,
         precision: str = "float32",
+        loss_scale: float = 1.0,
         begin_state: Mapping[int, Any] | None = None,
         **kwargs: Any,
     ):
@@ -66,6 +70,7 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
         self.gradient_clipping = gradient_clipping
         self.ema_decay = ema_decay
         self.precision = precision
+        self.loss_scale = loss_scale
         self.begin_state = begin_state
         kwargs.setdefault("criterion", RowLoss)
         kwargs.setdefault("train_split", None)
@@ -154,8 +159,9 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
         if self.mixing is not None:
             X, targets = self.mixing(X, targets)
         loss = self.get_loss(self.infer(X), targets)
-        self.check_finite(loss.item())
-        self.scaler_.scale(loss).backward()
+        scaled = loss * self.loss_scale
+        self.check_finite(scaled.item())
+        self.scaler_.scale(scaled).backward()
         return {"loss": loss.detach()}
 
     def _step_optimizer(self, step_fn: Callable[[], Any]) -> None:

@@ -40,6 +40,8 @@ class Phases:
     seed : int
     optimizer_state : mapping or None
         To go on with.
+    piece_weight : float or None
+        What a row counts on average beside those of other pieces, if these are not all.
     **others
         See `PretrainedImageClassifier`.
     """
@@ -71,6 +73,7 @@ class Phases:
     precision: str = "float32"
     checkpoint_dir: Path | None = None
     optimizer_state: Mapping[int, Any] | None = None
+    piece_weight: float | None = None
     verbose: int = 0
 
     def _random_head(self, stages: TrainableStages, rows: Rows) -> nn.Sequential:
@@ -98,18 +101,23 @@ class Phases:
         loss = dict(self.loss)
         if loss["loss"] not in CONVEX_LOSSES:
             loss["loss"] = CONVEX_LOSSES[0]
-        rows = rows.fixed()
-        if self.sampling is not None:  # drawn once, for there are no epochs
-            generator = torch.Generator().manual_seed(self.seed)
-            rows = rows.drawn(rows.sampler(self.sampling)(generator))
         return solve(
-            rows,
+            self._counted(rows.fixed()),
             self.n_classes,
             weight_decay=self.weight_decay,
             begin_like=begin_like,
-            callbacks=self._watchers("probe", files),
+            callbacks=self._watchers("probe", files, goes_on=begin_like is not None),
             **self._common(validation, loss),
         )
+
+    def _counted(self, rows: Rows) -> Rows:
+        """Rows that count as often as an epoch would draw them, for what knows no epochs.
+
+        Their weights have a mean of 1, in a fold too, so that weight_decay keeps its meaning.
+        """
+        weights = rows.targets.weights
+        weights = weights * rows.sampler(self.sampling).times().to(weights)
+        return rows.weighed(weights / weights.mean())
 
     def _descend(
         self,
@@ -118,14 +126,23 @@ class Phases:
         validation: Rows | None,
         files: CheckpointFiles,
         phase: str = "descent",
+        *,
+        goes_on: bool = False,
     ) -> TransferNet:
-        """Stochastic gradient descent on head and stages together."""
+        """Stochastic gradient descent on head and stages together.
+
+        It `goes_on` where they have learned something.
+        """
         depths = {
             name: depth
             for name, depth in module.stages.depths.items()
             if any(True for _ in module.stages.get_submodule(name).parameters())
         }
         rates = learning_rates(depths, self.lr, self.lr_decay)
+        # A mean weight of 1 as they are drawn, which is not as often as each other.
+        times = rows.sampler(self.sampling).times().to(rows.targets.weights)
+        drawn_mean = (rows.targets.weights @ times / times.sum()).item()
+        rows = rows.weighed(rows.targets.weights / drawn_mean)
         n_batches = len(RowBatches(rows, self.batch_size, rows.sampler(self.sampling)))
         schedule = schedule_callback(
             self.schedule,
@@ -155,19 +172,21 @@ class Phases:
             ema_decay=self.ema_decay,
             precision=self.precision,
             begin_state=self.optimizer_state,
-            callbacks=first + self._watchers(phase, files),
+            loss_scale=1.0 if self.piece_weight is None else self.piece_weight * drawn_mean,
+            callbacks=first + self._watchers(phase, files, goes_on=goes_on),
             **self._common(validation, self.loss),
         )
         return net.trained_on(rows)
 
-    def _watchers(self, phase: str, files: CheckpointFiles) -> Named:
+    def _watchers(self, phase: str, files: CheckpointFiles, *, goes_on: bool) -> Named:
         """Callbacks of every phase, and in the last one the user's."""
         titles = {"probe": "Solving the head", "head": "Training the head", "descent": "Training"}
         watchers: list[Any] = [("bar", EpochBar(titles[phase]))] if self.verbose else []
         watchers += self.callbacks
         # Those that stop come after those that watch, who would not see the last epoch else.
         if self.early_stopping:
-            watchers.append(("early_stopping", KeepBest(self.n_iter_no_change)))
+            keep_best = KeepBest(self.n_iter_no_change, goes_on=goes_on)
+            watchers.append(("early_stopping", keep_best))
         if phase == "probe":
             watchers.append(("converged", converged()))
         path = files.path(phase)

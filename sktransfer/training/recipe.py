@@ -97,8 +97,14 @@ class Recipe(Phases):
             files.remove()
         return trained
 
-    def for_a_piece(self, optimizer_state: Mapping[int, Any] | None) -> "Recipe":
-        """The same for one epoch on some of the rows, of which nobody knows how many follow."""
+    def for_a_piece(
+        self, optimizer_state: Mapping[int, Any] | None, weight: float = 1.0
+    ) -> "Recipe":
+        """The same for one epoch on some of the rows, of which nobody knows how many follow.
+
+        Their weights can't be scaled to a mean of 1, which would make those of different
+        pieces alike: `weight` is the mean that they had.
+        """
         return replace(
             self,
             max_epochs=1,
@@ -106,6 +112,7 @@ class Recipe(Phases):
             schedule=None,
             optimizer="adamw" if self.optimizer == "auto" else self.optimizer,
             optimizer_state=optimizer_state,
+            piece_weight=weight,
         )
 
     def _train(
@@ -123,6 +130,7 @@ class Recipe(Phases):
             module = TransferModule(stages, nn.Sequential(net.module_.float()))
             return self._finished(net, module, _records(net, "probe"))
         history: History = []
+        goes_on = begin_with is not None
         if begin_with is not None:
             _fit_to_steps(begin_with.head[-1], stages)
             module = begin_with
@@ -131,9 +139,10 @@ class Recipe(Phases):
             module = TransferModule(stages, head)
             if first is not None:
                 history = _records(first, "head" if self.hidden_layer_sizes else "probe")
+                goes_on = True
                 if first.interrupted_ or suffices:
                     return self._finished(first, module, history)
-        net = self._descend(module, rows, validation, files)
+        net = self._descend(module, rows, validation, files, goes_on=goes_on)
         if history and stages.fixed_statistics:
             self._check_gain(history[-1], net, rows)
         phase = "fine-tune" if len(stages) else "head"
@@ -180,6 +189,8 @@ class Recipe(Phases):
         if harder or not losses or self.loss["loss"] not in CONVEX_LOSSES:
             return
         before, after = alone["train_loss"], min(losses) if self.early_stopping else losses[-1]
+        if self.sampling is not None:  # the epochs' losses are of what happened to be drawn
+            after = net.loss_of(self._counted(rows.fixed()))
         equal_scores = torch.zeros(len(rows), self.n_classes, device=self.device)
         knowing_nothing = net.get_loss(equal_scores, rows.targets).item()
         if before < knowing_nothing and after - before > _LOST * (knowing_nothing - before):

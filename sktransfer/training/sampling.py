@@ -22,29 +22,39 @@ class Sampler:
         class being as likely. None takes every row once.
     codes : Tensor of shape (n,), int64
         Class of each row.
-    weights : Tensor of shape (n,)
-        Rows of weight 0 are never drawn by a `sampling`: they count as absent.
     """
 
     sampling: str | None
     codes: Tensor
-    weights: Tensor
 
     def __call__(self, generator: Generator) -> Tensor:
         """Numbers of rows, int64."""
         if self.sampling is None:
             return torch.randperm(len(self.codes), generator=generator)
-        present = torch.nonzero(self.weights.cpu() > 0).flatten()
-        codes = self.codes.cpu()[present]
+        codes = self.codes.cpu()
         if self.sampling == "balanced":
-            chances = 1 / torch.bincount(codes).double()[codes]
-            drawn = torch.multinomial(chances, len(codes), replacement=True, generator=generator)
-            return present[drawn]
-        classes = [present[codes == code] for code in codes.unique()]
-        sizes = [len(rows) for rows in classes]
-        size = max(sizes) if self.sampling == "oversample" else min(sizes)
+            chances = self.times().double()
+            return torch.multinomial(chances, len(codes), replacement=True, generator=generator)
+        classes = [torch.nonzero(codes == code).flatten() for code in codes.unique()]
+        size = round(self._size_of_each_class())
         drawn = torch.cat([_repeated(rows, size, generator) for rows in classes])
         return drawn[torch.randperm(len(drawn), generator=generator)]
+
+    def times(self) -> Tensor:
+        """How often an epoch draws each row on average, float32, on the CPU.
+
+        What a solver that knows no epochs takes for weights.
+        """
+        if self.sampling is None:
+            return torch.ones(len(self.codes))
+        codes = self.codes.cpu()
+        return self._size_of_each_class() / torch.bincount(codes)[codes]
+
+    def _size_of_each_class(self) -> float:
+        counts = torch.bincount(self.codes.cpu())
+        present = counts[counts > 0]
+        sizes = {"oversample": present.max(), "undersample": present.min()}
+        return float(sizes.get(str(self.sampling), present.double().mean()))
 
 
 def _repeated(rows: Tensor, size: int, generator: Generator) -> Tensor:

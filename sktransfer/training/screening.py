@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from sklearn.model_selection import KFold
-from sklearn.utils.class_weight import compute_sample_weight
 
 from sktransfer.training.batches import Rows
 from sktransfer.training.net import TransferNet, right
@@ -24,7 +22,7 @@ def cross_validated_mistakes(
     Parameters
     ----------
     rows : Rows
-        Features; those of weight 0 are absent.
+        Features.
     solve : callable
         From rows to a net.
     sampling : str or None
@@ -38,23 +36,20 @@ def cross_validated_mistakes(
         Rows count by their weights, which have a mean of 1. Counting ends where it is enough.
     enough : float
     """
-    weights = rows.targets.weights.cpu().numpy().astype(float)
-    present = np.flatnonzero(weights)
-    if sampling is not None:
-        weights[present] *= compute_sample_weight("balanced", rows.targets.y.cpu()[present])
-    weights /= weights[present].mean()
-    enough = float(len(present)) ** 0.5
-    if len(present) < 2:  # nobody learned, so nobody can be asked
+    weights = (rows.targets.weights.cpu() * rows.sampler(sampling).times()).numpy().astype(float)
+    weights /= weights.mean()
+    enough = float(len(rows)) ** 0.5
+    if len(rows) < 2:  # nobody learned, so nobody can be asked
         return enough, enough
     mistakes = 0.0
-    folds = KFold(min(_FOLDS, len(present)), shuffle=True, random_state=seed)
-    for learned, held_out in folds.split(present):
-        net = solve(rows.drawn(torch.from_numpy(present[learned])))
+    folds = KFold(min(_FOLDS, len(rows)), shuffle=True, random_state=seed)
+    for learned, held_out in folds.split(weights):
+        net = solve(rows.drawn(torch.from_numpy(learned)))
         if net.interrupted_:
             raise KeyboardInterrupt
-        others = rows.drawn(torch.from_numpy(present[held_out]))
+        others = rows.drawn(torch.from_numpy(held_out))
         wrong = ~right(net.scores_of(others), others.targets.to("cpu")).numpy()
-        mistakes += float(wrong @ weights[present[held_out]])
+        mistakes += float(wrong @ weights[held_out])
         if mistakes >= enough:
             break
     return mistakes, enough

@@ -57,7 +57,7 @@ def row_weights(
     *,
     all_classes: bool = True,
 ) -> np.ndarray:
-    """Weight of each row, scaled to a mean of 1 so that the learning rate keeps its meaning.
+    """Weight of each row: what its class counts, times what it counts itself.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def row_weights(
             TrainingWarning,
             stacklevel=2,
         )
-    return weights / weights.mean()
+    return weights
 
 
 def _weight_of_each_class(

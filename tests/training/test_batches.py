@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from sktransfer.activations.views import FixedViews, FreshViews
+from sktransfer.exceptions import ParameterError
 from sktransfer.training.batches import RowBatches, Rows, all_batches
 from tests.training.helpers import flat
 
@@ -71,11 +72,26 @@ def test_targets_stay_with_their_rows():
         assert targets.teacher.dtype == torch.float32
 
 
-def test_weights_of_the_rows_that_are_left_have_a_mean_of_1():
-    weights = np.array([1.0, 0, 3, 5])
-    data = of(torch.zeros(4, 1), np.zeros(4, np.int64), weights, np.array([0, 1, 3]))
-    assert data.targets.weights.tolist() == [0.5, 0.0, 2.5]
-    assert data.targets.weights.dtype == torch.float32
+def test_rows_of_weight_0_are_absent_and_the_others_have_a_mean_of_1():
+    X, weights = torch.arange(4.0)[:, None], np.array([1.0, 0, 3, 5])
+    data = of(X, np.arange(4), weights, np.array([0, 1, 3]), teacher=np.eye(4))
+    taken, targets = data[:]
+    assert taken.flatten().tolist() == targets.y.tolist() == [0, 3]
+    assert targets.teacher.argmax(1).tolist() == [0, 3]
+    assert targets.weights.tolist() == pytest.approx([1 / 3, 5 / 3])
+    assert targets.weights.dtype == torch.float32
+    assert of(X, np.arange(4), weights)[:][1].y.tolist() == [0, 2, 3]
+    with pytest.raises(ParameterError, match="all have a weight of 0"):
+        of(X, np.arange(4), weights, np.array([1]))
+
+
+def test_rows_may_be_weighed_anew():
+    data = of(torch.randn(4, 2), np.arange(4), np.arange(1.0, 5), np.array([1, 3]), np.eye(4))
+    again = data.weighed(torch.tensor([5.0, 7.0]))
+    assert again.targets.weights.tolist() == [5, 7]
+    assert torch.equal(again[:][0], data[:][0])
+    assert again.targets.y is data.targets.y
+    assert again.targets.teacher is data.targets.teacher
 
 
 @pytest.mark.parametrize("index", [slice(1, 3), torch.tensor([2, 0]), [1], 2])

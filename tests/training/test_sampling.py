@@ -6,9 +6,8 @@ from sktransfer.training.sampling import SAMPLINGS, Sampler
 CODES = torch.tensor([0] * 7 + [1] * 3 + [2] * 2)
 
 
-def drawn(sampling, seed=0, codes=CODES, weights=None):
-    weights = torch.ones(len(codes)) if weights is None else weights
-    return Sampler(sampling, codes, weights)(torch.Generator().manual_seed(seed))
+def drawn(sampling, seed=0, codes=CODES):
+    return Sampler(sampling, codes)(torch.Generator().manual_seed(seed))
 
 
 def counts(rows, codes=CODES):
@@ -55,17 +54,18 @@ def test_balanced_draws_as_many_rows_of_classes_that_are_as_likely():
     torch.testing.assert_close(within, torch.full((7,), 1 / 7), atol=0.03, rtol=0)
 
 
-@pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_rows_of_weight_0_are_never_drawn_and_count_as_absent(sampling):
-    weights = torch.ones(12)
-    weights[[0, 1, 2, 7]] = 0  # leaves 4, 2 and 2
-    rows = torch.cat([drawn(sampling, seed, weights=weights) for seed in range(30)])
-    assert (weights[rows] > 0).all()
-    sizes = {"oversample": [4, 4, 4], "undersample": [2, 2, 2]}
-    if sampling in sizes:
-        assert counts(drawn(sampling, weights=weights)) == sizes[sampling]
-    else:
-        assert len(drawn(sampling, weights=weights)) == 8
+@pytest.mark.parametrize("sampling", [None, *SAMPLINGS])
+@pytest.mark.parametrize("codes", [CODES, torch.tensor([0, 0, 0, 2])], ids=["all", "one lacking"])
+def test_times_are_how_often_rows_are_drawn_on_average(sampling, codes):
+    n = 600
+    rows = torch.cat([drawn(sampling, seed, codes) for seed in range(n)])
+    times = Sampler(sampling, codes).times()
+    assert times.shape == codes.shape
+    found = torch.bincount(rows, minlength=len(codes)) / n
+    torch.testing.assert_close(found, times, atol=0.2, rtol=0)
+    if sampling is not None:
+        totals = torch.bincount(codes, times)
+        assert len(totals[totals > 0].round(decimals=3).unique()) == 1
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
