@@ -121,7 +121,10 @@ def _labels(y: Any, n_rows: int) -> np.ndarray:
 
 
 def _is_missing(label: Any) -> bool:
-    return label is None or label != label  # NaN and NaT differ from themselves
+    try:
+        return label is None or bool(label != label)  # NaN and NaT differ from themselves
+    except TypeError:  # pandas.NA does not say whether it does
+        return True
 
 
 def _indicator(y: Any, n_rows: int) -> Labels:

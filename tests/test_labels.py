@@ -1,5 +1,6 @@
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array, csr_matrix
@@ -25,7 +26,7 @@ def known(y, classes, *, multilabel=False, n_rows=None):
     [["b", "a", "b"], [7, -2, 7], [True, False, True], np.array(["b", "a", "b"], object)],
     ids=["strings", "numbers", "bools", "objects"],
 )
-@pytest.mark.parametrize("kind", [list, np.array, pd.Series])
+@pytest.mark.parametrize("kind", [list, np.array, pd.Series, pa.array])
 def test_labels_are_sorted_and_numbered(labels, kind):
     got = learned(kind(labels))
     assert_array_equal(got.classes, np.unique(labels))
@@ -69,6 +70,10 @@ def test_a_column_is_a_vector_on_its_side():
         ([0.0, np.inf], "infinity"),
         (np.array(["a", None], object), "NaN or None, first in row 1"),
         (np.array([float("nan"), "a"], object), "NaN or None, first in row 0"),
+        (["a", pd.NA], "NaN or None, first in row 1"),
+        ([pd.NA, 1], "NaN or None, first in row 0"),
+        (pd.Series(["a", pd.NA], dtype="string"), "NaN or None, first in row 1"),
+        (pa.array(["a", None]), "NaN or None, first in row 1"),
         (np.array([[0, 2], [1, 0]]), "1d array"),
         (np.array([[0.5, 1], [1, 0]]), "1d array"),
         (np.zeros((2, 2, 2)), "dim 3"),

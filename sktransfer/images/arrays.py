@@ -7,6 +7,8 @@ from PIL import Image
 from sktransfer.exceptions import ImageError
 
 _CHANNELS = (1, 3, 4)
+# By how much resampling in float32 oversteps 0..1.
+_ROUNDING = 1e-6
 
 
 def array_to_image(array: np.ndarray, image_shape: tuple[int, ...] | None = None) -> Image.Image:
@@ -120,11 +122,12 @@ def _float_to_uint8(array: np.ndarray) -> np.ndarray:
         raise ImageError(
             "Float pixels must be finite; got NaN or infinity. Replace them or drop the picture."
         )
-    if low < 0.0 or high > 1.0:
+    if low < -_ROUNDING or high > 1.0 + _ROUNDING:
         raise ImageError(
-            f"Float pixels must lie in 0..1; got {low:g}..{high:g}. Divide by the largest "
+            f"Float pixels must lie in 0..1; got {low:.8g}..{high:.8g}. Divide by the largest "
             "possible value (255 for 8-bit pictures), or convert to uint8."
         )
+    # Less than half a level, what is beyond an end rounds to that end.
     return np.rint(array * 255.0).astype(np.uint8)
 
 

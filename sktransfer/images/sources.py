@@ -175,8 +175,8 @@ def as_images(X: Any, image_shape: tuple[int, ...] | None = None) -> ImageSource
         items = X
     elif isinstance(X, np.ndarray):
         items = _array_items(X, image_shape)
-    elif hasattr(X, "to_numpy"):  # pandas and polars, Series and DataFrame
-        items = _array_items(X.to_numpy(), image_shape)
+    elif (column := _column(X)) is not None:
+        items = _array_items(column, image_shape)
     else:
         raise ImageError(
             "X must be an array, a tensor, a list, a Series or a one-column DataFrame of "
@@ -201,12 +201,18 @@ def holds_images(X: Any) -> bool:
 
 def _first(X: Any) -> Any:
     """The first value in a container of any kind, or None."""
-    if hasattr(X, "to_numpy"):
-        X = X.to_numpy()
-    if isinstance(X, np.ndarray):
-        return X.flat[0] if X.size and X.dtype.kind in "OUT" else None
-    is_filled = isinstance(X, list | tuple) and len(X) > 0
-    return X[0] if is_filled else None
+    if isinstance(X, list | tuple):
+        return X[0] if len(X) > 0 else None
+    if not isinstance(X, np.ndarray):
+        X = _column(X)
+    return X.flat[0] if X is not None and X.size and X.dtype.kind in "OUT" else None
+
+
+def _column(X: Any) -> np.ndarray | None:
+    """Values of a Series, a DataFrame (pandas, polars) or an array or table of pyarrow."""
+    if hasattr(X, "to_pylist"):  # pyarrow's own to_numpy refuses to copy, as strings must be
+        return np.asarray(X)
+    return X.to_numpy() if hasattr(X, "to_numpy") else None
 
 
 def _tensor_items(X: torch.Tensor) -> Sequence[torch.Tensor]:
@@ -237,9 +243,21 @@ def _array_items(X: np.ndarray, image_shape: tuple[int, ...] | None) -> Sequence
             f"X is 2-D, of shape {X.shape}: rows of flattened pixels need image_shape=(h, w) or "
             "(h, w, c); a single picture needs X[None]."
         )
-    if X.ndim == 3 and X.shape[2] in (1, 3, 4) and X.shape[1:] != image_shape:
-        raise ImageError(
-            f"An array of shape {X.shape} looks like one colour picture rather than n grey ones. "
-            "Use X[None] for one picture, or say image_shape=(h, w) for grey ones."
-        )
+    if X.ndim == 3 and X.shape[1:] != image_shape:
+        _check_several(X.shape)
     return list(X)
+
+
+def _check_several(shape: tuple[int, ...]) -> None:
+    """Raise if an array (n, h, w) is more likely one colour picture than n grey ones."""
+    several = "or X[..., None] or image_shape=(h, w) for grey ones."
+    if shape[2] in (1, 3, 4):
+        raise ImageError(
+            f"An array of shape {shape} looks like one colour picture rather than n grey ones. "
+            f"Use X[None] for one picture, {several}"
+        )
+    if shape[0] == 3:
+        raise ImageError(
+            f"An array of shape {shape} can be read as one channels-first colour picture or as "
+            f"3 grey ones. Use X.transpose(1, 2, 0)[None] for one picture, {several}"
+        )

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -39,6 +41,18 @@ def test_bool_is_black_and_white():
 def test_floats_round_to_the_nearest_level(dtype):
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
     np.testing.assert_array_equal(pixels_of((levels / 255).astype(dtype))[..., 0], levels)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_floats_that_resampling_rounded_over_the_ends_are_the_ends(dtype):
+    array = np.array([[-9e-7, 0.5, 1 + 9e-7]], dtype)
+    assert pixels_of(array)[0, :, 0].tolist() == [0, 128, 255]
+
+
+@pytest.mark.parametrize("value", [-2e-6, 1 + 2e-6])
+def test_floats_further_out_are_told_with_enough_digits(value):
+    with pytest.raises(ImageError, match=re.escape(f"{value:.8g}")):
+        array_to_image(np.array([[0.5, value]]))
 
 
 @pytest.mark.parametrize(

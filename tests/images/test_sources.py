@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -63,6 +64,9 @@ PATH_CONTAINERS = {
     "pandas DataFrame": lambda paths: pd.DataFrame({"path": paths}),
     "polars Series": lambda paths: pl.Series(paths),
     "polars DataFrame": lambda paths: pl.DataFrame({"path": paths}),
+    "pyarrow array": pa.array,
+    "pyarrow chunks": lambda paths: pa.chunked_array([paths[:1], paths[1:]]),
+    "pyarrow table": lambda paths: pa.table({"path": paths}),
 }
 
 
@@ -149,6 +153,18 @@ def test_declared_shape_settles_grey_rows_and_narrow_pictures():
     with pytest.raises(ImageError, match=r"row 0 of X.*image_shape"):
         read_all(narrow)
     assert_reads(narrow, narrow, (3, 12, 3))
+
+
+def test_three_planes_are_one_picture_or_three_and_the_user_says_which():
+    X = PICTURES[0].transpose(2, 0, 1)
+    with pytest.raises(
+        ImageError, match=r"one channels-first colour picture or as 3 grey.*transpose.*image_shape"
+    ):
+        as_images(X)
+    assert_reads(X.transpose(1, 2, 0)[None], PICTURES[:1])
+    grey = np.repeat(X[..., None], 3, axis=3)
+    assert_reads(X[..., None], grey)
+    assert_reads(X, grey, (12, 12))
 
 
 def test_source_keeps_the_items_as_given(paths):
