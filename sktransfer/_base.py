@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from numbers import Integral
 from pathlib import Path
@@ -21,7 +22,7 @@ from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.backbones.loading import load_backbone
 from sktransfer.backbones.pooling import POOLINGS
-from sktransfer.exceptions import ImageError, WeightsError
+from sktransfer.exceptions import DeviceWarning, ImageError, WeightsError
 from sktransfer.images.sources import ImageSource, as_images, holds_images
 
 _POSITIVE = Interval(Integral, 1, None, closed="left")
@@ -175,7 +176,14 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if hasattr(self, "device_"):
-            self.device_ = available_or_cpu(self.device_)
+            before, self.device_ = self.device_, available_or_cpu(self.device_)
+            if self.device_ != before:
+                warnings.warn(
+                    f"This {type(self).__name__} was fitted on {before}, which this machine does "
+                    "not have; the CPU computes from now on.",
+                    DeviceWarning,
+                    stacklevel=2,
+                )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

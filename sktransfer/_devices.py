@@ -76,6 +76,11 @@ def available_or_cpu(device: str) -> str:
     return device if device in available_devices() else "cpu"
 
 
+def with_float64(device: str) -> str:
+    """The same device, or the CPU where it has no float64, as Apple's MPS has none."""
+    return "cpu" if device == "mps" else device
+
+
 @contextlib.contextmanager
 def computing() -> Iterator[None]:
     """Run a block while no other thread of the process is in such a block."""
@@ -129,9 +134,12 @@ def reading_threads(n_jobs: int | None) -> Iterator[int]:
 @contextlib.contextmanager
 def seeded(seed: int, device: str = "cpu") -> Iterator[None]:
     """Run a block under torch's global generators set to `seed`, then restore them."""
-    cuda = [torch.device(device)] if device.startswith("cuda") else []
-    with _GLOBAL_RANDOM_STATE, torch.random.fork_rng(devices=cuda):
-        if device == "cpu":  # the same, without writing down the whole stack for a CUDA to come
+    kind = torch.device(device).type
+    own = [] if kind == "cpu" else [torch.device(device)]
+    # For the CPU, whose state is kept in any case, the kind means nothing.
+    kept = torch.random.fork_rng(own, device_type="cuda" if kind == "cpu" else kind)
+    with _GLOBAL_RANDOM_STATE, kept:
+        if kind == "cpu":  # the same, without writing down the whole stack for a CUDA to come
             torch.default_generator.manual_seed(seed)
         else:
             torch.manual_seed(seed)

@@ -10,6 +10,7 @@ __all__ = [
     "CacheWarning",
     "DeviceMemoryError",
     "DeviceUnavailableError",
+    "DeviceWarning",
     "EngineUnavailableError",
     "ImageError",
     "ImageWarning",
@@ -78,6 +79,10 @@ class ImageWarning(SktransferWarning):
 
 class TrainingWarning(SktransferWarning):
     """Training that ended otherwise than asked, with a classifier that can be used."""
+
+
+class DeviceWarning(SktransferWarning):
+    """A fitted estimator that was opened where its device is missing: the CPU computes."""
 
 
 class CacheWarning(SktransferWarning):

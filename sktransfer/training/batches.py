@@ -84,15 +84,18 @@ class Rows(Dataset):  # type: ignore[type-arg]
     def __len__(self) -> int:
         return len(self.targets.y)
 
+    @property
+    def device(self) -> torch.device:
+        """Where activations and targets lie: always on the same one."""
+        return self.targets.y.device
+
     def __getitem__(self, rows: Any) -> tuple[Tensor, Targets]:
         """Rows of the first view."""
         return self.batch(self.views(0), rows)
 
     def batch(self, X: Tensor, rows: Any) -> tuple[Tensor, Targets]:
         """Some rows of one view, with their targets."""
-        y, weights, teacher = self.targets
-        taken = Targets(y[rows], weights[rows], None if teacher is None else teacher[rows])
-        return X[rows] if self.which is None else X[self.which[rows]], taken
+        return X[rows] if self.which is None else X[self.which[rows]], self.targets.taken(rows)
 
     def sampler(self, sampling: str | None) -> Sampler:
         """Draws the rows of an epoch; see `Sampler`."""
@@ -104,8 +107,9 @@ class Rows(Dataset):  # type: ignore[type-arg]
 
     def drawn(self, order: Tensor) -> "Rows":
         """Some of the rows, perhaps several times, in a new order."""
-        _, targets = self.batch(torch.empty(len(self.views), 0), order)
-        return Rows(self.views, *targets, order if self.which is None else self.which[order])
+        order = order.to(self.device)
+        which = order if self.which is None else self.which[order]
+        return Rows(self.views, *self.targets.taken(order), which)
 
     def with_X(self, X: Tensor | Views) -> "Rows":
         """The same targets for other activations, one a row."""
@@ -173,7 +177,7 @@ class RowBatches:
     def __iter__(self) -> Iterator[tuple[Tensor, Targets]]:
         X = self.rows.views(self.epoch)
         # Drawn on the CPU, so that a seed gives the same order on every device.
-        order = None if self._order is None else self._order.to(self.rows.targets.y.device)
+        order = None if self._order is None else self._order.to(self.rows.device)
         for start, stop in self._bounds:
             rows = slice(start, stop) if order is None else order[start:stop]
             yield self.rows.batch(X, rows)

@@ -40,6 +40,11 @@ class Targets(NamedTuple):
         teacher = None if self.teacher is None else self.teacher.to(device)
         return Targets(self.y.to(device), self.weights.to(device), teacher)
 
+    def taken(self, rows: Any) -> "Targets":
+        """Those of some rows."""
+        teacher = None if self.teacher is None else self.teacher[rows]
+        return Targets(self.y[rows], self.weights[rows], teacher)
+
 
 class RowLoss(nn.Module):
     """The loss of each row.

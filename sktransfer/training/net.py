@@ -12,7 +12,7 @@ from skorch.callbacks import Callback, PassthroughScoring
 from skorch.history import History
 from torch import Tensor
 
-from sktransfer._devices import derived_seed, seeded
+from sktransfer._devices import available_or_cpu, derived_seed, seeded
 from sktransfer.exceptions import TrainingDivergedError
 from sktransfer.training.averaging import WeightAverage
 from sktransfer.training.batches import RowBatches, Rows
@@ -101,6 +101,11 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
             self.optimizer_.load_state_dict({"state": state, "param_groups": groups})
         self.interrupted_ = self.finished_ = False
         return self
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # The estimator tells of a device that is gone. skorch would tell again, and knows
+        # neither of MPS nor of a second GPU: their tensors could not be opened at all.
+        super().__setstate__({**state, "device": available_or_cpu(state["device"])})
 
     def get_iterator(self, dataset: Rows, training: bool = False) -> Any:
         """The rows themselves in training: each epoch draws its own batches."""

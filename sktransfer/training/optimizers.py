@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sktransfer.exceptions import ParameterError
 
@@ -65,6 +66,17 @@ def learning_rates(
         learns at `lr` itself.
     """
     return [(f"stages.{name}.*", {"lr": lr * lr_decay**depth}) for name, depth in depths.items()]
+
+
+def state_on_cpu(state: Mapping[int, Any]) -> dict[int, Any]:
+    """What an optimizer knows, where a pickle of it opens on every machine.
+
+    An optimizer that takes it up again moves it to its parameters.
+    """
+    return {
+        number: {name: v.cpu() if isinstance(v, Tensor) else v for name, v in known.items()}
+        for number, known in state.items()
+    }
 
 
 def _searches(optimizer: Callable[..., Any]) -> bool:

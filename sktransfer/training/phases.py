@@ -10,7 +10,7 @@ from skorch.callbacks import Callback
 from skorch.helper import predefined_split
 from torch import nn
 
-from sktransfer._devices import seeded
+from sktransfer._devices import seeded, with_float64
 from sktransfer.activations.views import FixedViews
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.training.batches import RowBatches, Rows, all_batches
@@ -83,12 +83,12 @@ class Phases:
             return build_head(width, self.hidden_layer_sizes, self.dropout, self.n_classes)
 
     def _features(self, stages: TrainableStages, rows: Rows) -> FixedViews:
-        """What the stages make of stored activations, in evaluation mode."""
+        """What the stages make of stored activations, in evaluation mode; where the rows lie."""
         stages.to(self.device).eval()
         with torch.no_grad():
             batches = all_batches(rows, self.batch_size)
-            values = torch.cat([stages(X.to(self.device)).flatten(1).cpu() for X, _ in batches])
-        return FixedViews(values.split(len(rows)))
+            features = [stages(X.to(self.device)).flatten(1).to(rows.device) for X, _ in batches]
+        return FixedViews(torch.cat(features).split(len(rows)))
 
     def _solve(
         self,
@@ -107,7 +107,7 @@ class Phases:
             weight_decay=self.weight_decay,
             begin_like=begin_like,
             callbacks=self._watchers("probe", files, goes_on=begin_like is not None),
-            **self._common(validation, loss),
+            **self._common(validation, loss) | {"device": with_float64(self.device)},
         )
 
     def _counted(self, rows: Rows) -> Rows:

@@ -22,6 +22,7 @@ from sktransfer.training.head import Dropout, NormalisedLinear
 from sktransfer.training.losses import CONVEX_LOSSES
 from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet
+from sktransfer.training.optimizers import state_on_cpu
 from sktransfer.training.phases import Phases
 from sktransfer.training.screening import cross_validated_mistakes
 
@@ -253,9 +254,11 @@ class Recipe(Phases):
 
     def _finished(self, net: TransferNet, module: TransferModule, history: History) -> Trained:
         """Drop what only training needs, optimizer state first of all."""
-        state = net.optimizer_.state_dict()["state"]
+        state = state_on_cpu(net.optimizer_.state_dict()["state"])
         net.trim_for_prediction()
         net.begin_state = net.weight_average_ = None
+        # A head may have been solved elsewhere, and on more rows at once.
+        net.device, net.batch_size = self.device, self.batch_size
         net.module_ = module.to(self.device).eval()
         net.module = TransferModule  # else the trained module would be pickled twice
         return Trained(net, history, state)

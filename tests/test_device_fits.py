@@ -1,0 +1,272 @@
+"""Whole fits on a GPU and on a Mac, as tests/pretended_devices.py pretends to have them."""
+
+import pickle
+import warnings
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback
+
+from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
+from sktransfer._devices import seeded
+from sktransfer.exceptions import DeviceWarning
+from sktransfer.inspection import find_lr
+from tests.conftest import make_pictures
+from tests.pretended_devices import pretending
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:L-BFGS did not converge"),
+    pytest.mark.filterwarnings("ignore:Nothing was fine-tuned"),
+    pytest.mark.filterwarnings("ignore:Fine-tuning ended"),
+]
+
+SMALL = {
+    "backbone": "squeezenet1_1",
+    "weights": None,
+    "image_size": 32,
+    "max_epochs": 2,
+    "batch_size": 8,
+    "random_state": 0,
+}
+X, y = make_pictures(16)
+
+# Together they pass every place where training, screening, calibration or prediction makes a
+# tensor.
+FITS = {
+    "solved": {},
+    "solved, of views": {"augment": "light", "n_views": 2, "tta": 2},
+    "solved, validated": {
+        "sampling": "balanced",
+        "validation_fraction": 0.25,
+        "calibrate": "temperature",
+    },
+    "screened": {
+        "unfreeze_depth": 1,
+        "validation_fraction": 0.25,
+        "calibrate": "temperature",
+    },
+    "screened, sampled": {"unfreeze_depth": 1, "sampling": "oversample"},
+    "tuned": {
+        "unfreeze_depth": 2,
+        "fine_tune": "always",
+        "gradual_unfreezing": True,
+        "schedule": "onecycle",
+        "gradient_clipping": 1.0,
+        "label_smoothing": 0.1,
+    },
+    "fresh views": {"unfreeze_depth": 1, "fine_tune": "always", "augment": "light"},
+    "hidden": {
+        "hidden_layer_sizes": (8,),
+        "dropout": 0.5,
+        "mc_dropout": 3,
+        "sampling": "undersample",
+        "validation_fraction": 0.25,
+        "early_stopping": True,
+    },
+    "hidden, tuned": {
+        "hidden_layer_sizes": 8,
+        "unfreeze_depth": 1,
+        "ema_decay": 0.9,
+        "mixup": 0.2,
+        "validation_fraction": 0.25,
+        "early_stopping": True,
+        "schedule": "plateau",
+    },
+    "random": {"head_init": "random", "unfreeze_depth": 1, "optimizer": "sgd"},
+    "all": {
+        "backbone": "resnet18",  # which has BatchNorm
+        "unfreeze_depth": "all",
+        "fine_tune": "always",
+        "cutmix": 0.5,
+        "loss": "focal",
+        "class_weight": "balanced",
+        "batch_norm": "train",
+    },
+    "dropout": {"dropout": 0.5, "mixup": 0.2, "ema_decay": 0.5},
+    "bfloat16": {"unfreeze_depth": 1, "fine_tune": "always", "precision": "bfloat16"},
+}
+
+
+@pytest.fixture(params=["cuda:0", "mps"])
+def device(request, monkeypatch):
+    """The name of a device that this machine pretends to have."""
+    with pretending(monkeypatch, request.param):
+        yield request.param
+
+
+def classifier(**options):
+    return PretrainedImageClassifier(engine="torch", **{**SMALL, **options})
+
+
+@cache
+def on_cpu(name):
+    """What the same fit gives on the CPU, which computes in both cases."""
+    return classifier(device="cpu", **FITS[name]).fit(X, y).predict_proba(X)
+
+
+def agrees(fitted, expected):
+    np.testing.assert_allclose(fitted.predict_proba(X), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "mps"])
+@pytest.mark.parametrize("name", FITS)
+def test_a_fit_on_a_device_gives_what_the_cpu_does(monkeypatch, name, device):
+    expected = on_cpu(name)
+    with pretending(monkeypatch, device):
+        fitted = classifier(**FITS[name]).fit(X, y)
+        assert fitted.device_ == device
+        assert {p.device for p in fitted.net_.module_.parameters()} == {torch.device(device)}
+        agrees(fitted, expected)
+
+
+@pytest.mark.parametrize("name", ["solved, validated", "hidden, tuned"])
+def test_rows_that_do_not_fit_a_gpu_stay_on_the_cpu(monkeypatch, name):
+    expected = on_cpu(name)
+    with pretending(monkeypatch, "cuda:0", free_memory=1000):
+        agrees(classifier(**FITS[name]).fit(X, y), expected)
+
+
+def test_float16_is_for_cuda_devices(monkeypatch):
+    expected = on_cpu("bfloat16")
+    with pretending(monkeypatch, "cuda:0"):
+        fitted = classifier(**FITS["bfloat16"] | {"precision": "float16"}).fit(X, y)
+        np.testing.assert_allclose(fitted.predict_proba(X), expected, atol=0.1)
+
+
+def several_labels(device):
+    labels = np.stack([y, 1 - y, np.arange(len(y)) % 2], axis=1)
+    return classifier(
+        device=device,
+        loss="binary_cross_entropy",
+        class_weight="balanced",
+        unfreeze_depth=1,
+        fine_tune="always",
+    ).fit(X, labels)
+
+
+def taught(device):
+    teacher = classifier(device=device).fit(X, y)
+    return classifier(device=device, distill_from=teacher, unfreeze_depth=1).fit(X, y)
+
+
+def in_pieces(device):
+    pieces = classifier(device=device, hidden_layer_sizes=8)
+    for rows in (slice(8), slice(8, 16), slice(4, 12)):
+        pieces.partial_fit(X[rows], y[rows], classes=[0, 1])
+    return pieces
+
+
+def gone_on(device):
+    warm = classifier(device=device, warm_start=True).fit(X, y)
+    return warm.set_params(unfreeze_depth=1, validation_fraction=0.25, fine_tune="always").fit(X, y)
+
+
+@pytest.mark.parametrize("fit", [several_labels, taught, in_pieces, gone_on])
+def test_other_kinds_of_fit(fit, monkeypatch):
+    expected = fit("cpu").predict_proba(X)
+    for device in ("cuda:0", "mps"):
+        with pretending(monkeypatch, device):
+            agrees(fit("auto"), expected)
+
+
+class Interrupt(Callback):
+    """Ends the process, as far as training can tell, in the second epoch."""
+
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) == 2:
+            raise MemoryError
+
+
+def test_a_checkpoint_is_taken_up_on_another_device(tmp_path, monkeypatch):
+    options = FITS["hidden, tuned"] | {"checkpoint_dir": tmp_path, "max_epochs": 3}
+    expected = classifier(device="cpu", **options).fit(X, y).predict_proba(X)
+    with pretending(monkeypatch, "cuda:0"), pytest.raises(MemoryError):
+        classifier(**options, callbacks=[Interrupt()]).fit(X, y)
+    assert list(tmp_path.iterdir())
+    with pretending(monkeypatch, "mps"):
+        agrees(classifier(**options).fit(X, y), expected)
+
+
+@pytest.mark.usefixtures("device")
+def test_a_range_test_of_learning_rates():
+    found = find_lr(classifier(hidden_layer_sizes=8), X, y, n_steps=6)
+    assert np.isfinite(found.losses).all()
+
+
+@pytest.mark.parametrize("stage", [None, ["layer1", "layer4"], "logits"])
+def test_features_on_a_device(tmp_path, monkeypatch, stage):
+    # "logits" are of pretrained weights alone; the offline network has some.
+    name, weights = ("efficientnet_lite0", "DEFAULT") if stage == "logits" else ("resnet18", None)
+    options = {"weights": weights, "stage": stage, "image_size": 32, "batch_size": 8}
+    extractor = PretrainedFeatureExtractor(name, engine="torch", **options)
+    expected = extractor.set_params(device="cpu").fit_transform(X)
+    extractor.set_params(device="auto", engine="auto", cache=tmp_path)
+    for device in ("cuda:0", "mps"):
+        with pretending(monkeypatch, device):
+            extractor.fit(X).transform(X[:12])
+            np.testing.assert_allclose(extractor.transform(X), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["cuda:0", "mps"])
+def test_random_numbers_of_a_device_go_on_as_if_nothing_had_been(kind, monkeypatch):
+    with pretending(monkeypatch, kind):
+        restored, module = [], getattr(torch, kind.split(":")[0])
+        state = torch.tensor([7], dtype=torch.uint8)
+        monkeypatch.setattr(module, "get_rng_state", lambda *_: state)
+        monkeypatch.setattr(module, "set_rng_state", lambda new, *_: restored.append(new))
+        with seeded(0, kind):
+            assert not restored
+        assert restored == [state]
+
+
+# Opened where the device is missing.
+
+
+def opened(pickled):
+    """An estimator from bytes, and the warnings of that."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        return pickle.loads(pickled), caught
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "mps"])
+@pytest.mark.parametrize("fit", [lambda _: classifier().fit(X, y), several_labels, in_pieces])
+def test_a_classifier_of_a_device_opens_on_a_cpu_and_says_so_once(monkeypatch, fit, device):
+    with pretending(monkeypatch, device):
+        fitted = fit("auto")
+        expected = fitted.predict_proba(X)
+        pickled = pickle.dumps(fitted)
+        again, caught = opened(pickled)
+        assert (again.device_, caught) == (device, [])
+        agrees(again, expected)
+    again, caught = opened(pickled)
+    (told,) = caught
+    assert told.category is DeviceWarning
+    assert f"was fitted on {device}" in str(told.message)
+    assert again.device_ == "cpu"
+    agrees(again, expected)
+    if fit is in_pieces:
+        again.partial_fit(X, y)
+
+
+def test_an_extractor_of_a_device_opens_on_a_cpu_and_says_so_once(monkeypatch):
+    extractor = PretrainedFeatureExtractor("resnet18", weights=None, image_size=32)
+    with pretending(monkeypatch, "mps"):
+        expected = extractor.fit_transform(X)
+        pickled = pickle.dumps(extractor)
+    again, caught = opened(pickled)
+    assert [told.category for told in caught] == [DeviceWarning]
+    np.testing.assert_allclose(again.transform(X), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_pickle_of_the_second_gpu_opens_where_there_is_one(monkeypatch):
+    with pretending(monkeypatch, "cuda:1"):
+        fitted = classifier(device="cuda:1").fit(X, y)
+        expected = fitted.predict_proba(X)
+        pickled = pickle.dumps(fitted)
+    with pretending(monkeypatch, "cuda:0"):
+        again, caught = opened(pickled)
+        assert len(caught) == 1
+        agrees(again, expected)
