@@ -1,13 +1,18 @@
 """The other side: what a competent user writes with torch, skorch and Keras.
 
+Each peer is given its best setting, found in the same run: batches of 8 to 64 pictures, with
+and without worker processes. A row of its own has what users do who tune: channels-last
+memory, and no gradients where nothing trains.
+
 Keras' networks have no pretrained weights here, as they would have to be downloaded;
 how long they take does not depend on the values.
 """
 
 import os
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,11 +22,40 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchvision import models
 
+from benchmarks._common import clock
 from sktransfer.backbones.weights import read_file
 
 # The first block of MobileNetV2 that trains at each unfreeze_depth: where its resolution
 # last halves, and where it does so the time before.
 FIRST_TRAINED_BLOCK = {1: 14, 2: 7}
+
+
+BATCH_SIZES, WORKERS = (8, 16, 32, 64), (0, 2)
+# Pictures by which the best setting is found.
+FEW = 96
+
+
+class Setting(NamedTuple):
+    """How a peer goes through its pictures; `workers` is None where it has none of its own."""
+
+    batch_size: int
+    workers: int | None = None
+
+    def __str__(self) -> str:
+        workers = "" if self.workers is None else f", {self.workers} workers"
+        return f"batches of {self.batch_size}{workers}"
+
+
+def settings(workers: Sequence[int | None] = WORKERS) -> list[Setting]:
+    return [Setting(size, n) for size in BATCH_SIZES for n in workers]
+
+
+def quickest(peer: str, candidates: Mapping[Setting, Callable[[], object]]) -> Setting:
+    """The setting that takes least time over a few pictures; prints what each takes."""
+    seconds = {setting: clock(run) for setting, run in candidates.items()}
+    found = "; ".join(f"{setting}: {FEW / value:.3g}" for setting, value in seconds.items())
+    print(f"{peer}, pictures/s over {FEW}: {found}", flush=True)
+    return min(seconds, key=lambda setting: seconds[setting])
 
 
 class Photos(Dataset):
@@ -41,6 +75,12 @@ class Photos(Dataset):
     def __getitem__(self, i: int):
         return self.preset(Image.open(self.paths[i]).convert("RGB")), int(self.codes[i])
 
+    def few(self) -> "Photos":
+        """As many as the best setting is found by."""
+        some = Photos(self.paths[:FEW])
+        some.codes = self.codes[:FEW]
+        return some
+
     def in_memory(self) -> TensorDataset:
         """The same, decoded once."""
         X = torch.stack([self[i][0] for i in range(len(self))])
@@ -57,22 +97,44 @@ def plain_network(name: str, weights: str | Path | None = None, head: nn.Module 
     return network.eval()
 
 
-def loop(network: nn.Module, photos: Photos, workers: int) -> np.ndarray:
-    """Features by a DataLoader and the network."""
-    batches = DataLoader(photos, batch_size=64, num_workers=workers)
+def loop(network: nn.Module, photos: Photos, setting: Setting, tuned: bool = False) -> np.ndarray:
+    """Features by a DataLoader and the network; `tuned` if that is in channels-last memory."""
+    batches = DataLoader(photos, batch_size=setting.batch_size, num_workers=setting.workers)
+    order = torch.channels_last if tuned else torch.contiguous_format
     with torch.inference_mode():
-        return torch.cat([network(batch) for batch, _ in batches]).numpy()
+        return torch.cat(
+            [network(batch.contiguous(memory_format=order)) for batch, _ in batches]
+        ).numpy()
+
+
+def loops(
+    name: str, weights: str | Path | None, photos: Photos
+) -> dict[str, Callable[[], np.ndarray]]:
+    """The plain loop and the tuned one, each in its best setting."""
+    sides = {}
+    for tuned in (False, True):
+        title = "DataLoader loop" + (", tuned" if tuned else "")
+        network = plain_network(name, weights)
+        if tuned:
+            network = network.to(memory_format=torch.channels_last)
+        run = partial(loop, network, tuned=tuned)
+        run(photos.few(), Setting(16, 0))  # warms up
+        best = quickest(title, {s: partial(run, photos.few(), s) for s in settings()})
+        sides[f"{title} ({best})"] = partial(run, photos, best)
+    return sides
 
 
 class Transfer(nn.Module):
-    """MobileNetV2 with a new head, of which the first blocks are frozen; without tricks."""
+    """MobileNetV2 with a new head, of which the first blocks are frozen; plain, or `tuned`."""
 
-    def __init__(self, weights: Path, depth: int, n_classes: int) -> None:
+    def __init__(self, weights: Path, depth: int, n_classes: int, tuned: bool) -> None:
         super().__init__()
         self.network = plain_network("mobilenet_v2", weights, nn.Linear(1280, n_classes))
-        self.network.features.requires_grad_(False)
-        if depth:
-            self.network.features[FIRST_TRAINED_BLOCK[depth] :].requires_grad_(True)
+        self.first = FIRST_TRAINED_BLOCK[depth] if depth else len(self.network.features)
+        self.network.features[: self.first].requires_grad_(False)
+        self.tuned = tuned
+        if tuned:
+            self.network = self.network.to(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True):
         super().train(mode)
@@ -80,41 +142,66 @@ class Transfer(nn.Module):
         return self
 
     def forward(self, X):
-        return self.network(X)
+        if not self.tuned:
+            return self.network(X)
+        blocks = self.network.features
+        with torch.no_grad():
+            X = blocks[: self.first](X.contiguous(memory_format=torch.channels_last))
+        return self.network.classifier(blocks[self.first :](X).mean((2, 3)))
 
 
-def skorch_net(weights: Path, depth: int, n_classes: int, workers: int = 0):
-    """A plain skorch classifier that is ready for an epoch on all rows it is given."""
+def skorch_net(weights: Path, depth: int, n_classes: int, tuned: bool, setting: Setting):
+    """A skorch classifier that is ready for an epoch on all rows it is given."""
     net = NeuralNetClassifier(
         Transfer,
         module__weights=weights,
         module__depth=depth,
         module__n_classes=n_classes,
+        module__tuned=tuned,
         criterion=nn.CrossEntropyLoss,
         optimizer=torch.optim.AdamW,
         lr=3e-4,
-        batch_size=32,
+        batch_size=setting.batch_size,
         max_epochs=1,
         train_split=None,
         iterator_train__shuffle=True,
-        iterator_train__num_workers=workers,
-        iterator_valid__num_workers=workers,
+        iterator_train__num_workers=setting.workers or 0,
+        iterator_valid__num_workers=setting.workers or 0,
         verbose=0,
     )
     return net.initialize()
 
 
+def best_skorch(
+    weights: Path, depth: int, tuned: bool, rows: Dataset, n_classes: int, in_memory: bool = False
+) -> Setting:
+    """The setting in which an epoch over a few rows takes least time."""
+    title = f"{'tuned' if tuned else 'plain'} skorch, depth {depth}" + ", in memory" * in_memory
+    return quickest(
+        title,
+        {
+            setting: partial(
+                skorch_net(weights, depth, n_classes, tuned, setting).partial_fit, rows
+            )
+            for setting in settings([None] if in_memory else WORKERS)
+        },
+    )
+
+
 def skorch_epochs(weights: Path, depth: int, photos: Photos) -> dict[str, Callable[[], object]]:
-    """One epoch of plain skorch, by how it gets at the pictures."""
+    """One epoch of skorch, plain and tuned, by how it gets at the pictures."""
     n_classes = len(np.unique(photos.codes))
+    places = {
+        "from files": (photos, photos.few()),
+        "from tensors in memory": (photos.in_memory(), photos.few().in_memory()),
+    }
     sides = {}
-    for workers in (0, 2):
-        net = skorch_net(weights, depth, n_classes, workers)
-        sides[f"plain skorch from files, {workers} workers"] = lambda net=net: net.partial_fit(
-            photos
-        )
-    net, decoded = skorch_net(weights, depth, n_classes), photos.in_memory()
-    sides["plain skorch from tensors in memory"] = lambda: net.partial_fit(decoded)
+    for tuned in (False, True):
+        for place, (rows, few) in places.items():
+            best = best_skorch(weights, depth, tuned, few, n_classes, place != "from files")
+            net = skorch_net(weights, depth, n_classes, tuned, best)
+            title = f"{'tuned' if tuned else 'plain'} skorch {place} ({best})"
+            sides[title] = partial(net.partial_fit, rows)
     return sides
 
 
@@ -171,6 +258,38 @@ def keras_features(name: str):
     return model
 
 
+def _best_keras(title: str, run: Callable[[object], object], folder: Path, **labels: bool):
+    """The setting in which a few pictures that were decoded before take least time."""
+    few = {}
+    for setting in settings([None]):
+        pictures = keras_photos(folder, setting.batch_size, **labels).unbatch().take(FEW)
+        few[setting] = pictures.batch(setting.batch_size).cache()
+        run(few[setting])  # decodes and compiles
+    return quickest(title, {setting: partial(run, pictures) for setting, pictures in few.items()})
+
+
+def keras_passes(name: str, folder: Path) -> dict[str, Callable[[], object]]:
+    """Features by `predict`, and by a compiled function called with each batch.
+
+    Empty without Keras.
+    """
+    if keras() is None:
+        return {}
+    import tensorflow
+
+    model = keras_features(name)
+    compiled = tensorflow.function(lambda batch: model(batch, training=False))
+    ways = {
+        "Keras, predict": lambda pictures: model.predict(pictures, verbose=0),
+        "Keras, tuned": lambda pictures: np.concatenate([compiled(batch) for batch in pictures]),
+    }
+    sides = {}
+    for title, run in ways.items():
+        best = _best_keras(title, run, folder)
+        sides[f"{title} ({best})"] = partial(run, keras_photos(folder, best.batch_size))
+    return sides
+
+
 def keras_epochs(folder: Path, depth: int, n_classes: int) -> dict[str, Callable[[], object]]:
     """A first epoch of Keras, which decodes, and a later one on the pictures that it kept.
 
@@ -188,26 +307,27 @@ def keras_epochs(folder: Path, depth: int, n_classes: int) -> dict[str, Callable
     model = keras().Model(pictures, keras().layers.Dense(n_classes)(features))
     loss = keras().losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras().optimizers.AdamW(3e-4), loss, jit_compile=False)  # as keras_features
-    fresh = keras_photos(folder, 32, labels=True)
-    kept = keras_photos(folder, 32, labels=True).cache()
     # The data sets shuffle themselves; Keras warns unless it is told not to.
+    run = partial(model.fit, shuffle=False, verbose=0)
+    best = _best_keras(f"Keras, depth {depth}", run, folder, labels=True)
+    fresh = keras_photos(folder, best.batch_size, labels=True)
+    kept = keras_photos(folder, best.batch_size, labels=True).cache()
     return {
-        "Keras, first epoch": lambda: model.fit(fresh, shuffle=False, verbose=0),
-        "Keras, later epoch": lambda: model.fit(kept, shuffle=False, verbose=0),
+        f"Keras, first epoch ({best})": partial(run, fresh),
+        f"Keras, later epoch ({best})": partial(run, kept),
     }
 
 
 def ten_epochs(seconds: dict[str, float]) -> dict[str, float]:
     """What ten epochs of each peer take, scaled from the epochs that were measured."""
     totals = {
-        f"{name} (1 epoch x 10)": 10 * value
-        for name, value in seconds.items()
-        if name.startswith("plain skorch")
+        f"{name}, 1 epoch x 10": 10 * value for name, value in seconds.items() if "skorch" in name
     }
-    if "Keras, first epoch" in seconds:
-        totals["Keras, pictures kept in memory (first epoch + 9 x later epoch)"] = (
-            seconds["Keras, first epoch"] + 9 * seconds["Keras, later epoch"]
-        )
+    first, later = (fastest(seconds, f"Keras, {which} epoch") for which in ("first", "later"))
+    if first is not None and later is not None:
+        best = next(name for name in seconds if name.startswith("Keras")).partition("(")[2]
+        title = f"Keras, pictures kept in memory ({best}, first epoch + 9 x later epoch"
+        totals[title] = first + 9 * later
     return totals
 
 

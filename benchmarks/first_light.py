@@ -4,23 +4,21 @@ Run with ``python -m benchmarks.first_light``.
 """
 
 from benchmarks._common import alternate, ants_and_bees, arguments, mobilenet, print_machine
-from benchmarks._peers import Photos, loop, plain_network
+from benchmarks._peers import Photos, loops
 from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
 
 
 def main():
     options = arguments(__doc__)
     paths, labels = ants_and_bees(options.data, "train")
-    network, photos = plain_network(*mobilenet(options.data).values()), Photos(paths)
     extractor = PretrainedFeatureExtractor(**mobilenet(options.data), device="cpu").fit(paths)
     print_machine()
 
-    ours, theirs = extractor.transform(paths), loop(network, photos, 0)
+    peers = loops(*mobilenet(options.data).values(), Photos(paths))
+    ours, theirs = extractor.transform(paths), next(iter(peers.values()))()
     print(f"Largest difference of a feature from the loop's: {abs(ours - theirs).max():.1e}\n")
 
-    sides = {"transform": lambda: extractor.transform(paths)}
-    for workers in (0, 2):
-        sides[f"loop, {workers} workers"] = lambda n=workers: loop(network, photos, n)
+    sides = {"transform": lambda: extractor.transform(paths), **peers}
     for epochs in (10, 100):
         classifier = PretrainedImageClassifier(
             **mobilenet(options.data), max_epochs=epochs, device="cpu", random_state=0

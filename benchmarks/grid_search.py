@@ -1,10 +1,10 @@
-"""GridSearchCV over 12 candidates in 3 folds: sktransfer with a cache, and plain skorch.
+"""GridSearchCV over 12 candidates in 3 folds: sktransfer with a cache, and skorch.
 
 One search keeps the backbone frozen throughout; in the other, 4 of the 12 candidates
 train its last stage too. sktransfer's cache starts empty in each run, in a new folder.
-For plain skorch one epoch on one fold's training part and one prediction of the rest are
-measured, and the search is reckoned from them: 36 x (10 epochs + 1 prediction). Neither
-side fits the best candidate again.
+For skorch, plain and tuned, one epoch on one fold's training part and one prediction of
+the rest are measured, and the search is reckoned from them: 36 x (10 epochs + 1
+prediction). Neither side fits the best candidate again.
 
 Run with ``python -m benchmarks.grid_search``.
 """
@@ -24,7 +24,7 @@ from benchmarks._common import (
     print_table,
     write_photos,
 )
-from benchmarks._peers import Photos, skorch_net
+from benchmarks._peers import Photos, best_skorch, skorch_net
 from sktransfer import PretrainedImageClassifier
 
 FOLDS, EPOCHS, CANDIDATES = 3, 10, 12
@@ -59,24 +59,25 @@ def search(network, grid, cache, paths, labels):
 
 
 def plain_sides(network, paths, labels):
-    """One epoch and one prediction of plain skorch on the first fold, by depth and workers."""
+    """One epoch and one prediction of skorch on the first fold, by depth and tuning."""
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     train, test = next(folds.split(paths, labels))
+    learn, check = Photos(paths[train], labels[train]), Photos(paths[test], labels[test])
     sides = {}
     for depth in (0, 1):
-        for workers in (0, 2):
-            net = skorch_net(network["weights"], depth, 2, workers)
-            learn, check = Photos(paths[train], labels[train]), Photos(paths[test], labels[test])
-            sides[depth, workers, "epoch"] = lambda net=net, rows=learn: net.partial_fit(rows)
-            sides[depth, workers, "predict"] = lambda net=net, rows=check: net.predict(rows)
+        for tuned in (False, True):
+            best = best_skorch(network["weights"], depth, tuned, learn.few(), 2)
+            net = skorch_net(network["weights"], depth, 2, tuned, best)
+            sides[depth, tuned, "epoch"] = lambda net=net: net.partial_fit(learn)
+            sides[depth, tuned, "predict"] = lambda net=net: net.predict(check)
     return sides
 
 
-def plain_search(seconds, unfrozen, workers):
-    """Seconds of a whole search in plain skorch."""
+def skorch_search(seconds, unfrozen, tuned):
+    """Seconds of a whole search in skorch, plain or tuned."""
 
     def fit(depth):
-        return EPOCHS * seconds[depth, workers, "epoch"] + seconds[depth, workers, "predict"]
+        return EPOCHS * seconds[depth, tuned, "epoch"] + seconds[depth, tuned, "predict"]
 
     return FOLDS * ((CANDIDATES - unfrozen) * fit(0) + unfrozen * fit(1))
 
@@ -106,13 +107,16 @@ def main():
     rows, ratios = [], {}
     for title, (unfrozen, _) in SEARCHES.items():
         cold = seconds[title, "cold"]
-        plain = {workers: plain_search(seconds, unfrozen, workers) for workers in (0, 2)}
-        ratios[title] = min(plain.values()) / cold
+        peers = {tuned: skorch_search(seconds, unfrozen, tuned) for tuned in (False, True)}
+        ratios[title] = {tuned: value / cold for tuned, value in peers.items()}
         rows += [
             [title, f"sktransfer, {state} cache", seconds[title, state]]
             for state in ("cold", "warm")
         ]
-        rows += [[title, f"plain skorch, {n} workers (scaled)", plain[n]] for n in plain]
+        rows += [
+            [title, f"{'tuned' if tuned else 'plain'} skorch (scaled)", value]
+            for tuned, value in peers.items()
+        ]
     print_table(
         [
             f"12 candidates x 3 folds, {len(paths)} JPEG photos",
@@ -122,8 +126,11 @@ def main():
         ],
         ([title, side, value, value / seconds[title, "cold"]] for title, side, value in rows),
     )
-    judge("all frozen, cold cache, against plain skorch", ratios["all frozen"], at_least=100)
-    print(f"- 4 of 12 unfrozen, cold cache, against plain skorch: {ratios['4 of 12 unfrozen']:.3g}")
+    plain, tuned = ratios["all frozen"].values()
+    judge("all frozen, cold cache, against plain skorch", plain, at_least=100)
+    judge("all frozen, cold cache, against tuned skorch", tuned, at_least=50)
+    plain, tuned = ratios["4 of 12 unfrozen"].values()
+    print(f"- 4 of 12 unfrozen, cold cache: against plain skorch {plain:.3g}, tuned {tuned:.3g}")
 
 
 if __name__ == "__main__":
