@@ -5,10 +5,12 @@ import pickle
 import pytest
 from numpy.testing import assert_array_equal
 from safetensors.torch import load_file, save_file
+from skorch.callbacks import Callback
 
 from sktransfer import PretrainedImageClassifier
 from sktransfer.backbones.networks import build_random
 from sktransfer.exceptions import ImageError, ParameterError, WeightsError
+from tests.conftest import make_pictures
 
 NAME = "mnasnet0_5"
 
@@ -66,6 +68,35 @@ def test_a_fit_goes_on_with_the_same_weights_written_again(pictures, weights, st
     save_file(state, weights)
     classifier.partial_fit(*pictures)
     assert {row["phase"] for row in classifier.history_} == {"head", "probe"}
+
+
+class KilledError(Exception):
+    """What ends a process, as far as training is concerned."""
+
+
+class Kill(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 2:
+            raise KilledError
+
+
+def begin(folder, **parameters):
+    with pytest.raises(KilledError):
+        small(**parameters, checkpoint_dir=folder, callbacks=[Kill()]).fit(*make_pictures(12))
+    return set(folder.iterdir())
+
+
+@pytest.mark.parametrize("other", [{"weights": "others.safetensors"}, {"pooling": "avg"}])
+def test_a_fit_of_another_network_is_not_taken_up(tmp_path, monkeypatch, weights, other, state):
+    monkeypatch.chdir(tmp_path)
+    save_file({key: value * 1.1 for key, value in state.items()}, "others.safetensors")
+    settings = {"weights": weights, "augment": "light", "max_epochs": 3, "optimizer": "adamw"}
+    theirs = begin(tmp_path / "shared", **settings)
+    X, y = make_pictures(12)
+    mine = {**settings, **other}
+    trained = small(**mine, checkpoint_dir=tmp_path / "shared").fit(X, y)
+    assert_array_equal(trained.predict_proba(X), small(**mine).fit(X, y).predict_proba(X))
+    assert set((tmp_path / "shared").iterdir()) == theirs
 
 
 def test_a_new_fit_takes_other_weights(pictures, weights):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sktransfer._devices import reading_threads
+from sktransfer._identity import described
 from sktransfer.activations.memory import allocate
 from sktransfer.activations.streaming import Pass, Then
 from sktransfer.activations.views import FixedViews, FreshViews, Views
@@ -93,7 +94,7 @@ class Augmented:
         return activations
 
     def identity(self) -> bytes:
-        """SHA-256 of what the views depend on, but for the network."""
-        sha = sha256(f"{self.augment} {self.seed}".encode())
+        """SHA-256 of what the activations of all views depend on, but for the arithmetic."""
+        sha = sha256(self.one_pass.network.digests(described([self.augment, self.seed]))[-1])
         sha.update(np.ascontiguousarray(self.pixels).data)
         return sha.digest()

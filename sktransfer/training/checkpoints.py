@@ -4,7 +4,7 @@ import contextlib
 import os
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -16,6 +16,7 @@ from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from sktransfer.exceptions import TrainingWarning
 from sktransfer.training.net import TransferNet
 
+_WRITTEN = {"finished", "module", "optimizer", "scaler", "average", "callbacks", "history"}
 # What EarlyStopping knows.
 _STOPPING = ("misses_", "dynamic_threshold_", "best_epoch_", "best_model_weights_")
 
@@ -37,7 +38,7 @@ class Checkpoint(Callback):  # type: ignore[misc]
 
     def on_train_begin(self, net: TransferNet, **kwargs: Any) -> None:
         try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            state = _checked(torch.load(self.path, map_location="cpu", weights_only=True), net)
         except FileNotFoundError:
             return
         except (OSError, EOFError, RuntimeError, ValueError, UnpicklingError) as error:
@@ -121,6 +122,27 @@ class CheckpointFiles:
                 # Windows keeps a file that another process has open, and that one removes it.
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
+
+
+def _checked(state: Any, net: TransferNet) -> dict[str, Any]:
+    """What a file holds, if it is all that was written for such a net.
+
+    Looked at before anything of it is used, so that training can begin anew.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not isinstance(state, dict) or not state.keys() >= _WRITTEN:
+        raise ValueError("parts of it are missing")
+    if _shapes(state["module"]) != _shapes(net.module_.state_dict()):
+        raise ValueError("it is of another network")
+    return state
+
+
+def _shapes(tensors: Any) -> dict[str, Any]:
+    known = tensors if isinstance(tensors, Mapping) else {}
+    return {key: getattr(value, "shape", None) for key, value in known.items()}
 
 
 def _state_of(callback: Callback) -> dict[str, Any]:

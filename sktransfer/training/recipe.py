@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from sktransfer._devices import computing
+from sktransfer._identity import described, library_versions
 from sktransfer.activations.views import FixedViews
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.backbones.frozen import state_digest
@@ -274,7 +275,8 @@ class Recipe(Phases):
         aside = ("callbacks", "checkpoint_dir", "device", "verbose")
         settings = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in aside}
         # The state alone knows neither kinds of pooling nor what BatchNorm does in training.
-        sha = sha256(f"{settings} {stages} {stages.fixed_statistics}".encode())
+        structure = f"{stages} {stages.fixed_statistics}"
+        sha = sha256(f"{library_versions()} {described(settings)} {structure}".encode())
         for module in (stages, begin_with):
             sha.update(b"" if module is None else state_digest(module))
         for given in (rows, validation):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,9 @@ from sktransfer.activations.augmented import Augmented, decode
 from sktransfer.activations.engines.choice import EngineChoice
 from sktransfer.activations.streaming import Pass
 from sktransfer.activations.views import FixedViews, FreshViews
+from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.frozen import FrozenNetwork
+from sktransfer.backbones.networks import build_random
 from sktransfer.images import sources
 from sktransfer.images.augmentation import AugmentedView
 from sktransfer.images.preprocessing import Preprocessing
@@ -127,6 +131,37 @@ def test_the_identity_tells_views_apart():
     assert augmented(X).identity() == one
     others = [augmented(X, "keras"), augmented(X, seed=4), augmented(X[::-1])]
     assert len({one, *(other.identity() for other in others)}) == 4
+
+
+def test_the_identity_tells_networks_and_preprocessings_apart():
+    X, _ = make_pictures(4)
+    pixels = decode(as_images(X), make_pass())
+
+    def identity(seed, mean=PRESET.mean, **asked):
+        preset = replace(PRESET, mean=mean)
+        network = build_random("mnasnet0_5", seed)
+        backbone = Backbone.from_network("mnasnet0_5", network, preset)
+        one_pass = replace(make_pass(), network=backbone.feature_network(**asked))
+        return Augmented(pixels, one_pass, "standard", 3).identity()
+
+    different = [
+        identity(0),
+        identity(1),
+        identity(0, pooling="avg"),
+        identity(0, stage="level3"),
+        identity(0, mean=(0.5, 0.5, 0.5)),
+    ]
+    assert len(set(different)) == len(different)
+    assert identity(0) == different[0]
+
+
+def test_the_identity_knows_a_transform_by_what_it_does():
+    X, _ = make_pictures(4)
+
+    def identity(by):
+        return augmented(X, lambda picture: picture + by).identity()
+
+    assert identity(1) == identity(1) != identity(2)
 
 
 # The cache.

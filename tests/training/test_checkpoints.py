@@ -1,13 +1,14 @@
 import itertools
 import os
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.exceptions import TrainingWarning
-from sktransfer.training import checkpoints, solver
+from sktransfer.training import checkpoints, recipe, solver
 from sktransfer.training.checkpoints import Checkpoint, CheckpointFiles
 from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet
@@ -236,6 +237,34 @@ def test_another_beginning_is_another_training():
     assert identity(first) != identity(second)
 
 
+def test_another_library_is_another_training(monkeypatch):
+    given = (small_stages(), map_rows(), None, None)
+    before = Recipe(CLASSES)._identity(*given)
+    monkeypatch.setattr(recipe, "library_versions", lambda: "torch 99")
+    assert Recipe(CLASSES)._identity(*given) != before
+
+
+def test_functions_are_known_by_what_they_do():
+    given = (small_stages(), map_rows(), None, None)
+
+    def identity(lr):
+        schedule = lambda optimizer: torch.optim.lr_scheduler.ConstantLR(optimizer, lr)  # noqa: E731
+        return Recipe(CLASSES, schedule=schedule)._identity(*given)
+
+    assert identity(0.5) == identity(0.5) != identity(0.25)
+
+
+def test_a_weight_within_many_is_part_of_the_name():
+    given = (small_stages(), map_rows(), None, None)
+
+    def identity(weight):
+        weights = np.ones(2000)
+        weights[1000] = weight
+        return Recipe(CLASSES, loss={"loss": "focal", "positive_weight": weights})._identity(*given)
+
+    assert identity(2.0) == identity(2.0) != identity(3.0)
+
+
 @pytest.mark.parametrize("setting", ["callbacks", "device", "verbose", "checkpoint_dir"])
 def test_what_changes_nothing_is_no_part_of_the_name(setting):
     value = {"callbacks": [("a", object())], "device": "cuda:1", "verbose": 2}.get(setting, "b")
@@ -261,6 +290,29 @@ def test_a_file_that_cannot_be_read_is_told_and_training_begins_anew(tmp_path, m
         trained = run(tmp_path)
     assert_same(trained, run(None))
     assert not list(tmp_path.iterdir())
+
+
+def without(key):
+    return lambda state: {name: value for name, value in state.items() if name != key}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        *map(without, ["module", "optimizer", "scaler", "average", "callbacks", "history"]),
+        lambda _: {},
+        lambda _: [1, 2],
+        lambda state: {**state, "module": 3},
+        lambda state: {**state, "module": {k: v[None] for k, v in state["module"].items()}},
+        lambda state: {**state, "module": dict(list(state["module"].items())[1:])},
+    ],
+)
+def test_a_file_that_lacks_something_is_told_and_training_begins_anew(tmp_path, monkeypatch, spoil):
+    (path,) = killed(tmp_path, monkeypatch)
+    torch.save(spoil(torch.load(path, weights_only=True)), path)
+    with pytest.warns(TrainingWarning, match=r"can't be read .* begins anew"):
+        trained = run(tmp_path)
+    assert_same(trained, run(None))
 
 
 def test_writing_that_fails_leaves_the_earlier_file(tmp_path, monkeypatch):
