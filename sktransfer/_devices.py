@@ -81,24 +81,48 @@ def with_float64(device: str) -> str:
     return "cpu" if device == "mps" else device
 
 
+# OpenMP's threads do not survive a fork: a child that asks for several waits for them for
+# ever, if its parent had any. Whether the host program had cannot be known; whether
+# sktransfer had is known.
+_forked = False
+_had_several_threads = False
+
+
+@contextlib.contextmanager
+def surviving_threads() -> Iterator[None]:
+    """Let torch compute in a block on threads that there are.
+
+    In the child of a fork that is one (a pool of forked workers has a core for each anyway);
+    the host's own number is back afterwards.
+    """
+    global _had_several_threads
+    before = torch.get_num_threads()
+    if not _forked:
+        _had_several_threads |= before > 1
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @contextlib.contextmanager
 def computing() -> Iterator[None]:
     """Run a block while no other thread of the process is in such a block."""
-    with _COMPUTING:
+    with _COMPUTING, surviving_threads():
         yield
 
 
 def _begin_again() -> None:
-    """Let the child of a fork compute on one thread.
-
-    OpenMP's threads do not survive a fork: a child that asks for several waits for them
-    for ever. A pool of forked workers has a core for each anyway.
-    """
-    global _COMPUTING, _GLOBAL_RANDOM_STATE, _COUNTING, _readers
-    # The old locks may be held by threads that are gone.
+    """Free what other threads held at a fork; in the child they are gone."""
+    global _COMPUTING, _GLOBAL_RANDOM_STATE, _COUNTING, _readers, _forked
     _COMPUTING, _GLOBAL_RANDOM_STATE = threading.RLock(), threading.RLock()
     _COUNTING, _readers = threading.Lock(), 0
-    torch.set_num_threads(1)
+    _forked = True
+    if _had_several_threads:  # else the host's own computing would wait for our threads
+        torch.set_num_threads(1)
 
 
 if hasattr(os, "register_at_fork"):
@@ -114,11 +138,11 @@ def reading_threads(n_jobs: int | None) -> Iterator[int]:
 
     torch's own thread count respects ``OMP_NUM_THREADS``, the process's affinity and
     joblib's limits inside its workers, so it is the default; passes that run at the same
-    time in threads of one process share it. Negative numbers count back from it as
-    joblib's do.
+    time in threads of one process share it. In the child of a fork one is the default.
+    Negative numbers count back from the default as joblib's do.
     """
     global _readers
-    limit = torch.get_num_threads()
+    limit = 1 if _forked else torch.get_num_threads()
     with _COUNTING:
         _readers += 1
     try:

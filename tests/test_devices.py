@@ -249,6 +249,26 @@ in_child(lambda: extractor.transform(X).shape)
 
 
 @needs_fork
+def test_forks_of_a_host_that_only_imports_sktransfer_keep_their_threads():
+    assert forked("in_child(torch.get_num_threads)") == 2
+
+
+@needs_fork
+def test_a_forked_child_computes_beside_the_threads_of_its_host_and_leaves_their_number():
+    code = """
+a = torch.ones(600, 600)
+a @ a  # the host's own computing, on two threads that the child will not have
+
+def child():
+    extractor = PretrainedFeatureExtractor("resnet18", **small).fit(X)
+    return extractor.transform(X).shape, torch.get_num_threads()
+
+in_child(child)
+"""
+    assert forked(code) == ((16, 512), 2)
+
+
+@needs_fork
 def test_a_forked_child_trains_after_its_parent_did():
     code = """
 y = np.arange(16) % 2

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from sktransfer._devices import surviving_threads
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.lite0 import from_published_names
 from sktransfer.backbones.networks import build_empty, build_random, check_backbone_name
@@ -39,7 +40,8 @@ def load_backbone(name: str, weights: str | Path | None = "DEFAULT", seed: int =
     """
     check_backbone_name(name)
     source = find_weights(name, weights)
-    return _load(name, source, seed if source.is_random else 0)
+    with surviving_threads():  # weights are drawn and copied by several
+        return _load(name, source, seed if source.is_random else 0)
 
 
 # Four networks at once: enough for a search over backbones, little enough for memory.

@@ -5,6 +5,7 @@ import re
 import reprlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BufferedReader, BytesIO
 from threading import Lock
 from typing import Any
 
@@ -28,6 +29,18 @@ _URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 # do at once, and one image can stand in several rows. One lock for all would decode
 # different images one after the other. A prime number of them, as ids are multiples of 16.
 _LOCKS = tuple(Lock() for _ in range(61))
+
+_forked = False
+
+
+def _begin_again() -> None:
+    """Free what other threads held at a fork; in the child they are gone."""
+    global _LOCKS, _forked
+    _LOCKS, _forked = tuple(Lock() for _ in _LOCKS), True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,7 @@ def _read_pil(image: Image.Image) -> Image.Image:
     try:
         check_pixel_limit(image.size)
         with _LOCKS[id(image) % len(_LOCKS)]:
-            return pil_to_rgb(image)
+            return pil_to_rgb(_from_file_of_its_own(image) if _forked else image)
     except ImageError:
         raise
     except (*DAMAGE, AttributeError, AssertionError) as error:  # the last two: a closed file
@@ -108,6 +121,22 @@ def _read_pil(image: Image.Image) -> Image.Image:
             f"The PIL image can't be read ({str(error) or 'no data'}). Was its file closed or is "
             "it damaged?"
         ) from error
+
+
+def _from_file_of_its_own(image: Image.Image) -> Image.Image:
+    """An image that is not decoded yet, from a copy of its file in memory.
+
+    The child of a fork shares the position in an open file with its parent: both would read
+    on where the other had stopped.
+    """
+    file = getattr(image, "fp", None)
+    if not getattr(image, "tile", None) or not isinstance(file, BufferedReader):
+        return image
+    size = os.fstat(file.fileno()).st_size
+    formats = [image.format] if image.format else None
+    copy = Image.open(BytesIO(os.pread(file.fileno(), size, 0)), formats=formats)
+    copy.seek(image.tell())
+    return copy
 
 
 def _check_item(item: Any, image_shape: tuple[int, ...] | None) -> None:

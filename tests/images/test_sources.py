@@ -1,4 +1,8 @@
+import contextlib
+import os
+import signal
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import pandas as pd
@@ -9,6 +13,7 @@ import torch
 from PIL import Image
 
 from sktransfer.exceptions import ImageError, UnreadableImageError
+from sktransfer.images import sources
 from sktransfer.images.sources import ImageSource, as_images, holds_images
 from tests.conftest import make_pictures
 
@@ -394,3 +399,42 @@ def test_describe_names_paths_only():
     assert source.describe(0) == "row 0 of X ('a.png')"
     assert source.describe(1) == f"row 1 of X ({str(Path('b') / 'c.png')!r})"
     assert source.describe(2) == "row 2 of X"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12 beside threads
+@pytest.mark.parametrize("format_name", ["PNG", "JPEG", "GIF", "BMP", "TIFF"])
+def test_the_child_of_a_fork_reads_an_image_that_a_thread_was_decoding(tmp_path, format_name):
+    path = tmp_path / "picture"
+    Image.fromarray(PICTURES[0]).save(path, format_name)
+    with Image.open(path) as image:
+        expected = np.asarray(image.convert("RGB"))
+    held, done = Event(), Event()
+
+    def decode():
+        with contextlib.ExitStack() as locks:
+            for lock in sources._LOCKS:
+                locks.enter_context(lock)
+            held.set()
+            done.wait(300)
+
+    thread = Thread(target=decode)
+    thread.start()
+    held.wait(300)
+    with Image.open(path) as image:
+        image.fp.seek(7)  # where the thread has come to
+        at = os.lseek(image.fp.fileno(), 0, os.SEEK_CUR)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(300)  # ends a child that hangs
+            try:
+                (pixels,) = read_all([image])
+                os._exit(0 if np.array_equal(pixels, expected) else 1)
+            finally:
+                os._exit(2)
+        _, status = os.waitpid(child, 0)
+        assert image.fp.tell() == 7
+        assert os.lseek(image.fp.fileno(), 0, os.SEEK_CUR) == at
+    done.set()
+    thread.join()
+    assert status == 0
