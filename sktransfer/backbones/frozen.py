@@ -10,7 +10,7 @@ from sktransfer.backbones.freezing import freeze
 
 # Raised when the same weights and settings come to mean other values: a mended stage, a
 # changed resize. Nothing computed under another number is taken for the same.
-PROTOCOL = 1
+PROTOCOL = 2  # 2: pictures of 12 and 16 bits by their files' own scale
 
 
 class FrozenNetwork(nn.Sequential):

@@ -1,10 +1,12 @@
 """One array or tensor -> one RGB picture, or an error that says what is wrong with it."""
 
+import warnings
+
 import numpy as np
 import torch
 from PIL import Image
 
-from sktransfer.exceptions import ImageError
+from sktransfer.exceptions import ImageError, ImageWarning
 
 _CHANNELS = (1, 3, 4)
 # By how much resampling in float32 oversteps 0..1.
@@ -34,6 +36,8 @@ def array_to_image(array: np.ndarray, image_shape: tuple[int, ...] | None = None
     """
     check_layout(array.shape, image_shape)
     pixels = np.ascontiguousarray(to_uint8(array))
+    if _is_uint16(array):
+        warn_of_12_bit_values(int(colours(array).max()))
     if pixels.ndim == 2 or pixels.shape[2] == 1:
         return Image.fromarray(pixels.reshape(pixels.shape[:2])).convert("RGB")
     if pixels.shape[2] == 4:
@@ -101,7 +105,7 @@ def to_uint8(array: np.ndarray) -> np.ndarray:
         return array.astype(np.uint8) * 255
     if np.issubdtype(array.dtype, np.floating):
         return _float_to_uint8(array)
-    if array.dtype.newbyteorder("=") == np.uint16:  # files often hold big-endian pixels
+    if _is_uint16(array):
         return _uint16_to_uint8(array)
     if array.dtype.kind in "iu":  # np.integer would include time differences
         low, high = int(array.min()), int(array.max())
@@ -131,19 +135,46 @@ def _float_to_uint8(array: np.ndarray) -> np.ndarray:
     return np.rint(array * 255.0).astype(np.uint8)
 
 
+def _is_uint16(array: np.ndarray) -> bool:
+    return array.dtype.newbyteorder("=") == np.uint16  # files often hold big-endian pixels
+
+
 def _uint16_to_uint8(array: np.ndarray) -> np.ndarray:
-    high = int(array.max())
-    if 0 < high <= 255:
-        raise ImageError(
-            f"uint16 pixels are read on a scale of 0..65535, but the largest here is {high}, "
-            "so this looks like 8-bit data. Use array.astype('uint8'), or multiply by 257."
-        )
+    refuse_8_bit_values(int(colours(array).max()))
     return scale_16_bit(array)
 
 
-def scale_16_bit(array: np.ndarray) -> np.ndarray:
-    """0..65535 to 0..255: divided by 257 with rounding, never clipped."""
-    return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+def colours(array: np.ndarray) -> np.ndarray:
+    """Pixels without their opacity, which is the last of two or four channels."""
+    return array[..., :-1] if array.ndim == 3 and array.shape[2] in (2, 4) else array
+
+
+def refuse_8_bit_values(highest: int) -> None:
+    """Raise if 16-bit pixels, of which this is the highest, fit in 8 bits and are not black."""
+    if 0 < highest <= 255:
+        raise ImageError(
+            f"16-bit pixels are read on a scale of 0..65535, but the largest here is {highest}, "
+            "so this looks like 8-bit data. Use array.astype('uint8'), or multiply by 257."
+        )
+
+
+def warn_of_12_bit_values(highest: int) -> None:
+    """Warn if 16-bit pixels, of which this is the highest, fit in 12 bits and not in 8."""
+    if 255 < highest <= 4095:
+        # One text for all pictures: Python's filter then shows it once, not once a picture.
+        warnings.warn(
+            "16-bit pixels are read on a scale of 0..65535. Where the largest is 4095 or less, "
+            "as in 12-bit data, the picture is all but black. If that is not meant, give arrays "
+            "whose values are multiplied by 16, or state the scale in the TIFF's "
+            "SMaxSampleValue.",
+            ImageWarning,
+            stacklevel=2,
+        )
+
+
+def scale_16_bit(array: np.ndarray, highest: int = 65535) -> np.ndarray:
+    """0..highest to 0..255 with rounding, never clipped."""
+    return ((array.astype(np.uint32) * 255 + highest // 2) // highest).astype(np.uint8)
 
 
 def on_white(image: Image.Image) -> Image.Image:

@@ -4,7 +4,6 @@ import os
 import struct
 import warnings
 
-import numpy as np
 from PIL import (
     BmpImagePlugin,
     ExifTags,
@@ -19,7 +18,8 @@ from PIL import (
 )
 
 from sktransfer.exceptions import ImageError, ImageWarning, UnreadableImageError
-from sktransfer.images.arrays import on_white, scale_16_bit, to_uint8
+from sktransfer.images.arrays import on_white
+from sktransfer.images.high_depth import colour_to_8_bits, grey_to_8_bits
 
 # An allow-list: Pillow also opens formats that run interpreters (EPS) or that no
 # camera writes, and each is one more parser facing hostile files. JPEG includes the
@@ -45,7 +45,8 @@ def decode_file(path: str | os.PathLike[str]) -> Image.Image:
     Parameters
     ----------
     path : str or path-like
-        A JPEG, PNG, WebP, GIF (its first frame), BMP or TIFF file.
+        A JPEG, PNG, WebP, GIF, BMP or TIFF file. Of several frames or pages the first is
+        read, with a warning.
 
     Returns
     -------
@@ -65,9 +66,8 @@ def decode_file(path: str | os.PathLike[str]) -> Image.Image:
     try:
         with Image.open(path, formats=FORMATS) as image:
             check_pixel_limit(image.size)
-            if image.format in ("GIF", "WEBP"):
-                _warn_if_animated(image)
-            return pil_to_rgb(image)
+            _warn_of_more_frames(image)
+            return pil_to_rgb(colour_to_8_bits(image) or image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         # Pillow's own text names twice the limit where it raises instead of warning.
         raise ImageError(
@@ -113,10 +113,20 @@ def check_pixel_limit(size: tuple[int, int]) -> None:
         )
 
 
-def _warn_if_animated(image: Image.Image) -> None:
-    if getattr(image, "is_animated", False):
+def _warn_of_more_frames(image: Image.Image) -> None:
+    # A TIFF's pages are not counted, which would read through all of them. The second
+    # picture in the JPEG of a phone is no frame but a view or a map of depth.
+    if image.format == "TIFF":
+        more = image.tag_v2.next != 0  # type: ignore[attr-defined]
+    else:
+        more = image.format != "MPO" and getattr(image, "is_animated", False)
+    if more:
         # One text for all files: Python's filter then shows it once, not once a file.
-        warnings.warn("Of an animated picture the first frame is used.", ImageWarning, stacklevel=2)
+        warnings.warn(
+            "Of a file with several frames or pages, only the first frame or page is used.",
+            ImageWarning,
+            stacklevel=2,
+        )
 
 
 def pil_to_rgb(image: Image.Image) -> Image.Image:
@@ -129,9 +139,9 @@ def pil_to_rgb(image: Image.Image) -> Image.Image:
     """
     if 0 in image.size:
         raise ImageError(f"A picture without pixels: got a PIL image of size {image.size}.")
-    image = _upright(image)
     if image.mode.startswith("I;16") or image.mode == "F":
-        return _high_depth_to_grey(image).convert("RGB")
+        image = grey_to_8_bits(image)
+    image = _upright(image)
     if image.mode == "I":
         raise ImageError(
             "32-bit integer pixels (PIL mode 'I') have no defined range. Scale them to "
@@ -142,12 +152,6 @@ def pil_to_rgb(image: Image.Image) -> Image.Image:
     # A plain RGB image is decoded, not copied: nothing downstream writes to it.
     image.load()
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _high_depth_to_grey(image: Image.Image) -> Image.Image:
-    # PIL's own convert("L") clips 16-bit values at 255 instead of scaling them.
-    pixels = np.asarray(image)
-    return Image.fromarray(to_uint8(pixels) if image.mode == "F" else scale_16_bit(pixels))
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sktransfer.exceptions import ImageError
+from sktransfer.exceptions import ImageError, ImageWarning
 from sktransfer.images.arrays import (
     array_to_image,
     check_layout,
@@ -94,6 +94,28 @@ def test_uint16_that_looks_like_8_bit_raises(dtype, largest):
 @pytest.mark.parametrize("value", [0, 256])
 def test_uint16_black_and_just_above_8_bit_are_accepted(value):
     assert to_uint8(np.full((2, 2), value, np.uint16)).max() == (value > 0)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 3)])
+def test_uint16_that_looks_like_12_bit_is_read_with_a_warning(shape):
+    with pytest.warns(ImageWarning, match="4095 or less"):
+        assert (pixels_of(np.full(shape, 4095, np.uint16)) == 16).all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("largest", "error"), [(255, ImageError), (4095, ImageWarning)])
+def test_opacity_does_not_hide_that_colours_have_fewer_bits(largest, error):
+    array = np.full((4, 4, 4), largest, np.uint16)
+    array[..., 3] = 65535
+    with pytest.raises(error):
+        array_to_image(array)
+
+
+@pytest.mark.parametrize("highest", [255, 1023, 4095, 65535])
+def test_a_scale_of_fewer_bits_is_rounded_and_not_clipped(highest):
+    values = np.arange(highest + 1, dtype=np.uint16)
+    exact = values * (255 / highest)
+    np.testing.assert_array_equal(scale_16_bit(values, highest), np.rint(exact))
 
 
 def test_16_bit_scale_keeps_both_ends():

@@ -89,9 +89,12 @@ def test_phone_jpeg_with_a_second_picture_is_read_without_warning(tmp_path):
     assert np.abs(decoded(path).astype(int) - BLOCKS).mean() < 20
 
 
-def test_multipage_tiff_gives_its_first_page(tmp_path):
-    path = saved(tmp_path / "a.tif", save_all=True, append_images=[picture(NOISE[::-1])])
-    np.testing.assert_array_equal(decoded(path), NOISE)
+@pytest.mark.parametrize("name", ["a.tif", "a.png"])
+def test_file_of_several_pages_or_frames_gives_its_first_and_warns(tmp_path, name):
+    path = saved(tmp_path / name, save_all=True, append_images=[picture(NOISE[::-1])])
+    with pytest.warns(ImageWarning, match="first frame or page"):
+        pixels = decoded(path)
+    np.testing.assert_array_equal(pixels, NOISE)
 
 
 def as_stored(upright, orientation):
