@@ -188,7 +188,7 @@ def test_a_black_file_of_16_bits_is_black(decoded, write):
 def test_the_transparent_grey_of_a_png_becomes_white(decoded):
     clear = GREY[3, 4]
     expected = as_array(GREY).copy()
-    expected[GREY == clear] = 255
+    expected[np.equal(GREY, clear)] = 255
     np.testing.assert_array_equal(decoded(png(GREY, transparent=clear)), expected)
 
 
