@@ -619,6 +619,15 @@ def test_stages_stay_as_they_are_where_the_head_alone_suffices(settings, tmp_pat
     assert phases(again) == ["probe", "fine-tune"]
 
 
+def test_stages_that_were_left_as_they_are_get_the_batches_asked_for():
+    with pytest.warns(TrainingWarning, match="Nothing was fine-tuned"):
+        left = tuned(easy_rows(), fine_tune="auto", batch_size=7)
+    sizes = []
+    left.net.module_.stages.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    scores(left, easy_rows())
+    assert sizes == [7, 7, 7, 5]
+
+
 def test_stages_train_as_always_where_there_is_something_to_mend():
     screened, always = tuned(fine_tune="auto"), tuned()
     assert screened.history == always.history

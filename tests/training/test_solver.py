@@ -177,3 +177,13 @@ def test_rows_that_begin_at_the_least_loss_may_still_gain_by_smaller_weights(row
     torch.testing.assert_close(
         net.scores(X).softmax(1), alone.scores(X).softmax(1), atol=1e-3, rtol=0
     )
+
+
+@pytest.mark.parametrize(("room", "kept"), [(1, 10), (12, 12), (10_000, 100)])
+def test_the_steps_remembered_take_a_bounded_memory(rows, monkeypatch, room, kept):
+    a_pair = 2 * 8 * (6 + 1) * CLASSES  # a step and a gradient, in float64
+    monkeypatch.setattr(solver, "_HISTORY_BYTES", room * a_pair)
+    net = solved(rows, weight_decay=1e-6)
+    (state,) = net.optimizer_.state_dict()["state"].values()
+    assert net.optimizer_.defaults["history_size"] == kept
+    assert 10 <= len(state["old_dirs"]) <= kept
