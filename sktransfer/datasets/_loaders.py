@@ -15,14 +15,16 @@ _CLIPART = Path(__file__).parent / "clipart"
 def load_image_folder(path: str | os.PathLike[str], *, return_X_y: bool = False) -> Any:
     """List the pictures of a folder with one subfolder a class.
 
-    No picture is opened. Hidden files and folders are ignored; a class folder without
-    pictures is left out with a warning.
+    Files count by their extension, unopened, or else by their first bytes, so that a JPEG
+    without an extension is a picture too; the bytes of a TIFF count only without an
+    extension, as the raw files of cameras begin like them. Hidden files and folders are
+    ignored; a class folder without pictures is left out with a warning.
 
     Parameters
     ----------
     path : str or path-like
         For example a folder ``photos`` with ``photos/ant/1.jpg`` and ``photos/bee/2.png``.
-        Pictures in folders below a class folder count too.
+        Pictures in folders below a class folder count too, also in linked ones.
     return_X_y : bool, default=False
         Return ``(data, target)`` instead of a Bunch.
 
@@ -40,7 +42,8 @@ def load_image_folder(path: str | os.PathLike[str], *, return_X_y: bool = False)
     Raises
     ------
     ImageError
-        If `path` is not a folder or holds no picture.
+        If `path` is not a folder or holds no picture, or if links make a folder count twice,
+        as one that leads back to its parent does.
 
     Examples
     --------

@@ -1,8 +1,10 @@
 """One file or PIL image -> one RGB picture, in every colour mode that Pillow knows."""
 
 import os
+import re
 import struct
 import warnings
+from pathlib import Path
 
 from PIL import (
     BmpImagePlugin,
@@ -33,7 +35,14 @@ _PLUGINS = (
     TiffImagePlugin.TiffImageFile,
 )
 FORMATS = tuple(plugin.format for plugin in _PLUGINS)
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_JPEG_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif")
+EXTENSIONS = (*_JPEG_EXTENSIONS, ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_FIRST_BYTES = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|GIF8[79]a"
+    rb"|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0",  # the last, a BMP's length of header
+    re.DOTALL,
+)
+_FIRST_BYTES_OF_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 # Pillow's parsers raise whatever their format's code does on damaged bytes.
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
@@ -82,6 +91,23 @@ def decode_file(path: str | os.PathLike[str]) -> Image.Image:
         raise
     except DAMAGE as error:
         raise UnreadableImageError(f"The file can't be decoded: {error}.") from error
+
+
+def is_picture_file(path: Path) -> bool:
+    """Whether a file is a picture by its extension, or else by its first bytes.
+
+    The raw files of cameras begin as a TIFF does; so the bytes of one count only where the
+    name has no extension.
+    """
+    if path.suffix.lower() in EXTENSIONS:
+        return True
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError:
+        return False
+    is_tiff = not path.suffix and start.startswith(_FIRST_BYTES_OF_TIFF)
+    return is_tiff or _FIRST_BYTES.match(start) is not None
 
 
 def check_file(path: str | os.PathLike[str]) -> None:

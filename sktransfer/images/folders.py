@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 
 from sktransfer.exceptions import ImageError, ImageWarning
-from sktransfer.images.decoding import EXTENSIONS
+from sktransfer.images.decoding import EXTENSIONS, FORMATS, is_picture_file
 
 
 def list_class_folders(path: Path) -> tuple[list[Path], list[str], list[str]]:
@@ -28,7 +28,8 @@ def list_class_folders(path: Path) -> tuple[list[Path], list[str], list[str]]:
     Raises
     ------
     ImageError
-        If `path` is not a folder, or holds no picture in a subfolder.
+        If `path` is not a folder, holds no picture in a subfolder, or holds one folder twice
+        by links.
     """
     if not path.is_dir():
         what = "is not a folder" if path.exists() else "does not exist"
@@ -36,8 +37,9 @@ def list_class_folders(path: Path) -> tuple[list[Path], list[str], list[str]]:
     files: list[Path] = []
     labels: list[str] = []
     classes: list[str] = []
+    seen = {path.resolve(): path}
     for folder in _naturally(p for p in path.iterdir() if p.is_dir() and not _hidden(p)):
-        found = _pictures_below(folder)
+        found = _naturally(_pictures_below(folder, seen))
         if not found:
             warnings.warn(
                 f"The class folder {str(folder)!r} holds no picture and is left out.",
@@ -51,20 +53,28 @@ def list_class_folders(path: Path) -> tuple[list[Path], list[str], list[str]]:
     if not files:
         raise ImageError(
             f"No picture found in the subfolders of {str(path)!r}. Expected one subfolder a class "
-            f"with files ending in {', '.join(EXTENSIONS)}."
+            f"with {', '.join(FORMATS)} files, such as {', '.join(EXTENSIONS)}."
         )
     return files, labels, classes
 
 
-def _pictures_below(folder: Path) -> list[Path]:
-    # rglob does not follow symbolic links to folders, so a loop of links ends.
-    return _naturally(
-        p
-        for p in folder.rglob("*")
-        if p.suffix.lower() in EXTENSIONS
-        and p.is_file()
-        and not any(_hidden(part) for part in (p, *p.relative_to(folder).parents[:-1]))
-    )
+def _pictures_below(folder: Path, seen: dict[Path, Path]) -> list[Path]:
+    """Pictures in a folder and in those below it, linked ones too, each folder once."""
+    place = folder.resolve()
+    if place in seen:  # a loop of links, or pictures that would count twice
+        raise ImageError(
+            f"{str(folder)!r} is the same folder as {str(seen[place])!r}. Remove the link."
+        )
+    seen[place] = folder
+    pictures = []
+    for path in folder.iterdir():
+        if _hidden(path):
+            continue
+        if path.is_dir():
+            pictures += _pictures_below(path, seen)
+        elif path.is_file() and is_picture_file(path):
+            pictures.append(path)
+    return pictures
 
 
 def _hidden(path: Path) -> bool:

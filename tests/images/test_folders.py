@@ -1,6 +1,8 @@
 import pytest
+from PIL import Image
 
 from sktransfer.exceptions import ImageError, ImageWarning
+from sktransfer.images.decoding import decode_file
 from sktransfer.images.folders import list_class_folders
 
 
@@ -90,7 +92,8 @@ def test_pictures_outside_class_folders_are_ignored(make):
 
 
 @pytest.mark.parametrize(
-    "suffix", ["jpg", "JPG", "jpeg", "png", "Png", "webp", "gif", "bmp", "tif", "TIFF"]
+    "suffix",
+    ["jpg", "JPG", "jpeg", "jfif", "jpe", "png", "Png", "webp", "gif", "bmp", "tif", "TIFF"],
 )
 def test_every_extension_in_any_case(make, suffix):
     assert listed(make(f"ant/1.{suffix}"))[0] == [f"ant/1.{suffix}"]
@@ -108,11 +111,48 @@ def test_class_folder_without_pictures_warns_and_is_left_out(make):
         assert listed(folder) == (["ant/1.png"], ["ant"], ["ant"])
 
 
-def test_loop_of_links_ends(make):
-    folder = make("ant/1.png", "ant/deep/2.png")
-    (folder / "ant" / "deep" / "loop").symlink_to(folder / "ant")
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("self", "."),
+        ("ant/up", "."),
+        ("ant/deep/loop", "ant"),
+        ("emmet", "ant"),
+        ("bee/too", "ant/deep"),
+        ("up", ".."),
+    ],
+)
+def test_folder_that_links_make_count_twice_is_an_error(make, link, target):
+    folder = make("photos/ant/1.png", "photos/ant/deep/2.png", "photos/bee/3.png") / "photos"
+    (folder / link).symlink_to(folder / target)
+    with pytest.raises(ImageError, match=r"is the same folder as .* Remove the link"):
+        list_class_folders(folder)
+
+
+def test_link_to_itself_leads_nowhere_and_is_ignored(make):
+    folder = make("ant/1.png")
     (folder / "ant" / "self").symlink_to(folder / "ant" / "self")
-    assert listed(folder)[0] == ["ant/1.png", "ant/deep/2.png"]
+    assert listed(folder)[0] == ["ant/1.png"]
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO"])
+@pytest.mark.parametrize("name", ["1", "1.0", "1.picture"])
+def test_other_names_count_by_their_content(make, format_name, name):
+    folder = make("ant/0.png", "ant/notes")
+    path = folder / "ant" / name
+    Image.new("RGB", (3, 3)).save(path, format_name)
+    decode_file(path)  # what is read is listed, but for the raw files of cameras
+    expected = (
+        ["ant/0.png"] if format_name == "TIFF" and "." in name else ["ant/0.png", f"ant/{name}"]
+    )
+    assert listed(folder)[0] == expected
+
+
+def test_text_that_begins_like_a_bitmap_is_none(make):
+    folder = make("ant/0.png")
+    (folder / "ant" / "BMW").write_text("BMW builds cars and motorcycles")
+    (folder / "ant" / "notes").write_text("RIFF, GIF and PNG are formats")
+    assert listed(folder)[0] == ["ant/0.png"]
 
 
 def test_linked_files_and_class_folders_count(make, tmp_path_factory):
@@ -120,7 +160,9 @@ def test_linked_files_and_class_folders_count(make, tmp_path_factory):
     (elsewhere / "3.png").touch()
     (folder / "ant" / "2.png").symlink_to(folder / "ant" / "1.png")
     (folder / "bee").symlink_to(elsewhere)
-    assert listed(folder)[0] == ["ant/1.png", "ant/2.png", "bee/3.png"]
+    (elsewhere / "more").symlink_to(tmp_path_factory.mktemp("further"))
+    (elsewhere / "more" / "4.png").touch()
+    assert listed(folder)[0] == ["ant/1.png", "ant/2.png", "bee/3.png", "bee/more/4.png"]
 
 
 def test_dangling_links_are_ignored(make):
