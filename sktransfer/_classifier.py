@@ -134,8 +134,9 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         without dropout, mixing, or new views in each epoch), and AdamW elsewhere. "sgd" has a
         Nesterov momentum of 0.9. Or a class of `torch.optim`.
 
-    lr : float, default=3e-4
-        Learning rate of the head. L-BFGS has none.
+    lr : float or "auto", default="auto"
+        Learning rate of the head. "auto" is 3e-3 for a head that begins at random on frozen
+        features, as one with hidden layers does, and 3e-4 for all else. L-BFGS has none.
 
     lr_decay : float, default=0.9
         Each unfrozen stage learns this much slower than the one after it.
@@ -146,11 +147,11 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         rows of mean squared length 1; elsewhere it is the optimizer's own.
 
     schedule : {"cosine", "onecycle", "plateau"}, class or None, default="cosine"
-        "cosine": the learning rate climbs during the first tenth of the steps, then falls to
-        0 as half a cosine. "onecycle" is torch's OneCycleLR. "plateau" divides it by ten
-        after 2 epochs without a lower loss (of validation, where there is one). Or a class of
-        `torch.optim.lr_scheduler`, stepped once an epoch. None keeps it as it is. L-BFGS has
-        none.
+        "cosine": the learning rate climbs during the first tenth of the steps, an epoch at
+        most, then falls to 0 as half a cosine. "onecycle" is torch's OneCycleLR. "plateau"
+        divides it by ten after 2 epochs without a lower loss (of validation, where there is
+        one). Or a class of `torch.optim.lr_scheduler`, stepped once an epoch. None keeps it as
+        it is. L-BFGS has none.
 
     gradient_clipping : float or None, default=None
         Largest norm of all gradients together. L-BFGS has none.
@@ -163,9 +164,10 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         Whether unfrozen stages keep their BatchNorm statistics or move them with each batch.
         "auto" keeps those of pretrained weights.
 
-    max_epochs : int, default=10
-        Passes over the stored activations. For L-BFGS one epoch is up to 20 iterations,
-        and it stops sooner when it has converged. The head that is trained before
+    max_epochs : int or "auto", default="auto"
+        Passes over the stored activations. "auto" is 10, and for a head that begins at random
+        on stored features as many more as make 1,000 steps. For L-BFGS one epoch is up to 20
+        iterations, and it stops sooner when it has converged. The head that is trained before
         fine-tuning gets at least 10.
 
     batch_size : int, default=32
@@ -316,14 +318,14 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         "distill_weight": [Interval(Real, 0, 1, closed="both")],
         "distill_temperature": [_POSITIVE],
         "optimizer": [StrOptions({"auto", "lbfgs", *OPTIMIZERS}), callable],
-        "lr": [_POSITIVE],
+        "lr": [_POSITIVE, StrOptions({"auto"})],
         "lr_decay": [Interval(Real, 0, 1, closed="right")],
         "weight_decay": [_NOT_NEGATIVE],
         "schedule": [StrOptions(set(SCHEDULES)), callable, None],
         "gradient_clipping": [_POSITIVE, None],
         "ema_decay": [_SHARE, None],
         "batch_norm": [StrOptions({"auto", "fixed", "train"})],
-        "max_epochs": [_COUNT],
+        "max_epochs": [_COUNT, StrOptions({"auto"})],
         "head_init": [StrOptions({"probe", "random"})],
         "fine_tune": [StrOptions({"auto", "always"})],
         "gradual_unfreezing": ["boolean", list, tuple],
@@ -366,14 +368,14 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         distill_weight: float = 0.5,
         distill_temperature: float = 2.0,
         optimizer: str | Callable[..., Any] = "auto",
-        lr: float = 3e-4,
+        lr: float | str = "auto",
         lr_decay: float = 0.9,
         weight_decay: float = 1e-4,
         schedule: str | Callable[..., Any] | None = "cosine",
         gradient_clipping: float | None = None,
         ema_decay: float | None = None,
         batch_norm: str = "auto",
-        max_epochs: int = 10,
+        max_epochs: int | str = "auto",
         batch_size: int = 32,
         head_init: str = "probe",
         fine_tune: str = "auto",
@@ -491,6 +493,9 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
             If training was interrupted (Ctrl-C): what was learned by then is kept. If the
             unfrozen stages were left as they are (`fine_tune`), or ended with a training loss
             far above that of the head alone.
+        ConvergenceWarning
+            Scikit-learn's: if training ended while the training loss still fell fast, or L-BFGS
+            before it converged.
         """
         earlier = self._earlier() if self.warm_start else None
         if earlier is None:

@@ -9,6 +9,7 @@ from typing import Any
 from sktransfer._labels import Labels
 from sktransfer.exceptions import ParameterError
 from sktransfer.training.losses import CONVEX_LOSSES
+from sktransfer.training.pace import epochs
 
 # What L-BFGS can't have: it solves one fixed and convex problem.
 _NOT_CONVEX: dict[str, tuple[Any, ...]] = {
@@ -129,10 +130,10 @@ def _about_unfreezing(it: Any) -> Iterator[str]:
                 f"gradual_unfreezing={begins!r} names {len(begins)} stages, but unfreeze_depth="
                 f"{it.unfreeze_depth!r}. Give one epoch for each."
             )
-        elif max(begins, default=0) >= it.max_epochs:
+        elif max(begins, default=0) >= epochs(it.max_epochs):
             yield (
                 f"gradual_unfreezing={begins!r} unfreezes a stage after the last epoch, for "
-                f"max_epochs={it.max_epochs}. Train longer, or begin earlier."
+                f"max_epochs={epochs(it.max_epochs)}. Train longer, or begin earlier."
             )
 
 

@@ -22,6 +22,7 @@ from sktransfer.images.sources import ImageSource
 from sktransfer.training.batches import Rows
 from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet
+from sktransfer.training.pace import learning_rate
 from sktransfer.training.recipe import Recipe, Trained
 from sktransfer.training.trial import try_out
 from sktransfer.training.weighting import positive_weights
@@ -51,6 +52,7 @@ class Fitting(RowsOfPictures):
     _split_key: tuple[int | str, str]
     _optimizer_state: tuple[Any, int | str, Mapping[int, Any] | None]
     optimizer: str | Callable[..., Any]
+    lr: float | str
 
     def _earlier(self) -> Trained | None:
         """What an earlier fit gave, if it can be gone on with."""
@@ -89,9 +91,10 @@ class Fitting(RowsOfPictures):
 
     def _try_out(self) -> None:
         """Fail before any picture is read if what the user brings of torch's can't work."""
-        names = ("loss", "optimizer", "schedule", "callbacks", "checkpoint_dir")
+        names = ("loss", "optimizer", "schedule", "callbacks", "checkpoint_dir", "weight_decay")
         try_out(
-            **{name: getattr(self, name) for name in (*names, "lr", "weight_decay")},
+            **{name: getattr(self, name) for name in names},
+            lr=learning_rate(self.lr, at_random=True),
             n_classes=len(self.classes_),
             multilabel=self._link.multilabel,
         )

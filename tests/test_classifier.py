@@ -187,9 +187,9 @@ def test_a_head_that_makes_no_mistakes_leaves_the_stages_as_they_are(pictures):
 def test_a_warm_start_may_unfreeze_more_and_never_less(pictures):
     X, y = pictures
     classifier = pretrained(warm_start=True, hidden_layer_sizes=(8,), max_epochs=2).fit(X, y)
-    head = classifier.net_.module_.head[0].weight.clone()
+    head = classifier.net_.module_.head[1].weight.clone()
     classifier.set_params(unfreeze_depth=1, lr=1e-12).fit(X, y)
-    assert torch.allclose(classifier.net_.module_.head[0].weight, head)
+    assert torch.allclose(classifier.net_.module_.head[1].weight, head)
     classifier.set_params(lr=1e-3).fit(X, y)
     trained = classifier.net_.module_.stages.state_dict()
     classifier.set_params(unfreeze_depth=2, lr=1e-12).fit(X, y)

@@ -96,7 +96,7 @@ def test_the_best_epoch_is_kept(ema_decay):
         early_stopping=True,
         n_iter_no_change=3,
         max_epochs=20,
-        lr=3e-2,
+        lr=1e-2,
         schedule=None,
         callbacks=[keep],
         ema_decay=ema_decay,

@@ -26,6 +26,29 @@ class Dropout(nn.Dropout):
         return x * functional.dropout(torch.ones_like(x[:1]), self.p, training=True)
 
 
+class Scaled(nn.Module):
+    """Values divided by their root mean square, so that the learning rate means the same for all.
+
+    They are not centred: the first rows may be few or alike, and what is left of them is then
+    hardly more than rounding.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n, n_features)
+        Whose root mean square it is.
+    """
+
+    length: Tensor
+
+    def __init__(self, features: Tensor) -> None:
+        super().__init__()
+        length = features.float().square().mean().sqrt()
+        self.register_buffer("length", length if length > 0 else torch.ones_like(length))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x / self.length
+
+
 def build_head(
     n_features: int, hidden_layer_sizes: Sequence[int], dropout: float, n_classes: int
 ) -> nn.Sequential:

@@ -16,14 +16,18 @@ from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.training.batches import RowBatches, Rows, all_batches
 from sktransfer.training.callbacks import EpochBar, GradualUnfreezing, KeepBest, first_epochs
 from sktransfer.training.checkpoints import Checkpoint, CheckpointFiles
-from sktransfer.training.head import NormalisedLinear, build_head
+from sktransfer.training.head import NormalisedLinear, Scaled, build_head
 from sktransfer.training.losses import CONVEX_LOSSES
 from sktransfer.training.mixing import Mixing
 from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet
 from sktransfer.training.optimizers import learning_rates, optimizer_options
+from sktransfer.training.pace import epochs, learning_rate, warn_if_short
 from sktransfer.training.schedules import schedule_callback
 from sktransfer.training.solver import converged, solve
+
+# Rows that tell how large features are.
+_ROWS_FOR_A_SCALE = 256
 
 Named = list[tuple[str, Callback]]
 
@@ -56,13 +60,13 @@ class Phases:
     mixup: float = 0.0
     cutmix: float = 0.0
     optimizer: str | Callable[..., Any] = "auto"
-    lr: float = 3e-4
+    lr: float | str = "auto"
     lr_decay: float = 0.9
     weight_decay: float = 1e-4
     schedule: str | Callable[..., Any] | None = "cosine"
     gradient_clipping: float | None = None
     ema_decay: float | None = None
-    max_epochs: int = 10
+    max_epochs: int | str = "auto"
     batch_size: int = 32
     head_init: str = "probe"
     fine_tune: str = "always"
@@ -77,10 +81,14 @@ class Phases:
     verbose: int = 0
 
     def _random_head(self, stages: TrainableStages, rows: Rows) -> nn.Sequential:
-        one = rows.drawn(torch.zeros(1, dtype=torch.long))
-        width = self._features(stages, one)(0).shape[1]
+        some = torch.linspace(0, len(rows) - 1, min(len(rows), _ROWS_FOR_A_SCALE)).long()
+        features = self._features(stages, rows.drawn(some))(0)
         with seeded(self.seed, self.device):
-            return build_head(width, self.hidden_layer_sizes, self.dropout, self.n_classes)
+            head = build_head(
+                features.shape[1], self.hidden_layer_sizes, self.dropout, self.n_classes
+            )
+        # Stages that train change the scale of what they give.
+        return head if len(stages) else nn.Sequential(Scaled(features), *head)
 
     def _features(self, stages: TrainableStages, rows: Rows) -> FixedViews:
         """What the stages make of stored activations, in evaluation mode; where the rows lie."""
@@ -107,7 +115,8 @@ class Phases:
             weight_decay=self.weight_decay,
             begin_like=begin_like,
             callbacks=self._watchers("probe", files, goes_on=begin_like is not None),
-            **self._common(validation, loss) | {"device": with_float64(self.device)},
+            **self._common(validation, loss, epochs(self.max_epochs))
+            | {"device": with_float64(self.device)},
         )
 
     def _counted(self, rows: Rows) -> Rows:
@@ -138,16 +147,23 @@ class Phases:
             for name, depth in module.stages.depths.items()
             if any(True for _ in module.stages.get_submodule(name).parameters())
         }
-        rates = learning_rates(depths, self.lr, self.lr_decay)
+        # Of those that train alone, whose features can be scaled once and for all.
+        at_random = isinstance(module.head[0], Scaled) and not len(module.stages)
+        lr = learning_rate(self.lr, at_random=at_random)
+        rates = learning_rates(depths, lr, self.lr_decay)
         # A mean weight of 1 as they are drawn, which is not as often as each other.
         times = rows.sampler(self.sampling).times().to(rows.targets.weights)
         drawn_mean = (rows.targets.weights @ times / times.sum()).item()
         rows = rows.weighed(rows.targets.weights / drawn_mean)
         n_batches = len(RowBatches(rows, self.batch_size, rows.sampler(self.sampling)))
+        # An epoch of new views costs a pass over the pictures: as many as there are, no more.
+        cheap = isinstance(rows.views, FixedViews)
+        max_epochs = epochs(self.max_epochs, n_batches if at_random and cheap else None)
         schedule = schedule_callback(
             self.schedule,
-            n_steps=self.max_epochs * n_batches,
-            rates=[*(options["lr"] for _, options in rates), self.lr],
+            n_steps=max_epochs * n_batches,
+            n_epoch=n_batches,
+            rates=[*(options["lr"] for _, options in rates), lr],
             monitor="train_loss" if validation is None else "valid_loss",
         )
         first: Named = [] if schedule is None else [("schedule", schedule)]
@@ -155,7 +171,7 @@ class Phases:
             begins = first_epochs(
                 self.gradual_unfreezing,
                 module.stages.depths,
-                self.max_epochs,
+                max_epochs,
                 head_first=self.head_init == "random",
             )
             first.append(("unfreezing", GradualUnfreezing(begins)))
@@ -164,7 +180,7 @@ class Phases:
             module,
             **optimizer_options(self.optimizer, self.weight_decay),
             optimizer__param_groups=rates,
-            lr=self.lr,
+            lr=lr,
             batch_size=self.batch_size,
             sampling=self.sampling,
             mixing=Mixing(self.mixup, self.cutmix, self.n_classes) if mixes else None,
@@ -174,9 +190,18 @@ class Phases:
             begin_state=self.optimizer_state,
             loss_scale=1.0 if self.piece_weight is None else self.piece_weight * drawn_mean,
             callbacks=first + self._watchers(phase, files, goes_on=goes_on),
-            **self._common(validation, self.loss),
+            **self._common(validation, self.loss, max_epochs),
         )
-        return net.trained_on(rows)
+        net.trained_on(rows)
+        losses = [row["train_loss"] for row in net.history if "train_loss" in row]
+        if len(losses) == max_epochs:  # else it was stopped
+            warn_if_short(losses, self._knowing_nothing(net, rows))
+        return net
+
+    def _knowing_nothing(self, net: TransferNet, rows: Rows) -> float:
+        """The loss of scores that are all the same."""
+        equal_scores = torch.zeros(len(rows), self.n_classes, device=self.device)
+        return net.get_loss(equal_scores, rows.targets).item()
 
     def _watchers(self, phase: str, files: CheckpointFiles, *, goes_on: bool) -> Named:
         """Callbacks of every phase, and in the last one the user's."""
@@ -192,10 +217,12 @@ class Phases:
         path = files.path(phase)
         return watchers if path is None else [*watchers, ("checkpoint", Checkpoint(path))]
 
-    def _common(self, validation: Rows | None, loss: Mapping[str, Any]) -> dict[str, Any]:
+    def _common(
+        self, validation: Rows | None, loss: Mapping[str, Any], max_epochs: int
+    ) -> dict[str, Any]:
         return {
             **{f"criterion__{name}": value for name, value in loss.items()},
-            "max_epochs": self.max_epochs,
+            "max_epochs": max_epochs,
             "device": self.device,
             "seed": self.seed,
             "verbose": int(self.verbose > 1),

@@ -24,11 +24,10 @@ from sktransfer.training.losses import CONVEX_LOSSES
 from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet
 from sktransfer.training.optimizers import state_on_cpu
+from sktransfer.training.pace import epochs, learning_rate
 from sktransfer.training.phases import Phases
 from sktransfer.training.screening import cross_validated_mistakes
 
-# Few epochs of fine-tuning must not mean a head that is half solved.
-_PROBE_EPOCHS = 10
 # Share of what the head alone had learned, in terms of the loss, that fine-tuning may lose
 # without a warning.
 _LOST = 0.25
@@ -193,13 +192,13 @@ class Recipe(Phases):
         before, after = alone["train_loss"], min(losses) if self.early_stopping else losses[-1]
         if self.sampling is not None:  # the epochs' losses are of what happened to be drawn
             after = net.loss_of(self._counted(rows.fixed()))
-        equal_scores = torch.zeros(len(rows), self.n_classes, device=self.device)
-        knowing_nothing = net.get_loss(equal_scores, rows.targets).item()
+        knowing_nothing = self._knowing_nothing(net, rows)
         if before < knowing_nothing and after - before > _LOST * (knowing_nothing - before):
             warnings.warn(
                 f"Fine-tuning ended at a training loss of {after:.3g}, far above the {before:.3g} "
                 "of the head alone: the unfrozen stages lost more than they learned. Try a smaller "
-                f"lr, now {self.lr:.3g}, or gradient_clipping=1.0; find_lr suggests a rate.",
+                f"lr, now {learning_rate(self.lr, at_random=False):.3g}, or gradient_clipping=1.0; "
+                "find_lr suggests a rate.",
                 TrainingWarning,
                 stacklevel=3,
             )
@@ -243,10 +242,14 @@ class Recipe(Phases):
         return head, net, suffices
 
     def _alone(self) -> "Recipe":
-        """The same for a head that is trained before the stages."""
+        """The same for a head that is trained before the stages.
+
+        Few epochs of fine-tuning must not mean a head that is half solved.
+        """
+        asked = self.max_epochs
         return replace(
             self,
-            max_epochs=max(self.max_epochs, _PROBE_EPOCHS),
+            max_epochs=asked if isinstance(asked, str) else max(asked, epochs("auto")),
             cutmix=0.0,  # features have no places
             gradual_unfreezing=False,
             callbacks=(),

@@ -13,8 +13,9 @@ from sktransfer.exceptions import ParameterError
 
 SCHEDULES = ("cosine", "onecycle", "plateau")
 
-# A tenth of the steps climbs to the learning rate: Adam's first steps, taken on hardly
-# any statistics, would otherwise undo some of what is being transferred.
+# A tenth of the steps, and an epoch at most, climbs to the learning rate: Adam's first steps,
+# taken on hardly any statistics, would otherwise undo some of what is being transferred. In a
+# longer climb through many short epochs, early stopping would see nothing happen, and stop.
 _WARM_UP = 0.1
 # Epochs without a lower loss after which "plateau" divides the rate by ten.
 _PATIENCE = 2
@@ -24,6 +25,7 @@ def schedule_callback(
     schedule: str | Callable[..., Any] | None,
     *,
     n_steps: int,
+    n_epoch: int,
     rates: Sequence[float],
     monitor: str,
 ) -> Callback | None:
@@ -36,6 +38,8 @@ def schedule_callback(
         alone and steps once an epoch.
     n_steps : int
         Number of batches in all epochs.
+    n_epoch : int
+        Number of batches in one.
     rates : sequence of float
         Learning rate of each parameter group.
     monitor : str
@@ -44,7 +48,7 @@ def schedule_callback(
     if schedule is None:
         return None
     if schedule == "cosine":
-        factor = partial(warm_cosine, n_steps=n_steps)
+        factor = partial(warm_cosine, n_steps=n_steps, n_epoch=n_epoch)
         return LRScheduler(LambdaLR, lr_lambda=factor, step_every="batch")
     if schedule == "onecycle":
         return LRScheduler(
@@ -70,13 +74,13 @@ def schedule_callback(
     return LRScheduler(schedule)
 
 
-def warm_cosine(step: int, n_steps: int) -> float:
+def warm_cosine(step: int, n_steps: int, n_epoch: int) -> float:
     """Factor of the learning rate: a linear climb to 1, then half a cosine down to 0.
 
     Source: Loshchilov & Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts",
     ICLR 2017, eq. 5, with one period.
     """
-    warm_up = max(1, round(_WARM_UP * n_steps))
+    warm_up = max(1, min(round(_WARM_UP * n_steps), n_epoch))
     if step < warm_up:
         return (step + 1) / warm_up
     progress = (step - warm_up) / max(1, n_steps - warm_up)

@@ -51,7 +51,7 @@ def try_out(
             built.step()  # SparseAdam, for example, has no use for such gradients
     if callable(schedule):
         with _told(f"schedule={schedule!r}", "a class of torch.optim.lr_scheduler"):
-            schedule_callback(schedule, n_steps=1, rates=[lr], monitor="train_loss")
+            schedule_callback(schedule, n_steps=1, n_epoch=1, rates=[lr], monitor="train_loss")
             schedule(built)
     for callback in callbacks or ():
         _check_callback(callback)

@@ -23,7 +23,7 @@ class Rates(Callback):
 
 def rates(schedule, lr=0.1):
     callback = schedule_callback(
-        schedule, n_steps=EPOCHS * BATCHES, rates=[lr], monitor="train_loss"
+        schedule, n_steps=EPOCHS * BATCHES, n_epoch=BATCHES, rates=[lr], monitor="train_loss"
     )
     seen = Rates()
     callbacks = [("rates", seen)] + ([] if callback is None else [("schedule", callback)])
@@ -41,7 +41,7 @@ def rates(schedule, lr=0.1):
 
 
 def test_warm_cosine():
-    factors = [warm_cosine(step, 100) for step in range(101)]
+    factors = [warm_cosine(step, 100, 10) for step in range(101)]
     assert factors[:10] == pytest.approx([0.1 * i for i in range(1, 11)])
     assert max(factors) == 1
     assert factors[55] == pytest.approx(0.5)
@@ -49,18 +49,22 @@ def test_warm_cosine():
     assert sorted(factors[10:], reverse=True) == factors[10:]
 
 
+def test_the_climb_takes_an_epoch_at_most():
+    assert [warm_cosine(1, 1000, n_epoch) for n_epoch in (1, 2, 4)] == pytest.approx([1, 1, 0.5])
+
+
 @pytest.mark.parametrize("n_steps", [1, 2, 3, 5])
 def test_few_steps_begin_at_the_whole_rate(n_steps):
-    assert warm_cosine(0, n_steps) == 1
-    assert warm_cosine(n_steps, n_steps) == pytest.approx(float(n_steps == 1))
+    assert warm_cosine(0, n_steps, n_steps) == 1
+    assert warm_cosine(n_steps, n_steps, n_steps) == pytest.approx(float(n_steps == 1))
 
 
 def test_after_the_last_step_the_rate_stays_0():
-    assert warm_cosine(130, 100) == 0
+    assert warm_cosine(130, 100, 10) == 0
 
 
 def test_no_schedule_no_callback():
-    options = {"n_steps": 10, "rates": [0.1], "monitor": "train_loss"}
+    options = {"n_steps": 10, "n_epoch": 5, "rates": [0.1], "monitor": "train_loss"}
     assert schedule_callback(None, **options) is None
     for schedule in SCHEDULES:
         assert schedule_callback(schedule, **options) is not None
@@ -72,7 +76,9 @@ def test_without_a_schedule_the_rate_stays():
 
 def test_cosine_follows_its_factors():
     n = EPOCHS * BATCHES
-    assert rates("cosine") == pytest.approx([0.1 * warm_cosine(step, n) for step in range(n)])
+    assert rates("cosine") == pytest.approx(
+        [0.1 * warm_cosine(step, n, BATCHES) for step in range(n)]
+    )
 
 
 def test_onecycle_climbs_to_the_rate_and_ends_far_below_where_it_began():
@@ -95,7 +101,7 @@ def test_onecycle_climbs_to_the_rate_and_ends_far_below_where_it_began():
     ids=str,
 )
 def test_plateau_divides_the_rate_by_ten_after_three_epochs_without_a_lower_loss(schedule):
-    callback = schedule_callback(schedule, n_steps=1, rates=[0.1], monitor="valid_loss")
+    callback = schedule_callback(schedule, n_steps=1, n_epoch=1, rates=[0.1], monitor="valid_loss")
     losses = iter([3.0, 2.0, 2.5, 2.5, 2.5, 2.5, 1.0])
 
     class Given(Callback):
