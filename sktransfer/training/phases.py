@@ -147,18 +147,13 @@ class Phases:
             for name, depth in module.stages.depths.items()
             if any(True for _ in module.stages.get_submodule(name).parameters())
         }
-        # Of those that train alone, whose features can be scaled once and for all.
-        at_random = isinstance(module.head[0], Scaled) and not len(module.stages)
-        lr = learning_rate(self.lr, at_random=at_random)
-        rates = learning_rates(depths, lr, self.lr_decay)
         # A mean weight of 1 as they are drawn, which is not as often as each other.
         times = rows.sampler(self.sampling).times().to(rows.targets.weights)
         drawn_mean = (rows.targets.weights @ times / times.sum()).item()
         rows = rows.weighed(rows.targets.weights / drawn_mean)
         n_batches = len(RowBatches(rows, self.batch_size, rows.sampler(self.sampling)))
-        # An epoch of new views costs a pass over the pictures: as many as there are, no more.
-        cheap = isinstance(rows.views, FixedViews)
-        max_epochs = epochs(self.max_epochs, n_batches if at_random and cheap else None)
+        lr, max_epochs = self._pace(module, rows, n_batches)
+        rates = learning_rates(depths, lr, self.lr_decay)
         schedule = schedule_callback(
             self.schedule,
             n_steps=max_epochs * n_batches,
@@ -197,6 +192,17 @@ class Phases:
         if len(losses) == max_epochs:  # else it was stopped
             warn_if_short(losses, self._knowing_nothing(net, rows))
         return net
+
+    def _pace(self, module: TransferModule, rows: Rows, n_batches: int) -> tuple[float, int]:
+        """The head's learning rate, and the number of epochs."""
+        # Who trains alone has features that can be scaled once and for all.
+        at_random = isinstance(module.head[0], Scaled) and not len(module.stages)
+        # An epoch of new views costs a pass over the pictures: as few as for any other head.
+        cheap = at_random and isinstance(rows.views, FixedViews)
+        return (
+            learning_rate(self.lr, at_random=at_random),
+            epochs(self.max_epochs, n_batches if cheap else None),
+        )
 
     def _knowing_nothing(self, net: TransferNet, rows: Rows) -> float:
         """The loss of scores that are all the same."""
