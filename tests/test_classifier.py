@@ -209,7 +209,7 @@ def test_history(pictures):
     assert tuned[-1]["lr"] < tuned[0]["lr"]
     assert 0 <= tuned[0]["valid_score"] <= 1
     probe = [row for row in classifier.history_ if row["phase"] == "probe"]
-    assert probe[-1]["train_loss"] < probe[0]["train_loss"]
+    assert probe[-1]["train_loss"] < 0.01  # it has no penalty in it, and need not fall to the end
 
 
 def test_every_row_trains_unless_a_split_is_asked_for(pictures, monkeypatch):
