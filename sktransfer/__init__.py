@@ -3,6 +3,7 @@
 from sktransfer import exceptions
 from sktransfer._classifier import PretrainedImageClassifier
 from sktransfer._extractor import PretrainedFeatureExtractor
+from sktransfer._keeping import free_memory
 from sktransfer.activations.store.cache import cache_info, clear_cache
 from sktransfer.backbones.registry import list_backbones
 from sktransfer.datasets import load_clipart, load_image_folder
@@ -24,6 +25,7 @@ __all__ = [
     "clear_cache",
     "exceptions",
     "find_lr",
+    "free_memory",
     "list_backbones",
     "load_clipart",
     "load_image_folder",

@@ -33,6 +33,11 @@ def shares_cache() -> bool:
     return text == "1"
 
 
+def networks_size() -> int:
+    """Bytes of networks and engines that a process keeps: ``SKTRANSFER_NETWORKS``, 4 GB."""
+    return _bytes("SKTRANSFER_NETWORKS", "4GB")
+
+
 def _bytes(variable: str, default: str) -> int:
     text = os.environ.get(variable, default)
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)B?\s*", text, re.IGNORECASE)

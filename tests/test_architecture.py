@@ -15,7 +15,7 @@ ORDER = [
     *("foundation", "images", "backbones", "activations", "training"),
     *("estimators", "inspection", "door"),
 ]
-FOUNDATION = {"exceptions", "_sklearn", "_devices", "_settings", "_files", "_identity"}
+FOUNDATION = {"exceptions", "_sklearn", "_devices", "_settings", "_files", "_identity", "_keeping"}
 ESTIMATORS = {
     *("_base", "_extractor", "_classifier", "_fitting", "_rows"),
     *("_labels", "_conflicts", "_probabilities"),

@@ -17,6 +17,7 @@ PUBLIC = [
     "clear_cache",
     "exceptions",
     "find_lr",
+    "free_memory",
     "list_backbones",
     "load_clipart",
     "load_image_folder",

@@ -1,6 +1,6 @@
 import pytest
 
-from sktransfer._settings import cache_size, memory_size, shares_cache
+from sktransfer._settings import cache_size, memory_size, networks_size, shares_cache
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,11 @@ from sktransfer._settings import cache_size, memory_size, shares_cache
 )
 @pytest.mark.parametrize(
     ("variable", "limit"),
-    [("SKTRANSFER_CACHE_SIZE", cache_size), ("SKTRANSFER_MEMORY", memory_size)],
+    [
+        ("SKTRANSFER_CACHE_SIZE", cache_size),
+        ("SKTRANSFER_MEMORY", memory_size),
+        ("SKTRANSFER_NETWORKS", networks_size),
+    ],
 )
 def test_sizes(monkeypatch, variable, limit, text, size):
     monkeypatch.setenv(variable, text)
@@ -44,7 +48,11 @@ def test_each_variable_has_its_own_limit(monkeypatch):
 )
 @pytest.mark.parametrize(
     ("variable", "limit", "default"),
-    [("SKTRANSFER_CACHE_SIZE", cache_size, "20GB"), ("SKTRANSFER_MEMORY", memory_size, "4GB")],
+    [
+        ("SKTRANSFER_CACHE_SIZE", cache_size, "20GB"),
+        ("SKTRANSFER_MEMORY", memory_size, "4GB"),
+        ("SKTRANSFER_NETWORKS", networks_size, "4GB"),
+    ],
 )
 def test_what_is_no_size_is_told_with_the_variable(monkeypatch, variable, limit, default, text):
     monkeypatch.setenv(variable, text)

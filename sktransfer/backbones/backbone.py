@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
+from sktransfer._keeping import tensor_bytes
 from sktransfer.backbones.features import Normalise, TappedStages
 from sktransfer.backbones.freezing import TrainableStages, freeze
 from sktransfer.backbones.frozen import FrozenNetwork, state_digest
@@ -249,6 +250,10 @@ class Backbone:
                 f"is {usual}; use image_size=None for that, or try a larger one."
             ) from error
         return int(rows.shape[1])
+
+    def n_bytes(self) -> int:
+        """Memory that all stages and the classifier take."""
+        return tensor_bytes(*(stage.module for stage in self.stages), self.pieces.classifier)
 
     @cached_property
     def digest(self) -> str:

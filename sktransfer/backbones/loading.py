@@ -3,13 +3,13 @@
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from sktransfer._devices import surviving_threads
+from sktransfer._keeping import kept
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.lite0 import from_published_names
 from sktransfer.backbones.networks import build_empty, build_random, check_backbone_name
@@ -40,12 +40,11 @@ def load_backbone(name: str, weights: str | Path | None = "DEFAULT", seed: int =
     """
     check_backbone_name(name)
     source = find_weights(name, weights)
+    seed = seed if source.is_random else 0
     with surviving_threads():  # weights are drawn and copied by several
-        return _load(name, source, seed if source.is_random else 0)
+        return kept((name, source, seed), lambda: _load(name, source, seed), Backbone.n_bytes)
 
 
-# Four networks at once: enough for a search over backbones, little enough for memory.
-@lru_cache(maxsize=4)
 def _load(name: str, source: WeightsSource, seed: int) -> Backbone:
     if source.is_random:
         network, has_classifier = build_random(name, seed), False

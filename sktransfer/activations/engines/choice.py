@@ -2,17 +2,17 @@
 
 import logging
 import os
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from typing import Any, Protocol
+from weakref import ref
 
 import torch
 from torch import Tensor
 
 from sktransfer._devices import computing
+from sktransfer._keeping import kept
 from sktransfer.activations.engines import openvino_engine
 from sktransfer.activations.engines.openvino_engine import ConversionError, OpenVINOEngine, checked
 from sktransfer.activations.engines.torch_engine import TorchEngine
@@ -44,13 +44,13 @@ _SUMS = (
     "allow_bf16_reduced_precision_reduction",
     "allow_fp16_accumulation",
 )
-# Prepared engines kept for the next pass: folding takes tens of milliseconds, converting
-# seconds. Each may hold a copy of the weights, so only few are kept.
-_KEPT = 4
 
 
 class Engine(Protocol):
     """Runs a batch of pixels or activations through a frozen network."""
+
+    n_bytes: int
+    """Memory that it takes beyond what the network does, as far as is known."""
 
     def __call__(self, batch: Tensor) -> Tensor:
         """Activations of shape (n, ...) for a batch of shape (n, ...)."""
@@ -172,7 +172,8 @@ def engine_for(
     shelf : ModelShelf, optional
     """
     n_threads = torch.get_num_threads()
-    here = (os.getpid(), network, start, choice.device, choice.precision, n_threads)
+    # By a weak reference: an engine must not keep alive what nobody else needs.
+    here = (os.getpid(), ref(network), start, choice.device, choice.precision, n_threads)
 
     def with_torch() -> Engine:
         return TorchEngine(network.after(start), choice.device, choice.precision)
@@ -188,8 +189,13 @@ def engine_for(
 
     with computing():
         if choice.prefers_openvino(network, n_pictures):
-            return _kept((*here, "openvino", tuple(example.shape[1:])), with_openvino)
-        return _kept((*here, "torch"), with_torch)
+            key = (*here, "openvino", tuple(example.shape[1:]))
+            return kept(key, with_openvino, _size, owner=network)
+        return kept((*here, "torch"), with_torch, _size, owner=network)
+
+
+def _size(engine: Engine) -> int:
+    return engine.n_bytes
 
 
 def _openvino_engine(
@@ -210,16 +216,4 @@ def _openvino_engine(
     engine = checked(OpenVINOEngine(model, n_threads), part, example)
     if shelf is not None:
         shelf.put_model(key, model)
-    return engine
-
-
-_engines: OrderedDict[tuple[object, ...], Engine] = OrderedDict()
-
-
-def _kept(key: tuple[object, ...], prepare: Callable[[], Engine]) -> Engine:
-    """An engine prepared earlier in this process, or now."""
-    engine = _engines.pop(key, None) or prepare()
-    _engines[key] = engine
-    while len(_engines) > _KEPT:
-        _engines.popitem(last=False)
     return engine

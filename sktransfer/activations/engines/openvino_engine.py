@@ -109,6 +109,7 @@ class OpenVINOEngine:
             )
         except RuntimeError as error:
             raise ConversionError(f"it can't be read: {str(error)[:200]}") from error
+        self.n_bytes = 2 * len(model)  # measured: the weights, and less than that to work in
         self._request = self._compiled.create_infer_request()
 
     def __call__(self, batch: Tensor) -> Tensor:

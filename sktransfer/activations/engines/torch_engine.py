@@ -6,6 +6,7 @@ import logging
 import torch
 from torch import Tensor, nn
 
+from sktransfer._keeping import tensor_bytes
 from sktransfer.activations.engines.folding import folded
 from sktransfer.exceptions import DeviceMemoryError
 
@@ -37,6 +38,9 @@ class TorchEngine:
         self.device = torch.device(device)
         self.precision: torch.dtype = getattr(torch, precision)
         twin = folded(network)
+        # On the CPU only what is folded is there twice.
+        shared = tensor_bytes(network) if self.device.type == "cpu" else 0
+        self.n_bytes = tensor_bytes(twin, *([network] if shared else [])) - shared
         self.network = twin if self.device.type == "cpu" else copy.deepcopy(twin).to(self.device)
         computes = next(network.children(), None) is not None  # else it would only copy
         self._largest_batch = _CPU_BATCH if self.device.type == "cpu" and computes else None

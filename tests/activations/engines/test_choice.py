@@ -3,16 +3,17 @@ import subprocess
 import sys
 import threading
 import time
+from weakref import ref
 
 import pytest
 import torch
 from torch import nn
 
+from sktransfer import _keeping
 from sktransfer._devices import computing
 from sktransfer.activations.engines import choice as engine_module
 from sktransfer.activations.engines import openvino_engine
 from sktransfer.activations.engines.choice import (
-    _KEPT,
     _LIGHT_NETWORKS,
     _LIGHT_NETWORKS_REPAID_AFTER,
     _REPAID_AFTER,
@@ -50,7 +51,7 @@ def of(name="resnet18", n_links=1):
 @pytest.fixture(autouse=True)
 def no_engines(monkeypatch):
     """Each test begins with nothing prepared."""
-    monkeypatch.setattr(engine_module, "_engines", type(engine_module._engines)())
+    monkeypatch.setattr(_keeping, "_kept", type(_keeping._kept)())
 
 
 @pytest.fixture
@@ -71,6 +72,8 @@ def fake_openvino(monkeypatch, installed):  # noqa: ARG001
     prepared = []
 
     class Fake:
+        n_bytes = 10**6
+
         def __init__(self, *asked):
             prepared.append(asked)
 
@@ -333,7 +336,6 @@ def test_the_same_engine_serves_again():
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 @pytest.mark.usefixtures("fake_openvino")
 def test_what_differs_has_its_own_engine(monkeypatch, engine):
-    monkeypatch.setattr(engine_module, "_KEPT", 100)
     network, choice, x = of(n_links=3), EngineChoice(engine), pixels()
     engines = [
         engine_for(network, 0, x, choice, 2),
@@ -364,19 +366,30 @@ def test_both_engines_of_a_network_are_kept(fake_openvino):
     assert len(fake_openvino) == 1
 
 
-def test_the_least_recently_used_engine_goes():
-    choice, networks = EngineChoice("torch"), [of() for _ in range(_KEPT + 1)]
+def test_five_light_engines_are_all_kept(fake_openvino):
+    networks = [of() for _ in range(5)]
+    for _ in range(3):
+        for network in networks:
+            engine_for(network, 0, pixels(), EngineChoice("openvino"), 1)
+    assert len(fake_openvino) == 5
 
-    def engine_of(network):
-        return engine_for(network, 0, pixels(), choice, 2)
 
-    first, second, *_ = [engine_of(network) for network in networks[:_KEPT]]
-    assert engine_of(networks[0]) is first
-    engine_of(networks[_KEPT])
-    assert len(engine_module._engines) == _KEPT
-    assert engine_of(networks[0]) is first
-    assert engine_of(networks[1]) is not second
-    assert len(engine_module._engines) == _KEPT
+def test_an_engine_goes_with_its_network():
+    network = FrozenNetwork([("a", nn.Conv2d(3, 4, 3)), ("b", nn.BatchNorm2d(4))])
+    engine = ref(engine_for(network, 0, pixels().float(), EngineChoice("torch"), 2))
+    assert engine() is not None
+    del network
+    engine_for(of(), 0, pixels(), EngineChoice("torch"), 2)
+    assert engine() is None
+
+
+def test_an_engine_counts_what_it_holds_beside_the_network():
+    convolution, norm, linear = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(9, 9)
+    kernel_and_bias = 4 * (4 * 3 * 3 * 3 + 4)
+    assert TorchEngine(FrozenNetwork([("c", linear)]), "cpu").n_bytes == 0
+    folds = FrozenNetwork([("a", nn.Sequential(convolution, norm)), ("c", linear)])
+    assert TorchEngine(folds, "cpu").n_bytes == kernel_and_bias
+    assert TorchEngine(folds, "meta").n_bytes == kernel_and_bias + 4 * 90
 
 
 def test_an_engine_of_another_process_is_not_used(monkeypatch):
