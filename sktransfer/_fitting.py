@@ -134,6 +134,7 @@ class Fitting(RowsOfPictures):
         if self.calibrate is not None and validation is not None:
             scores = trained.net.scores_of(validation).numpy()
             y, weights = validation.targets.y.numpy(), validation.targets.weights.numpy()
+            weights = weights / weights[weights > 0].mean()  # those of weight 0 are no evidence
             self.temperature_ = best_temperature(self._link, scores, y, weights)
         self.net_ = trained.net
         return self

@@ -154,9 +154,33 @@ def test_temperature_never_raises_the_loss(link):
 
 
 @LINKS
-def test_temperature_of_scores_that_are_all_right_is_finite(link):
-    y = np.arange(12) % 3
-    given = 20 * np.eye(3, dtype=np.float32)[y] - 10
+@pytest.mark.parametrize(("n", "size"), [(1, 0.1), (12, 2), (40, 5), (120, 10), (120, 100)])
+def test_rows_that_are_all_right_make_nobody_bold(link, n, size):
+    y = np.arange(n) % 3
+    given = size * (2 * np.eye(3, dtype=np.float32)[y] - 1)
     y = np.eye(3)[y] if link.multilabel else y
-    temperature = best_temperature(link, given, y, np.ones(12))
-    assert 0.04 < temperature < 21
+    assert 0.85 < best_temperature(link, given, y, np.ones(n)) <= 1
+
+
+def test_few_rows_move_it_less_than_many():
+    rng = np.random.default_rng(0)
+    given = rng.normal(0, 2, (2000, 4))
+    y = (softmax(given / 4, axis=1).cumsum(1) > rng.random((2000, 1))).argmax(1)
+    found = [best_temperature(SOFTMAX, given[:n], y[:n], np.ones(n)) for n in (5, 40, 2000)]
+    assert 1 <= found[0] < found[1] < found[2] * 1.2
+    assert_allclose(found[2], 4, rtol=0.1)
+
+
+def test_without_a_prior_it_is_the_one_of_the_least_loss():
+    given, y = scores(60, 3, dtype=np.float64), np.random.default_rng(1).integers(0, 3, 60)
+    given[np.arange(60), y] += 1
+    found = best_temperature(SOFTMAX, given, y, np.ones(60), scale=np.inf)
+    losses = [SOFTMAX.log_loss(given / (found * by), y, np.ones(60)) for by in (1, 0.99, 1.01)]
+    assert losses[0] == min(losses)
+
+
+@LINKS
+def test_it_is_1_where_nothing_speaks_for_another(link):
+    y = np.arange(12) % 3
+    y = np.eye(3)[y] if link.multilabel else y
+    assert best_temperature(link, np.zeros((12, 3)), y, np.ones(12)) == 1

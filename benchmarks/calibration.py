@@ -1,0 +1,86 @@
+"""Temperature calibration against none: log loss on rows that neither trained nor calibrated.
+
+A head is solved on some rows; a temperature is found on 18, 40 or 120 others, and judged on the
+rest, 50 times over. Heads with little weight decay are too sure, those with much not sure enough.
+The scale of the prior is chosen on cifar10_subset: the largest that is no worse than no
+calibration for each head and size. ants_bees and clip-art judge it.
+
+Run with ``python -m benchmarks.calibration``; ten minutes on two cores, without the first pass.
+"""
+
+import numpy as np
+import torch
+from sklearn.preprocessing import LabelEncoder
+
+from benchmarks._common import ants_and_bees, mobilenet, parser, print_machine, print_table
+from sktransfer import PretrainedFeatureExtractor, load_clipart, load_image_folder
+from sktransfer._probabilities import Link, best_temperature
+from sktransfer.backbones.freezing import TrainableStages
+from sktransfer.training.batches import Rows
+from sktransfer.training.recipe import Recipe
+
+DRAWS = 50
+TRAINED = 150
+SIZES = (18, 40, 120)
+MOST_JUDGED = 1500
+HEADS = {"too sure": 1e-7, "by default": 1e-4, "not sure enough": 1e-2}
+# Of the prior; without one at the end.
+SCALES = (0.03, 0.05, 0.07, 0.1, 0.2, 0.5, np.inf)
+JUDGED = (0.07, np.inf)
+LINK = Link(binary=False, multilabel=False)
+
+
+def features(data, *parts, image_size=None):
+    """Features of the pictures in all parts of a set, and their classes in numbers."""
+    X, y = (np.concatenate(each) for each in zip(*parts, strict=True))
+    X = PretrainedFeatureExtractor(**mobilenet(data), image_size=image_size).fit_transform(X)
+    return torch.from_numpy(X), LabelEncoder().fit_transform(y)
+
+
+def gains(X, y, weight_decay, scales):
+    """Log loss with calibration less that without: an array (scale, size, draw)."""
+    found = np.zeros((len(scales), len(SIZES), DRAWS))
+    for draw in range(DRAWS):
+        order = np.random.default_rng(draw).permutation(len(y))
+        trained, others = np.split(order[: TRAINED + max(SIZES) + MOST_JUDGED], [TRAINED])
+        recipe = Recipe(n_classes=y.max() + 1, weight_decay=weight_decay)
+        rows = Rows(X[trained], torch.from_numpy(y[trained]))
+        net = recipe.train(TrainableStages(), rows, None).net
+        scores = net.scores_of(Rows(X[others])).numpy()
+        judged = scores[max(SIZES) :].astype(float), y[others][max(SIZES) :]
+        judged = *judged, np.ones(len(judged[1]))
+        without = LINK.log_loss(*judged)
+        for i, scale in enumerate(scales):
+            for j, n in enumerate(SIZES):
+                t = best_temperature(LINK, scores[:n], y[others][:n], np.ones(n), scale=scale)
+                found[i, j, draw] = LINK.log_loss(judged[0] / t, *judged[1:]) - without
+    return found
+
+
+def table(title, X, y, scales):
+    """Print one row a scale; each cell is a mean over draws with its standard error."""
+    columns = [f"{head}, {n} rows" for head in HEADS for n in SIZES]
+    found = np.concatenate([gains(X, y, decay, scales) for decay in HEADS.values()], axis=1)
+    errors = found.std(axis=2, ddof=1) / DRAWS**0.5
+    rows = [
+        [f"scale {scale:g}", *(f"{m:+.4f} ± {e:.4f}" for m, e in zip(means, spread, strict=True))]
+        for scale, means, spread in zip(scales, found.mean(axis=2), errors, strict=True)
+    ]
+    print_table([title, *columns], rows)
+
+
+def main():
+    options = parser(__doc__).parse_args()
+    print_machine()
+    cifar = [
+        load_image_folder(options.data / "data" / "cifar10_subset" / part, return_X_y=True)
+        for part in ("train", "test")
+    ]
+    table("cifar10_subset", *features(options.data, *cifar, image_size=128), SCALES)
+    photos = [ants_and_bees(options.data, part) for part in ("train", "val")]
+    table("ants_bees", *features(options.data, *photos), JUDGED)
+    table("clip-art", *features(options.data, load_clipart(return_X_y=True)), JUDGED)
+
+
+if __name__ == "__main__":
+    main()
