@@ -3,9 +3,10 @@
 A head is solved on some rows; a temperature is found on 18, 40 or 120 others, and judged on the
 rest, 50 times over. Heads with little weight decay are too sure, those with much not sure enough.
 The scale of the prior is chosen on cifar10_subset: the largest that is no worse than no
-calibration for each head and size. ants_bees and clip-art judge it.
+calibration for each head, number of training rows and of validation rows. ants_bees and clip-art
+judge it.
 
-Run with ``python -m benchmarks.calibration``; ten minutes on two cores, without the first pass.
+Run with ``python -m benchmarks.calibration``; ten minutes on two cores.
 """
 
 import numpy as np
@@ -20,7 +21,6 @@ from sktransfer.training.batches import Rows
 from sktransfer.training.recipe import Recipe
 
 DRAWS = 50
-TRAINED = 150
 SIZES = (18, 40, 120)
 MOST_JUDGED = 1500
 HEADS = {"too sure": 1e-7, "by default": 1e-4, "not sure enough": 1e-2}
@@ -37,12 +37,12 @@ def features(data, *parts, image_size=None):
     return torch.from_numpy(X), LabelEncoder().fit_transform(y)
 
 
-def gains(X, y, weight_decay, scales):
+def gains(X, y, n_trained, weight_decay, scales):
     """Log loss with calibration less that without: an array (scale, size, draw)."""
     found = np.zeros((len(scales), len(SIZES), DRAWS))
     for draw in range(DRAWS):
         order = np.random.default_rng(draw).permutation(len(y))
-        trained, others = np.split(order[: TRAINED + max(SIZES) + MOST_JUDGED], [TRAINED])
+        trained, others = np.split(order[: n_trained + max(SIZES) + MOST_JUDGED], [n_trained])
         recipe = Recipe(n_classes=y.max() + 1, weight_decay=weight_decay)
         rows = Rows(X[trained], torch.from_numpy(y[trained]))
         net = recipe.train(TrainableStages(), rows, None).net
@@ -57,10 +57,12 @@ def gains(X, y, weight_decay, scales):
     return found
 
 
-def table(title, X, y, scales):
+def table(title, X, y, scales, n_trained=150):
     """Print one row a scale; each cell is a mean over draws with its standard error."""
-    columns = [f"{head}, {n} rows" for head in HEADS for n in SIZES]
-    found = np.concatenate([gains(X, y, decay, scales) for decay in HEADS.values()], axis=1)
+    title = f"{title}, {n_trained} training rows"
+    columns = [f"{head}, {n}" for head in HEADS for n in SIZES]
+    found = [gains(X, y, n_trained, decay, scales) for decay in HEADS.values()]
+    found = np.concatenate(found, axis=1)
     errors = found.std(axis=2, ddof=1) / DRAWS**0.5
     rows = [
         [f"scale {scale:g}", *(f"{m:+.4f} ± {e:.4f}" for m, e in zip(means, spread, strict=True))]
@@ -76,7 +78,9 @@ def main():
         load_image_folder(options.data / "data" / "cifar10_subset" / part, return_X_y=True)
         for part in ("train", "test")
     ]
-    table("cifar10_subset", *features(options.data, *cifar, image_size=128), SCALES)
+    rows = features(options.data, *cifar, image_size=128)
+    for n_trained in (150, 300):
+        table("cifar10_subset", *rows, SCALES, n_trained)
     photos = [ants_and_bees(options.data, part) for part in ("train", "val")]
     table("ants_bees", *features(options.data, *photos), JUDGED)
     table("clip-art", *features(options.data, load_clipart(return_X_y=True)), JUDGED)

@@ -13,7 +13,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._base import BackboneEstimator
-from sktransfer._conflicts import check_conflicts, check_partial_fit
+from sktransfer._conflicts import check_conflicts, check_partial_fit, check_watchers
 from sktransfer._fitting import Fitting, keeps_earlier
 from sktransfer._sklearn import HasMethods, Interval, StrOptions
 from sktransfer.exceptions import ParameterError
@@ -207,7 +207,8 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         honest, predictions stay.
 
     callbacks : list of skorch callbacks or None, default=None
-        Told of what happens in the last phase of training. They are used, not copied.
+        Told of what happens in the last phase of training. They are used, not copied. Batches
+        are of activations and of codes, places in ``classes_``, by which scorers score too.
 
     warm_start : bool, default=False
         Let another `fit` go on with the head and stages of the one before. Classes, backbone
@@ -268,7 +269,8 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         ``train_loss`` (of the rows, without the penalty on weights), ``lr``, and with
         validation rows ``valid_loss`` and
         ``valid_score`` (accuracy, with rows weighted as in the loss; of whole rows where
-        there are several labels).
+        there are several labels); and what skorch's EpochScoring and BatchScoring among the
+        `callbacks` measure, by their names.
 
     n_iter_ : int
         Number of epochs, over all phases.
@@ -508,6 +510,7 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
             groups=groups is not None,
             validation=validation_data is not None,
         )
+        check_watchers(self, held_out=validates)
         labels = self._learned_labels(y, len(images), earlier)
         self._try_out()
         weights = self._row_weights(labels, sample_weight)
@@ -556,6 +559,7 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         )
         check_partial_fit(self)
         check_conflicts(self, held_out=False, groups=False, validation=False)
+        check_watchers(self, held_out=False, in_pieces=True)
         labels = self._learned_labels(y, len(images), earlier, classes)
         self._try_out()
         weights = self._row_weights(labels, sample_weight, all_classes=False)

@@ -10,6 +10,7 @@ from sktransfer._labels import Labels
 from sktransfer.exceptions import ParameterError
 from sktransfer.training.losses import CONVEX_LOSSES
 from sktransfer.training.pace import epochs
+from sktransfer.training.watchers import check_callbacks
 
 # What L-BFGS can't have: it solves one fixed and convex problem.
 _NOT_CONVEX: dict[str, tuple[Any, ...]] = {
@@ -135,6 +136,23 @@ def _about_unfreezing(it: Any) -> Iterator[str]:
                 f"gradual_unfreezing={begins!r} unfreezes a stage after the last epoch, for "
                 f"max_epochs={epochs(it.max_epochs)}. Train longer, or begin earlier."
             )
+
+
+def check_watchers(classifier: Any, *, held_out: bool, in_pieces: bool = False) -> None:
+    """Raise if one of the `callbacks` can't be used with the other parameters.
+
+    Raises
+    ------
+    ParameterError
+    """
+    solvable = classifier.optimizer in ("auto", "lbfgs") and not in_pieces
+    check_callbacks(
+        classifier.callbacks,
+        held_out=held_out,
+        mixes=bool(classifier.mixup or classifier.cutmix),
+        solved=solvable and not any(_against_lbfgs(classifier)),
+        schedule=None if in_pieces else classifier.schedule,
+    )
 
 
 def check_against_labels(classifier: Any, labels: Labels) -> None:

@@ -91,7 +91,7 @@ class Fitting(RowsOfPictures):
 
     def _try_out(self) -> None:
         """Fail before any picture is read if what the user brings of torch's can't work."""
-        names = ("loss", "optimizer", "schedule", "callbacks", "checkpoint_dir", "weight_decay")
+        names = ("loss", "optimizer", "schedule", "checkpoint_dir", "weight_decay")
         try_out(
             **{name: getattr(self, name) for name in names},
             lr=learning_rate(self.lr, at_random=True),

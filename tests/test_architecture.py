@@ -15,10 +15,13 @@ ORDER = [
     *("foundation", "images", "backbones", "activations", "training"),
     *("estimators", "inspection", "door"),
 ]
-FOUNDATION = {"exceptions", "_sklearn", "_devices", "_settings", "_files", "_identity", "_keeping"}
+FOUNDATION = {
+    *("exceptions", "_sklearn", "_devices", "_settings", "_files"),
+    *("_identity", "_keeping", "_probabilities"),
+}
 ESTIMATORS = {
     *("_base", "_extractor", "_classifier", "_fitting", "_rows"),
-    *("_labels", "_conflicts", "_probabilities"),
+    *("_labels", "_conflicts"),
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -77,6 +77,7 @@ class RowLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.loss = loss
+        self.multilabel = multilabel
         self.binary = multilabel or loss == "binary_cross_entropy"
         self.label_smoothing = label_smoothing
         weight = None if positive_weight is None else torch.tensor(positive_weight)

@@ -6,13 +6,16 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from sklearn.base import ClassifierMixin
 from skorch import NeuralNet
 from skorch.callbacks import Callback, PassthroughScoring
 from skorch.history import History
 from torch import Tensor
 
 from sktransfer._devices import available_or_cpu, derived_seed, seeded
+from sktransfer._probabilities import Link
 from sktransfer.exceptions import TrainingDivergedError
 from sktransfer.training.averaging import WeightAverage
 from sktransfer.training.batches import RowBatches, Rows
@@ -22,8 +25,11 @@ from sktransfer.training.losses import RowLoss, Targets
 from sktransfer.training.mixing import Mixing
 
 
-class TransferNet(NeuralNet):  # type: ignore[misc]
+class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
     """A skorch net over stored activations.
+
+    To scikit-learn's scorers, which skorch's callbacks bring, it is a classifier whose labels
+    are 0 to k - 1; to its callbacks a batch is of rows and labels, as skorch's own are.
 
     What is drawn in an epoch (batches, dropout, mixing) depends on the seed and the number of
     the epoch alone, so that training can be taken up again at any of them.
@@ -145,6 +151,15 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
         if self.weight_average_ is not None:
             self.weight_average_.show(shown)
 
+    def notify(self, method_name: str, **kwargs: Any) -> None:
+        if "batch" in kwargs:
+            kwargs["batch"] = self._rows_and_labels(kwargs["batch"])
+        super().notify(method_name, **kwargs)
+
+    def _rows_and_labels(self, batch: Any) -> tuple[Any, Tensor]:
+        X, targets = batch
+        return X, targets.y
+
     def infer(self, x: Any, **fit_params: Any) -> Tensor:
         kind = torch.device(self.device).type
         dtype = getattr(torch, self.precision)
@@ -158,20 +173,22 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
         losses: Tensor = self.criterion_(y_pred, targets)
         return (losses * targets.weights.to(losses)).mean()
 
-    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         self._set_training(True)
         X, targets = batch
         if self.mixing is not None:
             X, targets = self.mixing(X, targets)
-        loss = self.get_loss(self.infer(X), targets)
+        scores = self.infer(X)
+        loss = self.get_loss(scores, targets)
         scaled = loss * self.loss_scale
         self.check_finite(scaled.item())
         self.scaler_.scale(scaled).backward()
-        return {"loss": loss.detach()}
+        # Here, for callbacks are shown the gradients next.
+        self.scaler_.unscale_(self.optimizer_)
+        return {"loss": loss.detach(), "y_pred": scores.detach()}
 
     def _step_optimizer(self, step_fn: Callable[[], Any]) -> None:
         step_fn()
-        self.scaler_.unscale_(self.optimizer_)
         if self.gradient_clipping is not None:
             torch.nn.utils.clip_grad_norm_(self.module_.parameters(), self.gradient_clipping)
         self.scaler_.step(self.optimizer_)
@@ -197,6 +214,23 @@ class TransferNet(NeuralNet):  # type: ignore[misc]
         score = (right(scores, targets) * targets.weights).mean().item()
         self.history.record_batch("valid_score", score)
         return step
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """Codes of the classes."""
+        *_, bias = self.module_.parameters()
+        return np.arange(len(bias))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities of stored rows, for scorers."""
+        link = Link(self.criterion_.binary, self.criterion_.multilabel)
+        return link.probabilities(self.forward(X).numpy())
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Codes of stored rows, or an indicator of several, for scorers."""
+        scores = self.forward(X).numpy()
+        several: bool = self.criterion_.multilabel
+        return (scores > 0).astype(int) if several else scores.argmax(axis=1)
 
     def scores(self, activations: Tensor) -> Tensor:
         """One score a class for a batch of activations, in evaluation mode."""

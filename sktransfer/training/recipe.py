@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
+from skorch.callbacks import BatchScoring, EpochScoring
 from torch import nn
 
 from sktransfer._devices import computing
@@ -295,7 +296,9 @@ def _fit_to_steps(linear: nn.Module, stages: TrainableStages) -> None:
 
 
 def _records(net: TransferNet, phase: str) -> History:
-    keys = ("train_loss", "lr", "valid_loss", "valid_score")
+    keys = ["train_loss", "lr", "valid_loss", "valid_score"]
+    scoring = (EpochScoring, BatchScoring)
+    keys += [callback.name_ for _, callback in net.callbacks_ if isinstance(callback, scoring)]
     return [
         {
             "phase": phase,

@@ -5,7 +5,13 @@ from typing import Any
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from skorch.callbacks import Callback, EarlyStopping, PassthroughScoring
+from skorch.callbacks import (
+    BatchScoring,
+    Callback,
+    EarlyStopping,
+    EpochScoring,
+    PassthroughScoring,
+)
 from torch import Tensor, nn
 
 from sktransfer.training.batches import Rows, all_batches
@@ -123,20 +129,40 @@ class ProbeNet(TransferNet):
         self.history.record_batch("train_objective", step["loss"].item())
         return {**step, "loss": step["data_loss"]}
 
-    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         rows, _ = batch
         self._set_training(True)
         matrices = [p for p in self.module_.parameters() if p.ndim > 1]
         penalty = torch.stack([(m**2).sum() for m in matrices]).sum() * self.l2_penalty / 2
         penalty.backward()
         data_loss = torch.zeros_like(penalty)
+        scores = []
         n = len(rows) * rows.views.n_known
         for X, targets in all_batches(rows, self.batch_size):
-            loss = self.get_loss(self.infer(X), targets) * (len(X) / n)
+            given = self.infer(X)
+            loss = self.get_loss(given, targets) * (len(X) / n)
             loss.backward()
             data_loss += loss.detach()
+            if self._scores_training:
+                scores.append(given.detach().cpu())
         self.check_finite(data_loss.item())
-        return {"loss": data_loss + penalty.detach(), "data_loss": data_loss}
+        return {
+            "loss": data_loss + penalty.detach(),
+            "data_loss": data_loss,
+            "y_pred": torch.cat(scores) if scores else None,
+        }
+
+    @property
+    def _scores_training(self) -> bool:
+        """Whether somebody asks for the scores of all rows, which may take as much as they do."""
+        scoring = (EpochScoring, BatchScoring)
+        return any(isinstance(each, scoring) and each.on_train for _, each in self.callbacks_)
+
+    def _rows_and_labels(self, batch: Any) -> tuple[Any, Tensor]:
+        rows, targets = batch
+        if targets is not None:  # of validation
+            return super()._rows_and_labels(batch)
+        return rows, torch.cat([rows.targets.y] * rows.views.n_known)
 
     def _step_optimizer(self, step_fn: Any) -> None:
         self.optimizer_.step(step_fn)  # L-BFGS evaluates the loss several times a step

@@ -2,12 +2,11 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from skorch.callbacks import Callback
 from torch import nn
 
 from sktransfer.exceptions import ParameterError
@@ -21,7 +20,6 @@ def try_out(
     loss: str | Callable[..., Any],
     optimizer: str | Callable[..., Any],
     schedule: str | Callable[..., Any] | None,
-    callbacks: Sequence[Any] | None,
     checkpoint_dir: str | Path | None,
     lr: float,
     weight_decay: float,
@@ -53,8 +51,6 @@ def try_out(
         with _told(f"schedule={schedule!r}", "a class of torch.optim.lr_scheduler"):
             schedule_callback(schedule, n_steps=1, n_epoch=1, rates=[lr], monitor="train_loss")
             schedule(built)
-    for callback in callbacks or ():
-        _check_callback(callback)
     if checkpoint_dir is not None:
         _check_folder(Path(checkpoint_dir))
 
@@ -71,19 +67,6 @@ def _told(what: str, expected: str) -> Iterator[None]:
             f"{what} can't be used: it must be a name or {expected}, with what it needs given by "
             f"functools.partial ({type(error).__name__}: {error})."
         ) from error
-
-
-def _check_callback(given: Any) -> None:
-    callback = given[1] if isinstance(given, tuple) and len(given) == 2 else given
-    if not (isinstance(callback, Callback) or _is_kind_of_callback(callback)):
-        raise ParameterError(
-            "callbacks must be skorch callbacks, or pairs of a name and one; got "
-            f"{type(given).__name__}: {given!r:.80}."
-        )
-
-
-def _is_kind_of_callback(given: Any) -> bool:
-    return isinstance(given, type) and issubclass(given, Callback)
 
 
 def _check_folder(folder: Path) -> None:
