@@ -145,14 +145,18 @@ def check_watchers(classifier: Any, *, held_out: bool, in_pieces: bool = False) 
     ------
     ParameterError
     """
-    solvable = classifier.optimizer in ("auto", "lbfgs") and not in_pieces
     check_callbacks(
         classifier.callbacks,
         held_out=held_out,
         mixes=bool(classifier.mixup or classifier.cutmix),
-        solved=solvable and not any(_against_lbfgs(classifier)),
+        solved=is_solved(classifier) and not in_pieces,
         schedule=None if in_pieces else classifier.schedule,
     )
+
+
+def is_solved(classifier: Any) -> bool:
+    """Whether L-BFGS does all the training that there is in a fit."""
+    return classifier.optimizer in ("auto", "lbfgs") and not any(_against_lbfgs(classifier))
 
 
 def check_against_labels(classifier: Any, labels: Labels) -> None:

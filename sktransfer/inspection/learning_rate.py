@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import warnings
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback
 
+from sktransfer._conflicts import is_solved
 from sktransfer.exceptions import ParameterError, TrainingDivergedError, TrainingWarning
 from sktransfer.inspection.axes import axes_or_new
 
@@ -79,7 +83,9 @@ def find_lr(
 ) -> LearningRateDisplay:
     """Train a copy with a learning rate that grows from step to step, and watch the loss.
 
-    Stages keep their share of it (`lr_decay`). Frozen stages run once over the pictures.
+    What a fit does before its last phase is done as in a fit: where stages train, the head is
+    trained first, at the estimator's own `lr`. Stages keep their share of the rate
+    (`lr_decay`). Frozen stages run once over the pictures.
 
     Source: Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017,
     section 3.3; the suggestion and the smoothing are fastai's.
@@ -97,7 +103,7 @@ def find_lr(
     lr_max : float, default=1.0
         The same in the last.
     n_steps : int, default=100
-        Batches at most; the test ends when the loss is four times its lowest.
+        Batches; fewer if the loss rises to four times its lowest, which ends the test.
 
     Returns
     -------
@@ -107,7 +113,8 @@ def find_lr(
     Raises
     ------
     ParameterError
-        If the estimator has no learning rate, because L-BFGS solves its problem.
+        If the estimator has no learning rate, because L-BFGS solves its problem; or if its loss
+        was out of hand at once.
 
     Examples
     --------
@@ -121,16 +128,20 @@ def find_lr(
     >>> 1e-5 < found.suggestion < 1e-1
     True
     """
-    if not 0 < lr_min < lr_max:
+    if not 0 < lr_min < lr_max < np.inf:
         raise ParameterError(f"find_lr needs 0 < lr_min < lr_max; got {lr_min} and {lr_max}.")
-    if n_steps < 3:
-        raise ParameterError(f"find_lr needs n_steps of at least 3; got {n_steps}.")
+    if not isinstance(n_steps, Integral) or n_steps < 3:
+        raise ParameterError(f"find_lr needs a whole n_steps of at least 3; got {n_steps!r}.")
+    if is_solved(estimator):
+        raise ParameterError(
+            "find_lr found nothing to try: L-BFGS solves this problem, and knows no learning "
+            "rate. Set optimizer='adamw', or unfreeze_depth=1."
+        )
     test = _RangeTest(lr_min, lr_max, n_steps)
-    # At least one batch an epoch: these are more epochs than steps, and the test ends them.
-    copy = clone(estimator).set_params(
-        lr=lr_min,
-        schedule=None,
-        max_epochs=n_steps,
+    # Without the teacher, which cloning would make forget what it has learned.
+    teacher = estimator.distill_from
+    copied = clone(copy.copy(estimator).set_params(distill_from=None)).set_params(
+        distill_from=teacher,
         callbacks=[test],
         early_stopping=False,
         validation_fraction=None,
@@ -141,41 +152,50 @@ def find_lr(
         fine_tune="always",  # else there might be no rate to find
     )
     with warnings.catch_warnings(), contextlib.suppress(TrainingDivergedError):
-        # The last rates are meant to be too high, and the losses show it.
+        # It ends in the middle of an epoch, and by rates that are meant to be too high.
+        warnings.filterwarnings("ignore", "Training was interrupted", TrainingWarning)
         warnings.filterwarnings("ignore", "Fine-tuning ended", TrainingWarning)
-        copy.fit(X, y, sample_weight=sample_weight)
+        warnings.filterwarnings("ignore", "Training ended after", ConvergenceWarning)
+        copied.fit(X, y, sample_weight=sample_weight)
     if len(test.losses) < 3:
         raise ParameterError(
-            "find_lr found nothing to try: L-BFGS solves this problem, and knows no learning "
-            "rate. Set optimizer='adamw', or unfreeze_depth=1."
+            f"find_lr could take no three steps from lr_min={lr_min:g} before the loss was out of "
+            "hand. Give a smaller lr_min, or look after the pictures and labels."
         )
     return LearningRateDisplay(rates=np.array(test.rates), losses=np.array(test.losses))
 
 
 class _RangeTest(Callback):  # type: ignore[misc]
-    """Multiplies the learning rates by the same factor before each batch."""
+    """Lets the last phase of a training take some steps, each at a higher rate."""
 
     def __init__(self, lr_min: float, lr_max: float, n_steps: int) -> None:
-        self.factor = (lr_max / lr_min) ** (1 / (n_steps - 1))
-        self.n_steps = n_steps
+        self.grid = np.geomspace(lr_min, lr_max, n_steps).tolist()
         self.rates: list[float] = []
         self.losses: list[float] = []
         self._mean = 0.0
 
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        # As many epochs as steps, which have at least one batch each; and rates that nobody
+        # else changes, as a schedule for the epochs of a fit would.
+        net.max_epochs = len(self.grid)
+        net.callbacks_ = [each for each in net.callbacks_ if each[0] != "schedule"]
+        rates = [group.get("initial_lr", group["lr"]) for group in net.optimizer_.param_groups]
+        self._shares = [rate / rates[-1] for rate in rates]
+
+    def on_batch_begin(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        if training:
+            rate = self.grid[len(self.rates)]
+            for group, share in zip(net.optimizer_.param_groups, self._shares, strict=True):
+                group["lr"] = rate * share
+
     def on_batch_end(
         self, net: Any, training: bool = False, loss: Any = None, **kwargs: Any
     ) -> None:
-        groups = net.optimizer_.param_groups
-        # L-BFGS sees one batch an epoch that is all rows, and has one group at a rate of 1.
-        if not training or net.optimizer_.defaults.get("line_search_fn"):
+        if not training:
             return
         self._mean = (1 - _NEW) * self._mean + _NEW * float(loss)
         self.losses.append(self._mean / (1 - (1 - _NEW) ** (len(self.losses) + 1)))
-        self.rates.append(groups[-1]["lr"])
-        for group in groups:
-            group["lr"] *= self.factor
-
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        over = len(self.losses) >= self.n_steps
-        if self.losses and (over or self.losses[-1] > _DIVERGED * min(self.losses)):
+        self.rates.append(net.optimizer_.param_groups[-1]["lr"])
+        over = len(self.losses) == len(self.grid)
+        if over or self.losses[-1] > _DIVERGED * min(self.losses):
             raise KeyboardInterrupt  # skorch's way to stop early

@@ -2,12 +2,18 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import warnings
+from functools import partial
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from torch.optim import SGD
 
 from sktransfer import LearningRateDisplay, PretrainedImageClassifier, find_lr
-from sktransfer.exceptions import ParameterError
+from sktransfer.activations.streaming import Pass
+from sktransfer.exceptions import ParameterError, TrainingWarning
+from sktransfer.training.net import TransferNet
 from tests.conftest import make_pictures
 
 
@@ -47,15 +53,66 @@ def test_the_estimator_stays_as_it_is(data):
     assert model.get_params() == {**before, "validation_fraction": 0.25}
 
 
-def test_stages_keep_their_share(data):
-    found = find_lr(classifier(hidden_layer_sizes=(), unfreeze_depth=1), *data, n_steps=5)
-    assert len(found.rates) <= 5
-    assert found.rates[0] == pytest.approx(1e-6)
+@pytest.mark.parametrize("batch_size", [1, 8, 24])
+@pytest.mark.parametrize("schedule", ["cosine", "onecycle", None])
+def test_it_takes_the_steps_that_it_is_given(data, batch_size, schedule):
+    model = classifier(batch_size=batch_size, schedule=schedule, max_epochs=2)
+    found = find_lr(model, *data, lr_min=1e-6, lr_max=1e-4, n_steps=11)
+    np.testing.assert_allclose(found.rates, np.geomspace(1e-6, 1e-4, 11))
+    assert len(found.losses) == 11
 
 
-def test_a_solved_problem_has_no_rate(data):
+def test_it_ends_where_the_loss_is_out_of_hand(data):
+    found = find_lr(classifier(batch_size=1), *data, lr_min=1e-3, lr_max=1e9, n_steps=100)
+    assert len(found.rates) < 100
+    assert (found.losses[:-1] <= 4 * np.minimum.accumulate(found.losses)[:-1]).all()
+
+
+def test_stages_keep_their_share(data, monkeypatch):
+    seen = []
+    step = TransferNet._step_optimizer
+
+    def watched(net, step_fn):
+        step(net, step_fn)
+        seen.append([group["lr"] for group in net.optimizer_.param_groups])
+
+    monkeypatch.setattr(TransferNet, "_step_optimizer", watched)
+    model = classifier(hidden_layer_sizes=(), unfreeze_depth=2, lr_decay=0.5)
+    found = find_lr(model, *data, lr_max=1e-4, n_steps=5)
+    assert len(seen) == len(found.rates) == 5
+    for rates, rate in zip(seen, found.rates, strict=True):
+        assert rates[-1] == pytest.approx(rate)
+        assert min(rates) == pytest.approx(rate / 4)
+
+
+def test_what_comes_before_is_done_as_in_a_fit(data):
+    model = classifier(unfreeze_depth=1, lr=1e-2, batch_size=4, fine_tune="always")
+    found = find_lr(model, *data, lr_min=1e-9, lr_max=1e-8, n_steps=6)
+    with warnings.catch_warnings():  # too high a rate for the stages
+        warnings.simplefilter("ignore", TrainingWarning)
+        history = model.fit(*data).history_
+    heads = [row["train_loss"] for row in history if row["phase"] == "head"]
+    assert heads[0] > 2 * heads[-1]
+    assert found.losses[-1] < 1.2 * heads[-1]  # all rows once, with the head that a fit has
+
+
+def test_the_teacher_of_a_student_stays_fitted(data):
+    teacher = classifier(hidden_layer_sizes=()).fit(*data)
+    found = find_lr(classifier(distill_from=teacher), *data, n_steps=4)
+    assert len(found.rates) == 4
+    assert teacher.score(*data) == 1
+
+
+def test_a_solved_problem_has_no_rate(data, monkeypatch):
+    monkeypatch.setattr(Pass, "collect", lambda *_: pytest.fail("a picture was read"))
     with pytest.raises(ParameterError, match=r"L-BFGS .* optimizer='adamw'"):
         find_lr(classifier(hidden_layer_sizes=()), *data)
+
+
+def test_a_loss_that_is_out_of_hand_at_once_is_told(data):
+    model = classifier(optimizer=partial(SGD, momentum=0.9))
+    with pytest.raises(ParameterError, match="smaller lr_min"):
+        find_lr(model, *data, lr_min=1e25, lr_max=1e30)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +120,10 @@ def test_a_solved_problem_has_no_rate(data):
     [
         ({"lr_min": 1.0, "lr_max": 0.1}, "lr_min < lr_max"),
         ({"lr_min": 0.0}, "lr_min < lr_max"),
+        ({"lr_min": np.nan}, "lr_min < lr_max"),
+        ({"lr_max": np.inf}, "lr_min < lr_max"),
         ({"n_steps": 2}, "n_steps of at least 3"),
+        ({"n_steps": 9.5}, "whole n_steps of at least 3; got 9.5"),
     ],
 )
 def test_bad_ranges_are_told(data, arguments, words):
