@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from sktransfer._devices import computing, reading_threads
 from sktransfer.activations.engines.choice import Engine, EngineChoice, engine_for
 from sktransfer.activations.engines.torch_engine import HostCopy
+from sktransfer.activations.progress import counting
 from sktransfer.activations.results import Results
 from sktransfer.activations.store.cache import Cache
 from sktransfer.activations.store.stored import StoredActivations
@@ -86,9 +86,7 @@ class Pass:
         with (
             reading_threads(self.n_jobs) as n_threads,
             Cache(self.cache) as cache,
-            tqdm(
-                total=len(source), desc=self.progress, unit="img", disable=self.progress is None
-            ) as bar,
+            counting(self.progress, len(source)) as on_rows,
         ):
             stored = StoredActivations(
                 cache,
@@ -98,7 +96,7 @@ class Pass:
                 source=source,
                 n_threads=n_threads,
             )
-            results = Results(source, may_map=self.may_map, on_rows=bar.update)
+            results = Results(source, may_map=self.may_map, on_rows=on_rows)
             run = _Run(self, source, stored, then, n_threads)
             rows, twins = _distinct(source, stored)
             try:

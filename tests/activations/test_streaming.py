@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from tqdm.auto import tqdm
 
 from sktransfer.activations import streaming
 from sktransfer.activations.engines.choice import EngineChoice
@@ -349,3 +350,9 @@ def test_progress_bar_counts_pictures(pictures, capsys):
 def test_silent_without_a_title(pictures, capsys):
     make_pass().collect(as_images(pictures[0]))
     assert capsys.readouterr() == ("", "")
+
+
+def test_no_progress_bar_is_made_without_a_title(pictures, monkeypatch):
+    # Made but disabled, it would leave a thread of tqdm's behind.
+    monkeypatch.setattr(tqdm, "__init__", None)
+    make_pass().collect(as_images(pictures[0]))

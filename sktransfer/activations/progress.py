@@ -1,0 +1,16 @@
+"""A progress bar over pictures, or none."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from tqdm.auto import tqdm
+
+
+@contextlib.contextmanager
+def counting(title: str | None, n_pictures: int) -> Iterator[Callable[[int], object]]:
+    """What to tell how many pictures are done; it shows a bar if there is a title."""
+    if title is None:  # tqdm starts a thread that stays, even for a bar that is disabled
+        yield lambda _: None
+        return
+    with tqdm(total=n_pictures, desc=title, unit="img") as bar:
+        yield bar.update
