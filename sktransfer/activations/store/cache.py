@@ -27,7 +27,7 @@ from sktransfer.activations.store.folder import (
     FOLDER,
     cache_folder,
     discard,
-    is_store,
+    holds_no_store,
     make_home,
     own_files,
 )
@@ -136,19 +136,12 @@ def clear_cache(folder: str | os.PathLike[str]) -> None:
     0
     """
     place = cache_folder(folder)
-    if is_foreign(place / FOLDER / FILE) or (_holds_something(place) and not is_store(place)):
+    if is_foreign(place / FOLDER / FILE) or holds_no_store(place):
         raise ParameterError(
             f"clear_cache: {str(place)!r} is no cache, as no store is in it; nothing was removed. "
             "Give the folder that estimators were given as cache=."
         )
     discard(place)
-
-
-def _holds_something(folder: Path) -> bool:
-    try:
-        return any(folder.iterdir())
-    except FileNotFoundError:
-        return False
 
 
 class Cache:

@@ -134,7 +134,7 @@ def is_foreign(path: Path) -> bool:
     Raises
     ------
     OSError
-        If it can't be found out.
+        If it can't be found out, as somebody has locked it.
     """
     if not path.is_file():
         return False
@@ -143,9 +143,9 @@ def is_foreign(path: Path) -> bool:
         with contextlib.closing(sqlite3.connect(address, uri=True, timeout=_WAIT)) as connection:
             return _is_foreign(connection)
     except sqlite3.Error as error:
-        if is_damage(error) or error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
-            return False  # nothing tells that it is another's
-        raise OSError(f"{path} can't be read: {error}") from error
+        if _is_locked(error):
+            raise OSError(f"{path} is in use: {error}") from error
+        return False  # damaged, or gone by now: nothing tells that it is another's
 
 
 def is_damage(error: BaseException) -> bool:
@@ -159,6 +159,10 @@ def is_damage(error: BaseException) -> bool:
         or primary in (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH)
         or code == sqlite3.SQLITE_IOERR_SHORT_READ
     )
+
+
+def _is_locked(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _choose_journal(connection: sqlite3.Connection, is_new: bool) -> None:
@@ -181,10 +185,8 @@ def _choose_journal(connection: sqlite3.Connection, is_new: bool) -> None:
             return
         except sqlite3.OperationalError as error:
             # SQLite waits for no one here: it is refused as long as the store is open elsewhere.
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
             end = end or time.monotonic() + _WAIT
-            if time.monotonic() > end:
+            if not _is_locked(error) or time.monotonic() > end:
                 raise
         time.sleep(_ASK_AGAIN)
 

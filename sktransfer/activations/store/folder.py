@@ -15,6 +15,8 @@ FILE = "activations.sqlite"
 
 # All that a store ever writes: the database, and what SQLite keeps beside it.
 _OWN = (FILE, f"{FILE}-journal", f"{FILE}-wal", f"{FILE}-shm")
+# A store's folder on its way out.
+_LEFT_BEHIND = re.compile(f"{FOLDER}-[0-9a-f]{{32}}")
 # SQLite's locks do not hold between the machines of a network disk.
 _NETWORK_DISKS = {
     *("9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "gpfs"),
@@ -71,10 +73,21 @@ def own_files(home: Path) -> list[Path]:
     return [home / name for name in _OWN if (home / name).is_file()]
 
 
-def is_store(folder: Path) -> bool:
-    """Whether a folder holds a store, or what is left of one."""
-    home = folder / FOLDER
-    return _holds_nothing_else(home) or bool(own_files(home) or _left_behind(folder))
+def holds_no_store(folder: Path) -> bool:
+    """Whether a folder holds other things, and neither a store nor what is left of one.
+
+    Looks once at each place: while others make and remove a store, two looks may not agree.
+    """
+    try:
+        around = {entry.name: entry for entry in os.scandir(folder)}
+        if FOLDER not in around:
+            return bool(around) and not any(_LEFT_BEHIND.fullmatch(name) for name in around)
+        if not around[FOLDER].is_dir():
+            return True
+        is_own = [entry.name in _OWN and entry.is_file() for entry in os.scandir(folder / FOLDER)]
+        return bool(is_own) and not any(is_own)
+    except FileNotFoundError:
+        return False
 
 
 def discard(folder: Path) -> None:
@@ -84,17 +97,14 @@ def discard(folder: Path) -> None:
         # All at once, so that nobody opens a new database beside the old one's journal.
         with contextlib.suppress(FileNotFoundError):  # somebody else was faster
             os.replace(home, folder / f"{FOLDER}-{uuid4().hex}")
-    for place in (home, *_left_behind(folder)):
+    # Also what was taken away by a process that was killed before it came to remove it.
+    left = [place for place in folder.glob(f"{FOLDER}-*") if _LEFT_BEHIND.fullmatch(place.name)]
+    for place in (home, *left):
         # The database goes first: SQLite throws away a journal that it finds without one.
         for file in own_files(place):
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # what holds other files stays, and so does a link
             place.rmdir()
-
-
-def _left_behind(folder: Path) -> list[Path]:
-    """Stores that were taken away and not removed: of this process, or of one that was killed."""
-    return list(folder.glob(f"{FOLDER}-{'[0-9a-f]' * 32}"))
 
 
 def _holds_nothing_else(home: Path) -> bool:
