@@ -43,13 +43,18 @@ def _tensors(values):
 def _put(tensor, device):
     """Write a device on a tensor, unless its memory is that of another one."""
     if device.type != "cpu" and tensor.device.type == "cpu":
-        if device.type == "mps" and tensor.dtype in (torch.float64, torch.complex128):
-            raise TypeError(
-                "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support "
-                "float64. Please use float32 instead."
-            )
+        if device.type == "mps":
+            _check_of_mps(tensor.dtype)
         tensor.untyped_storage().pretended = device
     return tensor
+
+
+def _check_of_mps(dtype):
+    if dtype in (torch.float64, torch.complex128):
+        raise TypeError(
+            "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support "
+            "float64. Please use float32 instead."
+        )
 
 
 class PretendedDevice(TorchFunctionMode):
@@ -134,6 +139,8 @@ class PretendedDevice(TorchFunctionMode):
             dtype = args.pop(0)
         target = self._asked(device) or on(tensor)
         dtype = dtype or tensor.dtype
+        if dtype != tensor.dtype and "mps" in (on(tensor).type, target.type):
+            _check_of_mps(dtype)  # which casts before it hands a tensor on
         if "meta" in (target.type, tensor.device.type):
             return tensor.to(target, dtype, **how)
         copy = copy or target != on(tensor) or any(args[1:])

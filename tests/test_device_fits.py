@@ -130,8 +130,9 @@ def test_rows_that_do_not_fit_a_gpu_stay_on_the_cpu(monkeypatch, name):
 
 def test_float16_is_for_cuda_devices(monkeypatch):
     expected = on_cpu("bfloat16")
-    with pretending(monkeypatch, "cuda:0"):
-        fitted = classifier(**FITS["bfloat16"] | {"precision": "float16"}).fit(X, y)
+    with pretending(monkeypatch, "cuda:1"):
+        half = {"precision": "float16", "device": "cuda:1"}
+        fitted = classifier(**FITS["bfloat16"] | half).fit(X, y)
         np.testing.assert_allclose(fitted.predict_proba(X), expected, atol=0.1)
 
 
@@ -159,7 +160,7 @@ def in_pieces(device):
 
 
 def gone_on(device):
-    warm = classifier(device=device, warm_start=True).fit(X, y)
+    warm = classifier(device=device, warm_start=True).fit(X[:12], y[:12]).fit(X, y)
     return warm.set_params(unfreeze_depth=1, validation_fraction=0.25, fine_tune="always").fit(X, y)
 
 

@@ -102,6 +102,8 @@ def test_numpy_sees_no_device_memory(device):
         lambda device: torch.ones(3).double().to(device),
         lambda device: nn.Linear(2, 2).double().to(device),
         lambda device: torch.from_numpy(np.ones(3)).to(device),
+        lambda device: torch.ones(3, device=device).to("cpu", torch.float64),
+        lambda device: torch.ones(3, device=device).to(torch.ones(3).double()),
     ],
 )
 def test_only_mps_has_no_float64(device, double):

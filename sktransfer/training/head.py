@@ -117,11 +117,11 @@ class NormalisedLinear(nn.Module):
         linear: nn.Linear = other if isinstance(other, nn.Linear) else other.linear
         mean, length = torch.zeros_like(self.mean), torch.ones_like(self.length)
         if isinstance(other, NormalisedLinear):
-            mean, length = other.mean.to(mean), other.length.to(mean)
+            mean, length = _as(other.mean, mean), _as(other.length, mean)
         with torch.no_grad():
-            weight = linear.weight.to(mean) / length
+            weight = _as(linear.weight, mean) / length
             self.linear.weight.copy_(weight * self.length)
-            self.linear.bias.copy_(linear.bias.to(mean) + weight @ (self.mean - mean))
+            self.linear.bias.copy_(_as(linear.bias, mean) + weight @ (self.mean - mean))
 
     def per_feature(self) -> "NormalisedLinear":
         """The same scores, from features of mean square 1 each instead of rows of that.
@@ -150,6 +150,14 @@ class NormalisedLinear(nn.Module):
             return functional.linear(
                 x.flatten(1).to(weight.dtype), weight, self.linear.bias - weight @ self.mean
             )
+
+
+def _as(value: Tensor, like: Tensor) -> Tensor:
+    """A value on the device and of the dtype of another one.
+
+    In two steps: MPS would cast before it copies, and has no float64.
+    """
+    return value.to(like.device).to(like.dtype)
 
 
 def mean_and_length(
