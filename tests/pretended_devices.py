@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from sktransfer.activations.engines import choice
+from sktransfer import _keeping
 
 _CPU = torch.device("cpu")
 _GIGABYTE = 2**30
@@ -216,6 +216,7 @@ class _Machine:
             "set_rng_state": _nothing,
             "mem_get_info": lambda _: (free_memory, free_memory),
             "empty_cache": _nothing,
+            "is_initialized": lambda: cuda,
             "is_current_stream_capturing": lambda: False,
             "Stream": lambda *_: stream,
             "Event": lambda *_: event,
@@ -224,7 +225,7 @@ class _Machine:
         }.items():
             monkeypatch.setattr(torch.cuda, name, value)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: not cuda)
-        for name in ("manual_seed", "set_rng_state"):
+        for name in ("manual_seed", "set_rng_state", "empty_cache"):
             monkeypatch.setattr(torch.mps, name, _nothing)
         monkeypatch.setattr(torch.mps, "get_rng_state", lambda *_: torch.get_rng_state())
         monkeypatch.setattr(torch.accelerator, "current_stream", lambda *_: stream)
@@ -232,7 +233,7 @@ class _Machine:
         registry = [(0, _location, _relocated), *torch.serialization._package_registry]
         monkeypatch.setattr(torch.serialization, "_package_registry", registry)
         # Engines that hold tensors of this device go with it.
-        monkeypatch.setattr(choice, "_engines", OrderedDict())
+        monkeypatch.setattr(_keeping, "_kept", OrderedDict(_keeping._kept))
         monkeypatch.setattr(_Machine, "mode", mode)
 
 
