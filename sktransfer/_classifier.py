@@ -524,10 +524,13 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
     ) -> PretrainedImageClassifier:
-        """Train for one epoch on some more pictures.
+        """Learn some more pictures, and keep what was learned before.
 
-        The first call solves the head on its pictures; all of them train by `optimizer`,
-        whose state is kept, at a learning rate of `lr` without a `schedule`.
+        Where the problem is convex and `optimizer` is "auto", each call solves the head for its
+        pictures, near the solution of those before: the more pictures that was learned from,
+        the less it moves. Elsewhere the first call solves or draws a head, and each call trains
+        for one epoch by `optimizer`, whose state is kept, at a learning rate of `lr` without a
+        `schedule`.
 
         Parameters
         ----------

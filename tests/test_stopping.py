@@ -1,6 +1,7 @@
 """When training ends, goes on and is taken up again."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ from sklearn.model_selection import (
     GroupShuffleSplit,
     PredefinedSplit,
     StratifiedKFold,
+    StratifiedShuffleSplit,
+    learning_curve,
 )
 from skorch.callbacks import Callback
 
-from sktransfer import PretrainedImageClassifier
+from sktransfer import PretrainedImageClassifier, load_clipart
 from sktransfer.exceptions import ParameterError, TrainingDivergedError, TrainingWarning
 from sktransfer.training.recipe import Recipe
 from tests.conftest import make_pictures
@@ -205,6 +208,27 @@ def test_pieces_are_learned():
     assert scores[-1] > 0.9
     losses = [row["train_loss"] for row in classifier.history_]
     assert losses[-1] < losses[0] / 2
+
+
+def test_an_incremental_learning_curve_rises_as_the_ordinary_one(tmp_path):
+    paths, labels = load_clipart(return_X_y=True)
+    parameters = {"image_size": 64, "device": "cpu", "engine": "torch", "cache": tmp_path}
+    classifier = PretrainedImageClassifier("efficientnet_lite0", random_state=0, **parameters)
+    curve = partial(
+        learning_curve,
+        *(classifier, paths[::2], labels[::2]),
+        cv=StratifiedShuffleSplit(1, test_size=0.4, random_state=0),
+        train_sizes=[0.2, 0.5, 1.0],
+        shuffle=True,
+        random_state=0,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No row of the classes", TrainingWarning)
+        ordinary = curve()[2].mean(axis=1)
+    incremental = curve(exploit_incremental_learning=True)[2].mean(axis=1)
+    assert ordinary[-1] > ordinary[0] + 0.1
+    assert incremental[-1] > ordinary[-1] - 0.08
+    assert incremental[-1] - incremental[0] > (ordinary[-1] - ordinary[0]) / 2
 
 
 def test_pieces_move_the_default_classifier():

@@ -111,6 +111,7 @@ class NormalisedLinear(nn.Module):
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
         self._row_length = 1.0  # that rows have after they are divided
+        self.n_rows = 0.0  # what it was solved for weighs as much as so many rows
 
     def begin_like(self, other: "NormalisedLinear | nn.Linear") -> None:
         """Give the same scores as another one, whatever its mean and length, if it has any."""
@@ -122,6 +123,15 @@ class NormalisedLinear(nn.Module):
             weight = _as(linear.weight, mean) / length
             self.linear.weight.copy_(weight * self.length)
             self.linear.bias.copy_(_as(linear.bias, mean) + weight @ (self.mean - mean))
+
+    def scale_with(self, mean: Tensor, length: Tensor, n_rows: float) -> tuple[Tensor, Tensor]:
+        """Mean and length of the rows that it was solved for and of some others together."""
+        share = n_rows / (self.n_rows + n_rows)
+        own, own_length = self.mean.to(mean), self.length.to(mean) * self._row_length
+        step = mean - own
+        squares = (1 - share) * own_length**2 + share * length**2
+        squares = squares + share * (1 - share) * (step**2).sum()
+        return own + share * step, squares.sqrt()
 
     def per_feature(self) -> "NormalisedLinear":
         """The same scores, from features of mean square 1 each instead of rows of that.

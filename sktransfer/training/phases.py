@@ -114,6 +114,7 @@ class Phases:
             self.n_classes,
             weight_decay=self.weight_decay,
             begin_like=begin_like,
+            piece_weight=self.piece_weight,
             callbacks=self._watchers("probe", files, goes_on=begin_like is not None),
             **self._common(validation, loss, epochs(self.max_epochs))
             | {"device": with_float64(self.device)},

@@ -102,17 +102,17 @@ class Recipe(Phases):
     def for_a_piece(
         self, optimizer_state: Mapping[int, Any] | None, weight: float = 1.0
     ) -> "Recipe":
-        """The same for one epoch on some of the rows, of which nobody knows how many follow.
+        """The same for some of the rows, of which nobody knows how many follow.
 
-        Their weights can't be scaled to a mean of 1, which would make those of different
-        pieces alike: `weight` is the mean that they had.
+        The convex problem is solved for them, near what was learned before; else they train
+        for one epoch. Their weights can't be scaled to a mean of 1, which would make those of
+        different pieces alike: `weight` is the mean that they had.
         """
         return replace(
             self,
             max_epochs=1,
             fine_tune="always",
             schedule=None,
-            optimizer="adamw" if self.optimizer == "auto" else self.optimizer,
             optimizer_state=optimizer_state,
             piece_weight=weight,
         )
@@ -126,11 +126,14 @@ class Recipe(Phases):
         files: CheckpointFiles,
     ) -> Trained:
         """The head alone, where it has something to learn alone, and then everything."""
-        if self._is_convex(stages, rows):
+        if self._is_convex(stages, rows, begin_with):
             head: Any = None if begin_with is None else begin_with.head[-1]
-            net = self._solve(rows, validation, head, files)
+            of_piece = self.piece_weight is not None
+            solving = replace(self, max_epochs=_PROBE_EPOCHS) if of_piece else self
+            net = solving._solve(rows, validation, head, files)
             module = TransferModule(stages, nn.Sequential(net.module_.float()))
-            return self._finished(net, module, _records(net, "probe"))
+            solved = self._finished(net, module, _records(net, "probe"))
+            return solved._replace(optimizer_state=None)  # it means nothing to another solver
         history: History = []
         goes_on = begin_with is not None
         if begin_with is not None:
@@ -204,8 +207,13 @@ class Recipe(Phases):
                 stacklevel=3,
             )
 
-    def _is_convex(self, stages: TrainableStages, rows: Rows) -> bool:
+    def _is_convex(
+        self, stages: TrainableStages, rows: Rows, begin_with: TransferModule | None
+    ) -> bool:
         """Whether there is one best solution: a linear head on frozen features."""
+        known = begin_with is None or isinstance(begin_with.head[-1], NormalisedLinear)
+        if self.piece_weight is not None and not known:
+            return False  # nobody knows how many rows taught a head that was never solved
         frozen = not len(stages) and not self.hidden_layer_sizes and not self.dropout
         fixed = isinstance(rows.views, FixedViews) and not self.mixup and not self.cutmix
         convex = self.ema_decay is None and self.loss["loss"] in CONVEX_LOSSES

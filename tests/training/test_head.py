@@ -145,6 +145,16 @@ def test_layers():
     assert [type(layer).__name__ for layer in build_head(8, (), 0.0, 2)] == ["Linear"]
 
 
+@pytest.mark.parametrize("scaled", [NormalisedLinear.per_row, NormalisedLinear.per_feature])
+def test_the_scale_of_two_pieces_is_that_of_their_rows_together(scaled):
+    X = 5 + torch.randn(30, 4).double() * torch.tensor([1.0, 2, 3, 4])
+    X[:10] += 3
+    first = scaled(NormalisedLinear(*of(X[:10]), 3))
+    first.n_rows = 10
+    for found, expected in zip(first.scale_with(*of(X[10:]), 20), of(X), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
 def test_the_scale_changes_no_score_and_is_given_once():
     X = 5 + torch.randn(20, 9)
     head = NormalisedLinear(*(value.float() for value in of(X)), 3)
