@@ -129,7 +129,7 @@ class Recipe(Phases):
         if self._is_convex(stages, rows, begin_with):
             head: Any = None if begin_with is None else begin_with.head[-1]
             of_piece = self.piece_weight is not None
-            solving = replace(self, max_epochs=_PROBE_EPOCHS) if of_piece else self
+            solving = replace(self, max_epochs="auto") if of_piece else self
             net = solving._solve(rows, validation, head, files)
             module = TransferModule(stages, nn.Sequential(net.module_.float()))
             solved = self._finished(net, module, _records(net, "probe"))
