@@ -50,8 +50,11 @@ def convert(network: nn.Module, example: Tensor) -> bytes:
     batch = _stored_order(example)
     try:
         with _logging_as_it_was(), warnings.catch_warnings(), torch.inference_mode():
-            # Tracing is deprecated, and takes a third of the time of what follows it.
-            warnings.simplefilter("ignore")
+            # Tracing is deprecated, and takes a third of the time of what follows it. Filters
+            # hold for all threads: those that read pictures meanwhile may have to warn.
+            tracer_warning = torch.jit.TracerWarning  # type: ignore[attr-defined]
+            warnings.filterwarnings("ignore", category=tracer_warning)
+            warnings.filterwarnings("ignore", module="torch|openvino")
             traced = torch.jit.trace(reading, batch, check_trace=False)
             model = openvino.convert_model(traced, example_input=batch)
         model.reshape({model.inputs[0]: [-1, *batch.shape[1:]]})

@@ -3,6 +3,7 @@ import logging
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from sktransfer.activations.engines.openvino_engine import (
 from sktransfer.activations.engines.torch_engine import TorchEngine
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.frozen import FrozenNetwork
+from sktransfer.exceptions import ImageWarning
 from tests.backbones.helpers import PRESET, lively_network, pixels, run, same_values, values_of
 from tests.conftest import HANGS
 
@@ -48,6 +50,18 @@ FAMILIES = ["mnasnet0_5", "resnet18", "vit_b_32"]
 @pytest.fixture(scope="module")
 def backbones():
     return {name: make_backbone(name) for name in FAMILIES}
+
+
+def test_threads_that_read_pictures_may_warn_during_a_conversion(monkeypatch):
+    trace = torch.jit.trace
+
+    def trace_and_warn(*args, **options):
+        warnings.warn("Of a picture.", ImageWarning, stacklevel=2)  # as another thread may
+        return trace(*args, **options)
+
+    monkeypatch.setattr(torch.jit, "trace", trace_and_warn)
+    with pytest.warns(ImageWarning, match="Of a picture"):
+        convert(nn.Flatten(), pixels(2))
 
 
 class Shelf(dict):
