@@ -7,9 +7,9 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EpochScoring
 
-from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
+from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier, free_memory
 from sktransfer._devices import seeded
 from sktransfer.exceptions import DeviceWarning
 from sktransfer.inspection import find_lr
@@ -19,6 +19,7 @@ from tests.pretended_devices import pretending
 pytestmark = [
     pytest.mark.filterwarnings("ignore:L-BFGS did not converge"),
     pytest.mark.filterwarnings("ignore:Nothing was fine-tuned"),
+    pytest.mark.filterwarnings("ignore:Training ended"),
     pytest.mark.filterwarnings("ignore:Fine-tuning ended"),
 ]
 
@@ -62,6 +63,7 @@ FITS = {
         "dropout": 0.5,
         "mc_dropout": 3,
         "sampling": "undersample",
+        "callbacks": [EpochScoring("accuracy", lower_is_better=False)],
         "validation_fraction": 0.25,
         "early_stopping": True,
     },
@@ -207,6 +209,7 @@ def test_features_on_a_device(tmp_path, monkeypatch, stage):
     for device in ("cuda:0", "mps"):
         with pretending(monkeypatch, device):
             extractor.fit(X).transform(X[:12])
+            free_memory()
             np.testing.assert_allclose(extractor.transform(X), expected, rtol=1e-4, atol=1e-4)
 
 
