@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 from sktransfer._labels import Labels
@@ -96,7 +96,8 @@ def _conflicts(it: Any, held_out: bool, groups: bool, validation: bool) -> Itera
 def _against_lbfgs(it: Any) -> Iterator[str]:
     for name, convex in _NOT_CONVEX.items():
         value = getattr(it, name)
-        if value not in convex:
+        # A number of numpy can't be compared with an empty list.
+        if (float(value) if isinstance(value, Real) else value) not in convex:
             yield (
                 "optimizer='lbfgs' is for the convex problem, a linear head on a frozen "
                 f"backbone, but {name}={value!r}. Use optimizer='auto' or 'adamw'."

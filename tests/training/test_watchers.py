@@ -273,6 +273,11 @@ def test_a_classifier_keeps_what_scoring_callbacks_measure(parameters):
     assert 0 <= last["train_score"] <= 1
 
 
+def test_numbers_of_numpy_are_numbers_here():
+    model = classifier(hidden_layer_sizes=np.int64(4), dropout=np.float32(0))
+    assert model.fit(*make_pictures(6)).history_[-1]["phase"] == "head"
+
+
 def test_pieces_may_have_a_scheduler_of_their_own():
     step = theirs.LRScheduler(lr_scheduler.StepLR, step_size=1)
     assert classifier(callbacks=[step]).partial_fit(*make_pictures(6)).n_iter_ > 0
