@@ -12,17 +12,18 @@ from sktransfer.training.losses import CONVEX_LOSSES
 from sktransfer.training.pace import epochs
 from sktransfer.training.watchers import check_callbacks
 
-# What L-BFGS can't have: it solves one fixed and convex problem.
-_NOT_CONVEX: dict[str, tuple[Any, ...]] = {
+# All that the convex problem, which "auto" leaves to L-BFGS, may have.
+_CONVEX: dict[str, tuple[Any, ...]] = {
     "unfreeze_depth": (0,),
     "hidden_layer_sizes": ((), []),
     "dropout": (0,),
     "mixup": (0,),
     "cutmix": (0,),
     "loss": CONVEX_LOSSES,
-    "gradient_clipping": (None,),
     "ema_decay": (None,),
 }
+# Who asks for L-BFGS by name can't have clipped gradients, to which "auto" is deaf.
+_LBFGS = {**_CONVEX, "gradient_clipping": (None,)}
 
 
 def check_conflicts(classifier: Any, *, held_out: bool, groups: bool, validation: bool) -> None:
@@ -47,7 +48,7 @@ def check_conflicts(classifier: Any, *, held_out: bool, groups: bool, validation
 
 def _conflicts(it: Any, held_out: bool, groups: bool, validation: bool) -> Iterator[str]:
     if it.optimizer == "lbfgs":
-        yield from _against_lbfgs(it)
+        yield from _against_lbfgs(it, _LBFGS)
     if groups and not hasattr(it.validation_fraction, "split"):
         yield (
             "groups say which rows must not be parted by a validation split, but "
@@ -93,8 +94,8 @@ def _conflicts(it: Any, held_out: bool, groups: bool, validation: bool) -> Itera
     yield from _about_unfreezing(it)
 
 
-def _against_lbfgs(it: Any) -> Iterator[str]:
-    for name, convex in _NOT_CONVEX.items():
+def _against_lbfgs(it: Any, allowed: dict[str, tuple[Any, ...]]) -> Iterator[str]:
+    for name, convex in allowed.items():
         value = getattr(it, name)
         # A number of numpy can't be compared with an empty list.
         if (float(value) if isinstance(value, Real) else value) not in convex:
@@ -150,14 +151,15 @@ def check_watchers(classifier: Any, *, held_out: bool, in_pieces: bool = False) 
         classifier.callbacks,
         held_out=held_out,
         mixes=bool(classifier.mixup or classifier.cutmix),
-        solved=is_solved(classifier) and not in_pieces,
+        solved=is_solved(classifier),
         schedule=None if in_pieces else classifier.schedule,
     )
 
 
 def is_solved(classifier: Any) -> bool:
-    """Whether L-BFGS does all the training that there is in a fit."""
-    return classifier.optimizer in ("auto", "lbfgs") and not any(_against_lbfgs(classifier))
+    """Whether L-BFGS does all the training that there is in a fit, or of a piece."""
+    named = classifier.optimizer in ("auto", "lbfgs")
+    return named and not any(_against_lbfgs(classifier, _CONVEX))
 
 
 def check_against_labels(classifier: Any, labels: Labels) -> None:

@@ -88,7 +88,7 @@ def solve(
     net = ProbeNet(
         head,
         l2_penalty=weight_decay,
-        held=None if piece_weight is None else n_earlier / n_rows,
+        held=None if piece_weight is None else (n_earlier, n_rows),
         optimizer=torch.optim.LBFGS,
         optimizer__max_iter=_ITERATIONS,
         optimizer__history_size=_pairs_kept(head),
@@ -132,9 +132,9 @@ class ProbeNet(TransferNet):
     module : Module
     l2_penalty : float
         Added to the loss as half this times the squared norm of all weight matrices.
-    held : float, optional
-        Where the rows are a piece: how many earlier ones there are to each of them. They hold
-        weights and biases near the values that these begin with.
+    held : (float, float), optional
+        Where the rows are a piece: how many earlier ones there are, and how many of these, as
+        they weigh. The earlier ones hold weights and biases near the values that these begin with.
     **kwargs
         As `TransferNet`; `batch_size` is the number of rows computed at once.
     """
@@ -142,7 +142,12 @@ class ProbeNet(TransferNet):
     begun_: list[Tensor]
 
     def __init__(
-        self, module: Any, *, l2_penalty: float = 0.0, held: float | None = None, **kwargs: Any
+        self,
+        module: Any,
+        *,
+        l2_penalty: float = 0.0,
+        held: tuple[float, float] | None = None,
+        **kwargs: Any,
     ):
         self.l2_penalty = l2_penalty
         self.held = held
@@ -176,7 +181,7 @@ class ProbeNet(TransferNet):
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         rows, _ = batch
         self._set_training(True)
-        penalty = self._penalty(len(rows))
+        penalty = self._penalty()
         penalty.backward()
         data_loss = torch.zeros_like(penalty)
         scores = []
@@ -207,14 +212,16 @@ class ProbeNet(TransferNet):
             return super()._rows_and_labels(batch)
         return rows, torch.cat([rows.targets.y] * rows.views.n_known)
 
-    def _penalty(self, n_rows: int) -> Tensor:
+    def _penalty(self) -> Tensor:
         """Of the weights; of a piece, of how far they and the biases move."""
         parameters = list(self.module_.parameters())
         if self.held is None:
             squares = [self.l2_penalty * (p**2).sum() for p in parameters if p.ndim > 1]
             return torch.stack(squares).sum() / 2
-        of_weights = self.l2_penalty + self.held * (self.l2_penalty + _HELD_WEIGHTS)
-        of_biases = max(self.held * _HELD_BIASES, _ROWS_THAT_HOLD / n_rows)
+        n_earlier, n_rows = self.held
+        earlier = n_earlier / n_rows
+        of_weights = self.l2_penalty + earlier * (self.l2_penalty + _HELD_WEIGHTS)
+        of_biases = max(earlier * _HELD_BIASES, _ROWS_THAT_HOLD / n_rows)
         moves = [
             (of_weights if now.ndim > 1 else of_biases / len(now)) * ((now - begun) ** 2).sum()
             for now, begun in zip(parameters, self.begun_, strict=True)

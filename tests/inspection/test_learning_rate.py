@@ -103,10 +103,11 @@ def test_the_teacher_of_a_student_stays_fitted(data):
     assert teacher.score(*data) == 1
 
 
-def test_a_solved_problem_has_no_rate(data, monkeypatch):
+@pytest.mark.parametrize("gradient_clipping", [None, 1.0])
+def test_a_solved_problem_has_no_rate(data, monkeypatch, gradient_clipping):
     monkeypatch.setattr(Pass, "collect", lambda *_: pytest.fail("a picture was read"))
     with pytest.raises(ParameterError, match=r"L-BFGS .* optimizer='adamw'"):
-        find_lr(classifier(hidden_layer_sizes=()), *data)
+        find_lr(classifier(hidden_layer_sizes=(), gradient_clipping=gradient_clipping), *data)
 
 
 def test_a_loss_that_is_out_of_hand_at_once_is_told(data):

@@ -333,6 +333,21 @@ def test_pieces_of_the_convex_problem_teach_nearly_what_all_rows_do(size):
     assert mean_loss(trained, test) < least + 0.35 * (most - least)
 
 
+@pytest.mark.parametrize("n", [6, 1])
+def test_a_weight_of_four_in_pieces_is_as_four_rows(n):
+    rows = wide_rows(90, seed=2)
+    shares = []
+    for times, weight in ((4, 1.0), (1, 4.0)):
+        trained, settings = None, recipe(weight_decay=1e-3)
+        for start in (0, n, 2 * n):  # the first have a class less, or two
+            part = rows.drawn(torch.arange(start, start + n)[rows.targets.y[:n] < 2].repeat(times))
+            module = None if trained is None else trained.net.module_
+            piece = settings.for_a_piece(None, weight)
+            trained = piece.train(TrainableStages(), part, None, module)
+        shares.append(scores(trained, rows).softmax(1))
+    torch.testing.assert_close(*shares, rtol=0, atol=1e-4)
+
+
 def test_pieces_go_on_from_a_solution_for_all_rows_before():
     rows, test = wide_rows(90, seed=2), wide_rows(120, seed=1)
     begun = frozen(rows.drawn(torch.arange(45)), weight_decay=1e-3)

@@ -240,6 +240,7 @@ def classifier(**parameters):
     [
         ({"callbacks": [theirs.EpochScoring("accuracy")]}, "needs rows"),
         ({"callbacks": [theirs.LRScheduler()]}, "L-BFGS"),
+        ({"callbacks": [theirs.LRScheduler()], "gradient_clipping": 1.0}, "L-BFGS"),
         ({"callbacks": [theirs.LRScheduler()], "optimizer": "sgd"}, "schedule='cosine'"),
         (
             {
@@ -280,4 +281,11 @@ def test_numbers_of_numpy_are_numbers_here():
 
 def test_pieces_may_have_a_scheduler_of_their_own():
     step = theirs.LRScheduler(lr_scheduler.StepLR, step_size=1)
-    assert classifier(callbacks=[step]).partial_fit(*make_pictures(6)).n_iter_ > 0
+    by_descent = classifier(callbacks=[step], optimizer="adamw")
+    assert by_descent.partial_fit(*make_pictures(6)).n_iter_ > 0
+
+
+@pytest.mark.parametrize("callback", [theirs.LRScheduler(), theirs.GradientNormClipping(1.0)])
+def test_pieces_that_are_solved_know_neither_rates_nor_gradients(callback):
+    with pytest.raises(ParameterError, match="L-BFGS"):
+        classifier(callbacks=[callback]).partial_fit(*make_pictures(6))
