@@ -70,10 +70,10 @@ class Checkpoint(Callback):  # type: ignore[misc]
         state = {
             "finished": finished,
             "module": net.module_.state_dict(),
-            "optimizer": net.optimizer_.state_dict(),
+            "optimizer": _numbers(net.optimizer_.state_dict()),
             "scaler": net.scaler_.state_dict(),
             "average": None if average is None else average.state_dict(),
-            "callbacks": {name: _state_of(callback) for name, callback in net.callbacks_},
+            "callbacks": {name: _numbers(_state_of(each)) for name, each in net.callbacks_},
             "history": [_plain(row) for row in net.history],
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -150,7 +150,7 @@ def _state_of(callback: Callback) -> dict[str, Any]:
     if isinstance(callback, LRScheduler):
         return {"scheduler": callback.lr_scheduler_.state_dict(), "step": callback.batch_idx_}
     if isinstance(callback, EarlyStopping):
-        return {name: _number(getattr(callback, name)) for name in _STOPPING}
+        return {name: getattr(callback, name) for name in _STOPPING}
     return {}
 
 
@@ -165,10 +165,17 @@ def _restore(callback: Callback, state: dict[str, Any]) -> None:
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
     """A record of the history without what its batches gave, as numbers of Python."""
-    kept = {key: value for key, value in row.items() if key != "batches"}
-    return {key: _number(value) for key, value in kept.items()} | {"batches": []}
+    kept: dict[str, Any] = _numbers({key: row[key] for key in row if key != "batches"})
+    return kept | {"batches": []}
 
 
-def _number(value: Any) -> Any:
-    """A number of Python for one of numpy, which torch does not load without trust."""
+def _numbers(value: Any) -> Any:
+    """The same with numbers of Python for those of numpy, which torch does not load without trust.
+
+    They come in rates of a search, for example, and from there into optimizers and schedules.
+    """
+    if isinstance(value, dict):
+        return {key: _numbers(each) for key, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_numbers, value))
     return value.item() if isinstance(value, np.generic) else value

@@ -104,8 +104,8 @@ class NormalisedLinear(nn.Module):
         super().__init__()
         self.register_buffer("mean", mean)
         # Rows that are all the same have no length but rounding, and nothing to divide.
-        has_length = length > 1e-6 * mean.norm()
-        self.register_buffer("length", length if has_length else torch.ones_like(length))
+        self._has_length = bool(length > 1e-6 * mean.norm())
+        self.register_buffer("length", length if self._has_length else torch.ones_like(length))
         # Without the usual values, which would be drawn from torch's global generator.
         self.linear = skip_init(nn.Linear, len(mean), n_classes, dtype=mean.dtype)
         nn.init.zeros_(self.linear.weight)
@@ -128,6 +128,8 @@ class NormalisedLinear(nn.Module):
         """Mean and length of the rows that it was solved for and of some others together."""
         share = n_rows / (self.n_rows + n_rows)
         own, own_length = self.mean.to(mean), self.length.to(mean) * self._row_length
+        if not self._has_length:
+            own_length = torch.zeros_like(own_length)
         step = mean - own
         squares = (1 - share) * own_length**2 + share * length**2
         squares = squares + share * (1 - share) * (step**2).sum()

@@ -1,5 +1,6 @@
 import itertools
 import os
+from functools import partial
 
 import numpy as np
 import pytest
@@ -37,6 +38,19 @@ TRAININGS = {
     "no schedule": ({"schedule": None, **DESCENT}, True),
     "class": ({"schedule": torch.optim.lr_scheduler.LinearLR, **DESCENT}, True),
     "sgd": ({"optimizer": "sgd", **DESCENT}, True),
+    "numbers of numpy": (
+        {
+            **DESCENT,
+            "optimizer": partial(torch.optim.SGD, momentum=np.float32(0.5)),
+            "schedule": partial(
+                torch.optim.lr_scheduler.StepLR, step_size=1, gamma=np.float64(0.5)
+            ),
+            "lr": np.float64(1e-2),
+            "lr_decay": np.float64(0.5),
+            "weight_decay": np.float64(1e-2),
+        },
+        True,
+    ),
     "average": ({"ema_decay": 0.8, **DESCENT}, True),
     "dropout": ({"dropout": 0.4, **DESCENT}, True),
     "mixup": ({"mixup": 0.4, "cutmix": 1.0, **DESCENT}, True),
@@ -46,7 +60,7 @@ TRAININGS = {
     "bfloat16": ({"precision": "bfloat16", **DESCENT}, True),
     "early stopping": ({**DESCENT, **STOPPING, "max_epochs": 30, "lr": 0.1}, True),
     "stopped average": (
-        {**DESCENT, **STOPPING, "max_epochs": 30, "lr": 0.3, "ema_decay": 0.5},
+        {**DESCENT, **STOPPING, "max_epochs": 30, "lr": 0.2, "ema_decay": 0.5},
         True,
     ),
     "probe and stages": ({**DESCENT, "head_init": "probe"}, True),

@@ -348,6 +348,18 @@ def test_a_weight_of_four_in_pieces_is_as_four_rows(n):
     torch.testing.assert_close(*shares, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [1, 30])
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_a_first_piece_of_one_row_says_nothing_of_how_far_rows_are_apart(size, factor):
+    shares = []
+    for times in (1.0, factor):
+        drawn = wide_rows(31, seed=2)
+        rows = drawn.with_X(times * drawn.views(0))
+        first, others = rows.drawn(torch.arange(1)), rows.drawn(torch.arange(1, 31))
+        shares.append(scores(pieces([first, *parts_of(others, size)]), rows).softmax(1))
+    torch.testing.assert_close(*shares, rtol=0, atol=1e-3)
+
+
 def test_pieces_go_on_from_a_solution_for_all_rows_before():
     rows, test = wide_rows(90, seed=2), wide_rows(120, seed=1)
     begun = frozen(rows.drawn(torch.arange(45)), weight_decay=1e-3)
