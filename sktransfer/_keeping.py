@@ -61,6 +61,7 @@ def kept(
     owner : object, optional
         Without which it is of no use: it goes when that goes.
     """
+    limit = networks_size()  # raises before anything is prepared, and each time
     with _lock:
         found = _kept.get(key)
         if found is not None:
@@ -71,15 +72,15 @@ def kept(
         new = _Kept(thing, size(thing), None if owner is None else ref(owner))
         first = _kept.setdefault(key, new)  # another thread may have been faster
         _kept.move_to_end(key)
-        _drop_some()
+        _drop_some(limit)
     return first.thing
 
 
-def _drop_some() -> None:
+def _drop_some(limit: int) -> None:
     for key, known in list(_kept.items()):
         if known.owner is not None and known.owner() is None:
             del _kept[key]
-    limit, total = networks_size(), sum(known.n_bytes for known in _kept.values())
+    total = sum(known.n_bytes for known in _kept.values())
     while total > limit and len(_kept) > 1:
         total -= _kept.popitem(last=False)[1].n_bytes
 

@@ -149,3 +149,11 @@ def test_one_call_after_the_other_of_five_extractors_prepares_nothing_again(pict
         for extractor in extractors:
             extractor.transform(pictures[0][:2])
     assert len(prepared) == 1 + len(stages)  # the network, and an engine for each
+
+
+def test_a_limit_that_is_no_size_raises_each_time_before_anything_is_prepared(made, monkeypatch):
+    monkeypatch.setenv("SKTRANSFER_NETWORKS", "lots")
+    for _ in range(3):
+        with pytest.raises(ValueError, match="SKTRANSFER_NETWORKS must be a size"):
+            keep("a", made)
+    assert made == []

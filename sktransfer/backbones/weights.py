@@ -88,7 +88,9 @@ def find_weights(name: str, weights: str | Path | None) -> WeightsSource:
         return WeightsSource("random", first_preprocessing(name))
     if weights == "DEFAULT":
         return next(iter(published.values()))
-    path = Path(weights).expanduser()
+    path = Path(weights)
+    with contextlib.suppress(RuntimeError):  # "~somebody" of whom there is no home
+        path = path.expanduser()
     version = file_identity(path)
     if version is not None:  # a file is meant, even where its name ends like published weights
         preprocessing = _preprocessing_of_file(name, path)

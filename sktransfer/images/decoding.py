@@ -21,7 +21,11 @@ from PIL import (
 
 from sktransfer.exceptions import ImageError, ImageWarning, UnreadableImageError
 from sktransfer.images.arrays import on_white
-from sktransfer.images.high_depth import colour_to_8_bits, grey_to_8_bits
+from sktransfer.images.high_depth import (
+    colour_to_8_bits,
+    grey_to_8_bits,
+    refuse_separate_channels,
+)
 
 # An allow-list: Pillow also opens formats that run interpreters (EPS) or that no
 # camera writes, and each is one more parser facing hostile files. JPEG includes the
@@ -161,8 +165,9 @@ def pil_to_rgb(image: Image.Image) -> Image.Image:
     Raises
     ------
     ImageError
-        If the image is closed, or its mode has no defined range of values.
+        If the image is closed, its mode has no defined range of values, or Pillow misreads it.
     """
+    refuse_separate_channels(image)
     if 0 in image.size:
         raise ImageError(f"A picture without pixels: got a PIL image of size {image.size}.")
     if image.mode.startswith("I;16") or image.mode == "F":

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
+from sktransfer.exceptions import ImageError
 from sktransfer.images.arrays import (
     colours,
     refuse_8_bit_values,
@@ -17,10 +18,27 @@ from sktransfer.images.arrays import (
 )
 
 # Tags of TIFF.
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _S_MAX_SAMPLE_VALUE = 258, 262, 341
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION, _S_MAX_SAMPLE_VALUE = 258, 262, 284, 341
 _WHITE_IS_ZERO = 0
+_CHANNEL_BY_CHANNEL = 2
 # How Pillow names 16-bit channels in a file, and the order of their bytes.
 _16_BIT_COLOUR = re.compile(r"(?P<channels>LA|RGB|RGBA|RGBX);16(?P<order>[BLN])")
+
+
+def refuse_separate_channels(image: Image.Image) -> None:
+    """Raise where a TIFF holds several channels of more than 8 bits one after the other.
+
+    Pillow reads their bytes as twice as many values, or cuts them to 8 bits.
+    """
+    tags = _tags(image)
+    bits = tags.get(_BITS_PER_SAMPLE, ())
+    separate = tags.get(_PLANAR_CONFIGURATION) == _CHANNEL_BY_CHANNEL
+    if separate and len(bits) > 1 and max(bits) > 8:
+        raise ImageError(
+            f"A TIFF of {max(bits)} bits whose channels lie one after the other (its "
+            "PlanarConfiguration is 2) can't be read. Save it with the channels of each pixel "
+            "together, or give an array."
+        )
 
 
 def grey_to_8_bits(image: Image.Image) -> Image.Image:
@@ -46,7 +64,13 @@ def colour_to_8_bits(image: Image.Image) -> Image.Image | None:
     ----------
     image : PIL.Image.Image
         Opened from a file, and not decoded yet.
+
+    Raises
+    ------
+    ImageError
+        If the channels lie one after the other.
     """
+    refuse_separate_channels(image)
     stored = [_16_BIT_COLOUR.fullmatch(_raw_mode(tile)) for tile in getattr(image, "tile", [])]
     first = stored[0] if stored and all(stored) else None
     if first is None:

@@ -133,7 +133,8 @@ def _from_file_of_its_own(image: Image.Image) -> Image.Image:
     if not getattr(image, "tile", None) or not isinstance(file, BufferedReader):
         return image
     size = os.fstat(file.fileno()).st_size
-    formats = [image.format] if image.format else None
+    # A phone's JPEG with a second picture, which Pillow opens as a JPEG to find that it is one.
+    formats = ["JPEG" if image.format == "MPO" else image.format] if image.format else None
     copy = Image.open(BytesIO(os.pread(file.fileno(), size, 0)), formats=formats)
     copy.seek(image.tell())
     return copy

@@ -113,7 +113,8 @@ def test_default_means_the_default_whatever_files_there_are(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    "weights", ["/no/such/mine.IMAGENET1K_V1", "ResNet50_Weights.IMAGENET1K_V1", "a\0b"]
+    "weights",
+    ["/no/such/mine.IMAGENET1K_V1", "ResNet50_Weights.IMAGENET1K_V1", "a\0b", "~no such user/w"],
 )
 def test_the_end_of_a_name_is_not_a_published_name(weights):
     with pytest.raises(BackboneError, match="neither a file nor a published name"):

@@ -124,6 +124,17 @@ def test_premultiplied_colours_of_a_tiff_are_read_as_pillow_does(decoded):
 
 
 @pytest.mark.parametrize("compressed", [False, True])
+def test_channels_that_lie_one_after_the_other_are_refused_as_pillow_misreads_them(
+    decoded, compressed
+):
+    contents = tiff(VALUES[..., :3], compressed=compressed, t284=[2])
+    for read in (decoded, lambda contents: pil_to_rgb(Image.open(BytesIO(contents)))):
+        with pytest.raises(ImageError, match="channels lie one after the other") as caught:
+            read(contents)
+        assert not isinstance(caught.value, UnreadableImageError)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
 def test_a_tiff_whose_zero_is_white_is_no_negative(decoded, compressed):
     pixels = decoded(tiff(GREY, photometric=MIN_IS_WHITE, compressed=compressed))
     np.testing.assert_array_equal(pixels, 255 - as_array(GREY))

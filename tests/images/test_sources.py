@@ -403,11 +403,13 @@ def test_describe_names_paths_only():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12 beside threads
-@pytest.mark.parametrize("format_name", ["PNG", "JPEG", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("format_name", ["PNG", "JPEG", "MPO", "GIF", "BMP", "TIFF", "WEBP"])
 def test_the_child_of_a_fork_reads_an_image_that_a_thread_was_decoding(tmp_path, format_name):
     path = tmp_path / "picture"
-    Image.fromarray(PICTURES[0]).save(path, format_name)
+    two = {"save_all": True, "append_images": [Image.fromarray(PICTURES[1])]}
+    Image.fromarray(PICTURES[0]).save(path, format_name, **(two if format_name == "MPO" else {}))
     with Image.open(path) as image:
+        assert image.format == format_name
         expected = np.asarray(image.convert("RGB"))
     held, done = Event(), Event()
 
