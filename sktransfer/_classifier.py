@@ -207,8 +207,8 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         honest, predictions stay.
 
     callbacks : list of skorch callbacks or None, default=None
-        Told of what happens in the last phase of training. They are used, not copied. Batches
-        are of activations and of codes, places in ``classes_``, by which scorers score too.
+        They see the last phase of training, and are used as they are, not copied. Batches hold
+        activations, and labels as codes (positions in ``classes_``); scorers get codes too.
 
     warm_start : bool, default=False
         Let another `fit` go on with the head and stages of the one before. Classes, backbone
@@ -232,8 +232,8 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         ``"auto"`` (CUDA, then MPS, then CPU) or a torch device such as ``"cuda:1"``.
 
     precision : {"float32", "bfloat16", "float16"}, default="float32"
-        Of the arithmetic of frozen stages and, by autocast, of those that train. The shorter
-        ones are faster where the hardware has them, and cost digits; "float16" is for CUDA.
+        Precision of the arithmetic in frozen stages and, by autocast, in those that train. The
+        shorter ones are faster where the hardware has them, and lose digits; "float16" is for CUDA.
         Features, weights and scores are float32 all the same.
 
     engine : {"auto", "torch", "openvino"}, default="auto"
@@ -252,7 +252,7 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         :func:`cache_info` and :func:`clear_cache` look after it.
 
     random_state : int, RandomState or None, default=None
-        Of the head's first values, augmentation, batches, dropout and the validation split.
+        Seed of the head's first values, augmentation, batches, dropout and the validation split.
         On a CPU the same int gives the same predictions to the bit.
 
     verbose : int, default=0

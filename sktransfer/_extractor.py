@@ -60,8 +60,9 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         ``"auto"`` (CUDA, then MPS, then CPU) or a torch device such as ``"cuda:1"``.
 
     precision : {"float32", "bfloat16", "float16"}, default="float32"
-        Of the frozen stages' arithmetic. The shorter ones are faster where the hardware has
-        them, and cost digits; "float16" is for CUDA. Features are float32 all the same.
+        Precision of the frozen stages' arithmetic. The shorter ones are faster where the
+        hardware has them, and lose digits; "float16" is for CUDA. Features are float32 all the
+        same.
 
     engine : {"auto", "torch", "openvino"}, default="auto"
         Who runs the frozen stages. OpenVINO (extra ``openvino``) is 1.2 to 2.9 times as fast on

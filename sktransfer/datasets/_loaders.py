@@ -18,13 +18,15 @@ def load_image_folder(path: str | os.PathLike[str], *, return_X_y: bool = False)
     Files count by their extension, unopened, or else by their first bytes, so that a JPEG
     without an extension is a picture too; the bytes of a TIFF count only without an
     extension, as the raw files of cameras begin like them. Hidden files and folders are
-    ignored; a class folder without pictures is left out with a warning.
+    ignored, and so are files of other formats, such as HEIC. A class folder without pictures
+    is left out with a warning.
 
     Parameters
     ----------
     path : str or path-like
         For example a folder ``photos`` with ``photos/ant/1.jpg`` and ``photos/bee/2.png``.
-        Pictures in folders below a class folder count too, also in linked ones.
+        Pictures in folders below a class folder count too, also in linked ones; they have the
+        label of the class folder.
     return_X_y : bool, default=False
         Return ``(data, target)`` instead of a Bunch.
 

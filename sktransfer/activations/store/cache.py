@@ -79,7 +79,7 @@ def cache_info(folder: str | os.PathLike[str]) -> CacheInfo:
         With the fields ``folder``, ``rows`` (stored activations), ``pictures`` (different
         ones among them), ``files`` (whose content is remembered), ``size`` and ``limit``
         (bytes on disk, and the most it may take: environment variable
-        ``SKTRANSFER_CACHE_SIZE``). All 0 but the limit where nothing was stored yet.
+        ``SKTRANSFER_CACHE_SIZE``). All 0 but the limit in a folder without a store.
 
     Warns
     -----
@@ -116,7 +116,6 @@ def clear_cache(folder: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     folder : str or path-like
-
         One that is missing or empty holds nothing to remove.
 
     Raises
