@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from sktransfer._devices import derived_seed
-from sktransfer._probabilities import best_temperature
+from sktransfer._probabilities import as_evidence, best_temperature
 from sktransfer._rows import RowsOfPictures, Seeds
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.exceptions import ParameterError
@@ -134,8 +134,7 @@ class Fitting(RowsOfPictures):
         if self.calibrate is not None and validation is not None:
             scores = trained.net.scores_of(validation).numpy()
             y, weights = validation.targets.y.numpy(), validation.targets.weights.numpy()
-            weights = weights / weights[weights > 0].mean()  # those of weight 0 are no evidence
-            self.temperature_ = best_temperature(self._link, scores, y, weights)
+            self.temperature_ = best_temperature(self._link, scores, y, as_evidence(weights))
         self.net_ = trained.net
         return self
 

@@ -71,6 +71,17 @@ class Link:
         return float(np.average(losses, weights=weights))
 
 
+def as_evidence(weights: np.ndarray) -> np.ndarray:
+    """Weights of rows, scaled to add up to as many rows of equal weight as tell as much.
+
+    One heavy row among many light ones is hardly more than one, and must not speak for all.
+
+    Source: Kish, "Survey Sampling", 1965, section 11.7.
+    """
+    weights = weights / weights.max()
+    return weights * (weights.sum() / (weights**2).sum())
+
+
 def best_temperature(
     link: Link, scores: np.ndarray, y: np.ndarray, weights: np.ndarray, scale: float = _SCALE
 ) -> float:

@@ -270,6 +270,18 @@ def test_calibration_leaves_out_rows_of_weight_0(drawings):
     assert temperatures[0] != pytest.approx(temperatures[2], rel=1e-2)
 
 
+def test_one_heavy_row_does_not_speak_for_all(drawings):
+    paths, y, cached = drawings
+    held_out = np.arange(len(y)) % 3 == 0
+    splitter = _Given([(np.flatnonzero(~held_out), np.flatnonzero(held_out))])
+    given = {"calibrate": "temperature", "validation_fraction": splitter, "weight_decay": 1e-6}
+    for heavy in (0, 3):
+        weights = np.ones(len(y))
+        weights[heavy] = 1e4
+        classifier = pretrained(**given, **cached).fit(paths, y, sample_weight=weights)
+        assert classifier.temperature_ == pytest.approx(1, abs=0.05)
+
+
 class _Given:
     """A splitter with a split that is known."""
 

@@ -4,7 +4,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit, softmax
 from sklearn.metrics import log_loss
 
-from sktransfer._probabilities import Link, best_temperature
+from sktransfer._probabilities import Link, as_evidence, best_temperature
 
 SOFTMAX = Link(binary=False, multilabel=False)
 ONE_OF = Link(binary=True, multilabel=False)
@@ -184,3 +184,11 @@ def test_it_is_1_where_nothing_speaks_for_another(link):
     y = np.arange(12) % 3
     y = np.eye(3)[y] if link.multilabel else y
     assert best_temperature(link, np.zeros((12, 3)), y, np.ones(12)) == 1
+
+
+def test_evidence_is_of_as_many_rows_as_weigh_the_same():
+    assert_allclose(as_evidence(np.full(7, 3.0)), 1)
+    assert_allclose(as_evidence(np.array([5.0, 0.0, 5.0])), [1, 0, 1])
+    assert_allclose(as_evidence(np.array([1e38, 1.0], np.float32)).sum(), 1)
+    one, others = as_evidence(np.array([1000.0] + 99 * [1.0]))[:2]
+    assert 1 < one + 99 * others < 1.3
