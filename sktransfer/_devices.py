@@ -96,16 +96,18 @@ def surviving_threads() -> Iterator[None]:
     the host's own number is back afterwards.
     """
     global _had_several_threads
-    before = torch.get_num_threads()
     if not _forked:
-        _had_several_threads |= before > 1
+        _had_several_threads |= torch.get_num_threads() > 1
         yield
         return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    # One block at a time: of two, the one that ends last would leave the other's number behind.
+    with _COMPUTING:
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

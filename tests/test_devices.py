@@ -269,6 +269,42 @@ in_child(child)
 
 
 @needs_fork
+def test_threads_of_a_forked_child_that_compute_at_once_leave_the_hosts_number():
+    code = """
+import threading
+from sktransfer._devices import surviving_threads
+
+def child():
+    inside, last = threading.Event(), threading.Event()
+    counts = []
+
+    def first():
+        with surviving_threads():
+            inside.set()
+            last.wait(2)
+
+    def second():
+        inside.wait()
+        with surviving_threads():
+            last.set()
+            one.join(2)
+
+    one, two = threading.Thread(target=first), threading.Thread(target=second)
+    later = threading.Thread(target=lambda: counts.append(torch.get_num_threads()))
+    for thread in (one, two):
+        thread.start()
+    for thread in (one, two):
+        thread.join()
+    later.start()
+    later.join()
+    return counts
+
+in_child(child)
+"""
+    assert forked(code) == [2]
+
+
+@needs_fork
 def test_a_forked_child_trains_after_its_parent_did():
     code = """
 y = np.arange(16) % 2
