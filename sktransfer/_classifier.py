@@ -240,7 +240,7 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         Who runs the frozen stages. OpenVINO (extra ``openvino``) is 1.2 to 2.9 times as fast on
         CPUs and needs some seconds once a process, and with `cache` once, to convert a
         network; "auto" uses it where it is installed and there are enough pictures to repay
-        that. The engines agree to rtol 1e-4.
+        that. The engines agree to 1e-4 of the largest value.
 
     n_jobs : int or None, default=None
         Threads that read pictures. None means as many as torch uses, which is one a core,
