@@ -275,7 +275,7 @@ def test_one_heavy_row_does_not_speak_for_all(drawings):
     held_out = np.arange(len(y)) % 3 == 0
     splitter = _Given([(np.flatnonzero(~held_out), np.flatnonzero(held_out))])
     given = {"calibrate": "temperature", "validation_fraction": splitter, "weight_decay": 1e-6}
-    for heavy in (0, 3):
+    for heavy in (6, 9):
         weights = np.ones(len(y))
         weights[heavy] = 1e4
         classifier = pretrained(**given, **cached).fit(paths, y, sample_weight=weights)
