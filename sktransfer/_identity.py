@@ -1,9 +1,9 @@
 """What a result depends on, in words that are the same in every process."""
 
-import inspect
+import dis
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +20,7 @@ _LIBRARIES = (
 )
 _LIBRARY_FOLDERS = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
+_VALUES = (*_PLAIN, list, tuple, dict, set, frozenset, torch.Tensor, np.ndarray, np.generic)
 
 
 @cache
@@ -35,12 +36,14 @@ def _version(name: str) -> str:
         return ""
 
 
-def described(value: object, _within: tuple[int, ...] = ()) -> str:
+def described(
+    value: object, _within: tuple[int, ...] = (), _told: dict[int, object] | None = None
+) -> str:
     """A parameter in words: of functions their code, of arrays a digest, of objects their state.
 
     `repr` gives a function by its place in memory, where another process, or a later function
-    of the same one, has another; and of a long array only the ends. What a function calls is
-    known by its name alone.
+    of the same one, has another; and of a long array only the ends. What a function or class of
+    the user's reads from its module and inherits belongs to it; those of libraries are names.
 
     Parameters
     ----------
@@ -52,22 +55,24 @@ def described(value: object, _within: tuple[int, ...] = ()) -> str:
     if id(value) in _within:  # it holds itself
         return "..."
     within = (*_within, id(value))
+    told: dict[int, object] = {} if _told is None else _told
 
     def all_of(values: Iterable[object]) -> str:
-        return ", ".join(described(item, within) for item in values)
+        return ", ".join(described(item, within, told) for item in values)
 
-    if isinstance(value, type | FunctionType) and _is_of_a_library(value):
-        return _name(value)
+    if isinstance(value, type | FunctionType):
+        # Once is enough, and functions that call each other would be told without end.
+        if id(value) in told or _is_of_a_library(value):
+            return _name(value)
+        told[id(value)] = value
     if isinstance(value, type):
-        parts = [getattr(item, "__func__", item) for _, item in sorted(vars(value).items())]
-        functions = [inspect.unwrap(part) for part in parts if isinstance(part, FunctionType)]
-        return f"{_name(value)}[{all_of(function.__code__ for function in functions)}]"
+        return f"{_name(value)}[{all_of([value.__bases__, *_members(value)])}]"
     if isinstance(value, torch.Tensor | np.ndarray | np.generic):
         return _digest(value)
     if isinstance(value, FunctionType):
         cells = [_content(cell) for cell in value.__closure__ or ()]
         return _name(value) + all_of(
-            [value.__code__, value.__defaults__, value.__kwdefaults__, cells]
+            [value.__code__, value.__defaults__, value.__kwdefaults__, cells, _globals(value)]
         )
     if isinstance(value, CodeType):
         return all_of([value.co_code, value.co_names, value.co_consts])
@@ -78,10 +83,42 @@ def described(value: object, _within: tuple[int, ...] = ()) -> str:
     if isinstance(value, Mapping):
         return f"{{{all_of(value.items())}}}"
     if isinstance(value, set | frozenset):
-        return f"set({sorted(described(item, within) for item in value)})"
+        return f"set({sorted(described(item, within, told) for item in value)})"
     if isinstance(value, list | tuple) and type(value) in (list, tuple):  # else it has a name
         return f"{type(value).__name__}({all_of(value)})"
     return f"{_name(type(value))}({all_of(_state(value))})"
+
+
+def _members(of: type) -> Iterator[object]:
+    """What the body of a class says: functions, and values that they may read."""
+    for name, member in sorted(vars(of).items()):
+        if isinstance(member, property):
+            yield name, member.fget
+        function = getattr(member, "__func__", member)  # of static and class methods
+        if isinstance(function, FunctionType):
+            yield name, _as_written(function)
+        elif not name.startswith("__") and isinstance(member, _VALUES):
+            yield name, member
+
+
+def _as_written(function: Any) -> Any:
+    """Without what a library has wrapped it in."""
+    while hasattr(function, "__wrapped__") and function.__code__.co_filename.startswith(
+        _LIBRARY_FOLDERS
+    ):
+        function = function.__wrapped__
+    return function
+
+
+def _globals(function: FunctionType) -> dict[str, object]:
+    """What a function finds in its module, by name."""
+    codes, names = [function.__code__], set()
+    for code in codes:
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+        found = dis.get_instructions(code)
+        names |= {step.argval for step in found if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    known = function.__globals__
+    return {name: known[name] for name in sorted(names) if name in known}
 
 
 def _is_of_a_library(thing: Any) -> bool:
@@ -103,18 +140,18 @@ def _state(value: object) -> Iterable[object]:
     except Exception:  # whatever its class raises: it can't be pickled
         return ()
     if isinstance(reduced, str):  # a name in its module
-        return (reduced,)
+        return (reduced, getattr(value, "__wrapped__", None))  # of a function with a cache
     return (*reduced[1:3], *(list(items or ()) for items in reduced[3:5]))
 
 
 def _digest(array: Any) -> str:
     if isinstance(array, torch.Tensor):  # as bytes, for NumPy lacks some of torch's types
-        values = array.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+        values = array.detach().cpu().to_dense().contiguous().flatten().view(torch.uint8).numpy()
     else:
         values = np.ascontiguousarray(array)
         if values.dtype.hasobject:
             return described(values.tolist())
-    return f"{array.dtype} {tuple(array.shape)} {sha256(values.data).hexdigest()}"
+    return f"{array.dtype} {tuple(array.shape)} {sha256(values.tobytes()).hexdigest()}"
 
 
 def _content(cell: Any) -> object:

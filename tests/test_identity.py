@@ -132,6 +132,63 @@ def test_what_differs_is_told_apart(one, other):
     assert described(one) != described(other)
 
 
+BODIES = {
+    "an attribute": "class Loss:\n    gamma = {}\n    def f(self):\n        return self.gamma",
+    "a base": "class Base:\n    def f(self):\n        return {}\nclass Loss(Base):\n    pass",
+    "a default": "class Loss:\n    def __call__(self, x, gamma={}):\n        return gamma",
+    "a property": "class Loss:\n    @property\n    def gamma(self):\n        return {}",
+    "a decorator": """
+import functools
+def times(k):
+    def wrap(function):
+        @functools.wraps(function)
+        def wrapped(self, x):
+            return k * function(self, x)
+        return wrapped
+    return wrap
+class Loss:
+    @times({})
+    def __call__(self, x):
+        return x""",
+    "a global": "GAMMA = {}\ndef Loss(x):\n    return [GAMMA for _ in x]",
+    "a function that it calls": "def f(x):\n    return {}\ndef Loss(x):\n    return f(x)",
+    "a cache": "import functools\n@functools.cache\ndef Loss(x):\n    return {}",
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_what_a_function_or_class_depends_on_is_told_apart(body):
+    def written(number):
+        namespace = {"__name__": "__main__"}
+        exec(body.format(number), namespace)
+        return namespace["Loss"]
+
+    assert described(written(2)) == described(written(2)) != described(written(3))
+    if isinstance(written(2), type):
+        assert described(written(2)()) != described(written(3)())
+
+
+def test_functions_that_call_each_other_are_told_once():
+    lines = [f"def f{i}(x):\n    return f{i + 1}(x) + f{i + 2}(x) + f0(x)" for i in range(40)]
+    namespace = {"__name__": "__main__"}
+    exec("\n".join(lines), namespace)
+    assert len(described(namespace["f0"])) < 40 * 1000
+
+
+def test_a_name_that_is_an_attribute_is_no_global():
+    namespace = {"__name__": "__main__", "shape": 1}
+    exec("def f(x):\n    return x.shape", namespace)
+    before = described(namespace["f"])
+    namespace["shape"] = 2
+    assert described(namespace["f"]) == before
+
+
+def test_arrays_of_dates_and_sparse_ones():
+    assert described(torch.eye(2).to_sparse()) != described(torch.zeros(2, 2).to_sparse())
+    days = [np.array([day], dtype="M8[D]") for day in ("2020-01-01", "2020-01-02")]
+    assert described(days[0]) != described(days[1])
+
+
 class Step(torch.optim.Optimizer):
     def __init__(self, params, lr=1.0):
         super().__init__(params, {"lr": lr})
