@@ -188,8 +188,8 @@ class Cache:
         return self._ask(lambda store: store.read(space, pictures), {})
 
     def holds(self, space: bytes, pictures: Sequence[bytes]) -> set[bytes]:
-        """Those pictures that seem to have a row in a space."""
-        return self._ask(lambda store: store.holds(space, pictures), set())
+        """Those pictures that seem to have a row in a space; it is kept rather than others."""
+        return self._ask(lambda store: store.holds(space, pictures, spare=True), set())
 
     def write(self, space: bytes, rows: Mapping[bytes, np.ndarray]) -> None:
         """Keep rows."""

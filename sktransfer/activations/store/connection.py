@@ -80,6 +80,7 @@ def _set_up(connection: sqlite3.Connection, limit: int) -> None:
     # Damaged text must not raise where it is only looked at: the checksums judge it.
     connection.text_factory = lambda text: text.decode(errors="replace")
     run("PRAGMA mmap_size = 0")
+    run("PRAGMA temp_store = MEMORY")
     is_new = _found_format(connection) == 0
     if is_new:
         run(f"PRAGMA page_size = {PAGE}")

@@ -64,6 +64,7 @@ class Store:
         self.limit = limit
         self._connection = connect(make_home(folder) / FILE, limit)
         self._used: list[int] = []
+        self._spared: set[int] = set()
 
     def __enter__(self) -> "Store":
         return self
@@ -92,16 +93,25 @@ class Store:
                     self._used.append(key)
         return found
 
-    def holds(self, space: bytes, pictures: Sequence[bytes]) -> set[bytes]:
-        """Those of `pictures` that have a row in a space, damaged or not."""
+    def holds(self, space: bytes, pictures: Sequence[bytes], *, spare: bool = False) -> set[bytes]:
+        """Those of `pictures` that have a row in a space, damaged or not.
+
+        To `spare` them is to drop others before them, as long as this store is open. A pass
+        writes as it reads: without it, where not all rows have room, each new one would push
+        out one that is about to be read, and no pass would find anything.
+        """
         found: set[bytes] = set()
         for some in _portions(pictures):
             rows = self._connection.execute(
-                "SELECT picture FROM entries WHERE space = (SELECT id FROM spaces WHERE digest = ?)"
-                f" AND picture IN ({_marks(some)})",
+                "SELECT picture, id FROM entries "
+                "WHERE space = (SELECT id FROM spaces WHERE digest = ?) "
+                f"AND picture IN ({_marks(some)})",
                 (space, *some),
             )
-            found.update(picture for (picture,) in rows)
+            numbers = dict(rows)
+            found.update(numbers)
+            if spare:
+                self._spared.update(numbers.values())
         return found
 
     def write(self, space: bytes, rows: Mapping[bytes, np.ndarray]) -> None:
@@ -174,8 +184,13 @@ class Store:
         )
         freed += max(0, excess * PAGE)  # the limit was lowered since
         with transaction(self._connection):
+            run("CREATE TEMP TABLE IF NOT EXISTS spared (id INTEGER PRIMARY KEY)")
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO spared VALUES (?)", [(number,) for number in self._spared]
+            )
             oldest = (
-                "SELECT id FROM (SELECT id, SUM(size) OVER (ORDER BY used, id) - size AS before "
+                "SELECT id FROM (SELECT id, "
+                "SUM(size) OVER (ORDER BY id IN temp.spared, used, id) - size AS before "
                 "FROM entries) WHERE before < ?"
             )
             run(f"DELETE FROM contents WHERE id IN ({oldest})", (freed,))

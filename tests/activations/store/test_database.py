@@ -397,6 +397,20 @@ def test_rows_not_used_for_longest_go_first(tmp_path, clock):
             assert store.holds(b"space", read) == set(read)
 
 
+def test_rows_that_are_spared_go_last(tmp_path, clock):
+    with Store(tmp_path, 2_000_000) as store:
+        fill_at_once(store, 60, 5_000, 0)
+        old = [key(number) for number in range(60)]
+        assert store.holds(b"space", old, spare=True) == set(old)
+        for number in range(60, 300, 8):
+            clock.now += 1
+            fill_at_once(store, 8, 5_000, number)
+            assert store.holds(b"space", old) == set(old)
+    with Store(tmp_path, 2_000_000) as store:
+        fill_at_once(store, 60, 5_000, 300)
+        assert len(store.holds(b"space", old)) < 60
+
+
 def test_a_row_read_a_moment_after_it_was_written_is_not_written_to(tmp_path, clock):
     with Store(tmp_path, PLENTY) as store, Store(tmp_path, PLENTY) as other:
         store.write(b"space", {key(0): row(0)})
