@@ -528,9 +528,10 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
 
         Where the problem is convex and `optimizer` is "auto", each call solves the head for its
         pictures, near the solution of those before: the more pictures that was learned from,
-        the less it moves. Elsewhere the first call solves or draws a head, and each call trains
-        for one epoch by `optimizer`, whose state is kept, at a learning rate of `lr` without a
-        `schedule`.
+        the less it moves. Shuffled pieces teach nearly what all their rows together would. Pieces
+        that are sorted by class do not: the classes of the last ones are preferred to those of the
+        first. Elsewhere the first call solves or draws a head, and each call trains for one epoch
+        by `optimizer`, whose state is kept, at a learning rate of `lr` without a `schedule`.
 
         Parameters
         ----------
