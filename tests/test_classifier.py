@@ -510,7 +510,7 @@ def test_recipe_is_convex_only_for_a_linear_head_on_frozen_stages():
     fresh = Rows(FreshViews(lambda _: torch.zeros(4, 1), 4, bytes))
 
     def is_convex(stages=nothing, rows=rows, **settings):
-        return Recipe(n_classes=2, **settings)._is_convex(stages, rows)
+        return Recipe(n_classes=2, **settings)._is_convex(stages, rows, None)
 
     assert is_convex()
     assert is_convex(optimizer="lbfgs", loss={"loss": "binary_cross_entropy"})

@@ -47,27 +47,17 @@ ESTIMATORS = [
 ]
 
 
-def expected_failures(estimator):
-    """Checks that cannot pass, each with its reason; xfail_strict tells when one can."""
-    if not isinstance(estimator, FlatClassifier):
-        return {}
-    return {
-        "check_sample_weight_equivalence_on_dense_data": (
-            "asks for 1e-7 of float32 probabilities; tests/test_classifier.py asserts 1e-4"
-        ),
-    }
-
-
-@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures)
+# One check leaves a class without weight on purpose, of which a fit tells.
+@pytest.mark.filterwarnings("ignore:No row of the classes:sktransfer.exceptions.TrainingWarning")
+@parametrize_with_checks(ESTIMATORS)
 def test_sklearn_check(estimator, check):
     check(estimator)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
 def test_at_least_45_checks_run(estimator):
-    skipped_or_failing = {"check_array_api_input", *expected_failures(estimator)}
     names = [
         getattr(check, "func", check).__name__
         for _, check in estimator_checks_generator(estimator, legacy=True)
     ]
-    assert len([name for name in names if name not in skipped_or_failing]) >= 45
+    assert len([name for name in names if name != "check_array_api_input"]) >= 45  # it is skipped

@@ -24,6 +24,8 @@ from sktransfer.training.net import TransferNet, silent
 _ITERATIONS = 20
 _CONVERGED = 1e-7
 _STILL_FALLING = 1e-2
+# No prediction changes by what is left of such a loss. That of a single class falls without end.
+_NOTHING_LEFT = 1e-6
 # Pairs of steps and gradients that L-BFGS keeps: torch's 100, but fewer where those would take
 # more bytes than this (they took 2 GB at 1,000 classes of 1,280 features), down to the 10 of
 # scikit-learn. All give the same labels; 10 or 20 need up to 1.7 times the evaluations of 100.
@@ -258,4 +260,6 @@ class LowestStep:
 
 def _nearly_converged(net: TransferNet) -> bool:
     losses = net.history[:, "train_objective"]
+    if losses[-1] < _NOTHING_LEFT:
+        return True
     return len(losses) > 1 and losses[-2] - losses[-1] <= _STILL_FALLING * abs(losses[-2])
