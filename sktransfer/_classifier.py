@@ -493,8 +493,9 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         -----
         TrainingWarning
             If training was interrupted (Ctrl-C): what was learned by then is kept. If the
-            unfrozen stages were left as they are (`fine_tune`), or ended with a training loss
-            far above that of the head alone.
+            unfrozen stages were left as they are (`fine_tune`, or `early_stopping` where no epoch
+            was better than the head alone), or ended with a training loss far above that of
+            the head alone.
         ConvergenceWarning
             Scikit-learn's: if training ended while the training loss still fell fast, or L-BFGS
             before it converged.

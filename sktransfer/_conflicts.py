@@ -174,7 +174,7 @@ def check_against_labels(classifier: Any, labels: Labels) -> None:
     if classifier.loss == "cross_entropy":
         raise ParameterError(
             "y is an indicator of several labels a picture, but loss='cross_entropy' is for one. "
-            "Use loss='binary_cross_entropy', or one label a row."
+            "Use loss='binary_cross_entropy'; or, for one label in each row, y.argmax(axis=1)."
         )
     if classifier.sampling is not None:
         raise ParameterError(

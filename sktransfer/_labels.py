@@ -105,7 +105,8 @@ def is_indicator(y: Any) -> bool:
 def _check_several(classes: np.ndarray) -> None:
     if len(classes) < 2:
         raise ValueError(
-            f"y holds one class only, {classes.tolist()[0]!r}: a classifier needs at least two."
+            f"y holds one class only, {classes.tolist()[0]!r}: a classifier needs at least two. "
+            "Where others come in later pieces, name all by classes= in the first partial_fit."
         )
 
 

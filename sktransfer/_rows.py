@@ -131,7 +131,7 @@ class RowsOfPictures(BackboneEstimator):
         except ValueError as error:
             raise ValueError(
                 f"validation_fraction={self.validation_fraction} can't hold out rows of every "
-                f"class: {error} Change the fraction, or use None."
+                f"class: {str(error).rstrip('.')}. Change the fraction, or use None."
             ) from error
 
     def _training_rows(

@@ -156,7 +156,7 @@ def test_class_weight_lifts_a_rare_label():
 
 @pytest.mark.parametrize("class_weight", [{3: 1.0}, {0: -1.0}, {"a": 1.0}], ids=str)
 def test_class_weight_is_keyed_by_columns(class_weight):
-    with pytest.raises(ValueError, match=r"class_weight.*columns 0 to 2"):
+    with pytest.raises(ValueError, match=r"class_weight.*number of a column of y, 0 to 2"):
         several(class_weight=class_weight).fit(X, Y)
 
 

@@ -7,6 +7,12 @@ from pathlib import Path
 from sktransfer.exceptions import ImageError, ImageWarning
 from sktransfer.images.decoding import EXTENSIONS, FORMATS, is_picture_file
 
+# Pictures that are not read here: a phone's or a camera's folder is full of them.
+_OTHER_PICTURES = {
+    *(".heic", ".heif", ".avif", ".jxl"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2"),
+}
+
 
 def list_class_folders(path: Path) -> tuple[list[Path], list[str], list[str]]:
     """List the pictures below `path` with the class that each one's folder names.
@@ -38,8 +44,9 @@ def list_class_folders(path: Path) -> tuple[list[Path], list[str], list[str]]:
     labels: list[str] = []
     classes: list[str] = []
     seen = {path.resolve(): path}
+    left_out: list[Path] = []
     for folder in _naturally(p for p in path.iterdir() if p.is_dir() and not _hidden(p)):
-        found = _naturally(_pictures_below(folder, seen))
+        found = _naturally(_pictures_below(folder, seen, left_out))
         if not found:
             warnings.warn(
                 f"The class folder {str(folder)!r} holds no picture and is left out.",
@@ -50,6 +57,14 @@ def list_class_folders(path: Path) -> tuple[list[Path], list[str], list[str]]:
         classes.append(folder.name)
         files += found
         labels += [folder.name] * len(found)
+    if left_out:
+        warnings.warn(
+            f"{len(left_out)} files below {str(path)!r} are left out, such as "
+            f"{str(min(left_out))!r}: links to nothing, or pictures in a format that is not read. "
+            "Convert those to JPEG or PNG.",
+            ImageWarning,
+            stacklevel=3,
+        )
     if not files:
         raise ImageError(
             f"No picture found in the subfolders of {str(path)!r}. Expected one subfolder a class "
@@ -58,8 +73,11 @@ def list_class_folders(path: Path) -> tuple[list[Path], list[str], list[str]]:
     return files, labels, classes
 
 
-def _pictures_below(folder: Path, seen: dict[Path, Path]) -> list[Path]:
-    """Pictures in a folder and in those below it, linked ones too, each folder once."""
+def _pictures_below(folder: Path, seen: dict[Path, Path], left_out: list[Path]) -> list[Path]:
+    """Pictures in a folder and in those below it, linked ones too, each folder once.
+
+    Files that a user would call pictures, and that are none, are added to `left_out`.
+    """
     place = folder.resolve()
     if place in seen:  # a loop of links, or pictures that would count twice
         raise ImageError(
@@ -71,9 +89,11 @@ def _pictures_below(folder: Path, seen: dict[Path, Path]) -> list[Path]:
         if _hidden(path):
             continue
         if path.is_dir():
-            pictures += _pictures_below(path, seen)
+            pictures += _pictures_below(path, seen, left_out)
         elif path.is_file() and is_picture_file(path):
             pictures.append(path)
+        elif path.suffix.lower() in (*_OTHER_PICTURES, *EXTENSIONS):  # the latter: links to nothing
+            left_out.append(path)
     return pictures
 
 

@@ -59,6 +59,7 @@ class KeepBest(EarlyStopping):  # type: ignore[misc]
         loss, weights = self._begun
         if not any(row.get("valid_loss", math.inf) < loss for row in net.history):
             net.module_.load_state_dict(weights)
+            net.kept_beginning_ = True
 
 
 class GradualUnfreezing(Callback):  # type: ignore[misc]

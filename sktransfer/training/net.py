@@ -105,7 +105,7 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
             # leave them changed.
             state = copy.deepcopy(dict(self.begin_state))
             self.optimizer_.load_state_dict({"state": state, "param_groups": groups})
-        self.interrupted_ = self.finished_ = False
+        self.interrupted_ = self.finished_ = self.kept_beginning_ = False
         return self
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -73,7 +73,8 @@ def warn_if_short(losses: Sequence[float], knowing_nothing: float) -> None:
     if end > _MUCH_LEFT * knowing_nothing and half - end > much:
         warnings.warn(
             f"Training ended after {len(losses)} epochs while the loss still fell: in the second "
-            f"half of them from {half:.3g} to {end:.3g}. Increase max_epochs or lr.",
+            f"half of them from {half:.3g} to {end:.3g}. Increase max_epochs; "
+            "find_lr tells whether a higher lr would do.",
             ConvergenceWarning,
             stacklevel=2,
         )

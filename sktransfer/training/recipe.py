@@ -148,7 +148,14 @@ class Recipe(Phases):
                 if first.interrupted_ or suffices:
                     return self._finished(first, module, history)
         net = self._descend(module, rows, validation, files, goes_on=goes_on)
-        if history and stages.fixed_statistics:
+        if history and net.kept_beginning_:
+            warnings.warn(
+                "No epoch lowered the validation loss below that of the head alone: early stopping "
+                "keeps the head, with untouched stages. Try a smaller lr, or unfreeze_depth=0.",
+                TrainingWarning,
+                stacklevel=3,
+            )
+        elif history and stages.fixed_statistics:
             self._check_gain(history[-1], net, rows)
         phase = "fine-tune" if len(stages) else "head"
         return self._finished(net, module, history + _records(net, phase))

@@ -15,6 +15,17 @@ from skorch.callbacks import (
 
 from sktransfer.exceptions import ParameterError
 
+# What the records of an epoch hold already.
+_RECORDED = {
+    "epoch",
+    "dur",
+    "batches",
+    "train_loss",
+    "train_objective",
+    "valid_loss",
+    "valid_score",
+    "lr",
+}
 # What the callbacks of our nets are called, which skorch wants to be unique.
 NAMES = {
     *("epoch_timer", "train_loss", "valid_loss", "valid_score", "lr", "print_log", "objective"),
@@ -90,6 +101,11 @@ def _reasons(
     in_training = getattr(callback, "on_train", True)
     monitor = getattr(callback, "monitor", None)
     watches = isinstance(monitor, str) and monitor.startswith("valid_")
+    if scores and getattr(callback, "name", None) in _RECORDED:
+        yield (
+            f"would write over {callback.name!r} in history_, which is recorded already. Give it "
+            "another name=."
+        )
     if not held_out and (watches or not in_training):
         yield (
             "needs rows that are not trained on, but there are none. Set validation_fraction=0.1, "

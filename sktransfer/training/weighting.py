@@ -37,10 +37,10 @@ def check_class_weight(class_weight: ClassWeight, n_columns: int | None = None) 
     columns = ""
     if n_columns is not None:
         wrong = wrong or any(key not in range(n_columns) for key in class_weight)
-        columns = f" to columns 0 to {n_columns - 1} of y"
+        columns = f", keyed by the number of a column of y, 0 to {n_columns - 1}"
     if wrong:
         raise ParameterError(
-            f"class_weight must give numbers of at least 0, and no infinite ones{columns}; got "
+            f"class_weight must give finite numbers of at least 0{columns}; got "
             f"{dict(class_weight)}."
         )
 

@@ -165,12 +165,6 @@ def test_linked_files_and_class_folders_count(make, tmp_path_factory):
     assert listed(folder)[0] == ["ant/1.png", "ant/2.png", "bee/3.png", "bee/more/4.png"]
 
 
-def test_dangling_links_are_ignored(make):
-    folder = make("ant/1.png")
-    (folder / "ant" / "2.png").symlink_to(folder / "gone.png")
-    assert listed(folder)[0] == ["ant/1.png"]
-
-
 def test_missing_folder_raises(tmp_path):
     with pytest.raises(ImageError, match=r"nothing' does not exist"):
         list_class_folders(tmp_path / "nothing")
@@ -193,3 +187,11 @@ def test_only_empty_class_folders_warn_and_raise(make):
         pytest.raises(ImageError, match="No picture found"),
     ):
         list_class_folders(make("ant/notes.txt"))
+
+
+def test_pictures_that_are_not_read_are_told(make):
+    folder = make("bee/1.png", "bee/IMG_2.HEIC", "ant/1.jpg", "ant/notes.txt")
+    (folder / "ant" / "gone.jpg").symlink_to(folder / "nowhere.jpg")
+    with pytest.warns(ImageWarning, match=r"2 files .* are left out, such as .*gone\.jpg"):
+        files, _, _ = listed(folder)
+    assert files == ["ant/1.jpg", "bee/1.png"]

@@ -219,6 +219,12 @@ def test_names_are_given_once():
         checked(("mine", theirs.EpochTimer()), ("mine", theirs.EpochTimer()))
 
 
+@pytest.mark.parametrize("name", ["valid_loss", "valid_score", "lr"])
+def test_what_is_recorded_already_is_not_written_over(name):
+    with pytest.raises(ParameterError, match=f"write over '{name}' in history_"):
+        checked(theirs.EpochScoring("accuracy", name=name, on_train=True))
+
+
 @pytest.mark.parametrize("given", [None, [], [theirs.EpochTimer(), theirs.EpochTimer]])
 def test_what_works_passes(given):
     checked(*(given or ()))

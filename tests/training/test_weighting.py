@@ -66,7 +66,7 @@ def test_some_rows_must_have_weight(all_classes):
 @pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf, 1e300, "2", None])
 @pytest.mark.parametrize("n_columns", [None, 2])
 def test_class_weights_are_finite_and_not_negative(weight, n_columns):
-    with pytest.raises(ParameterError, match=r"class_weight must give numbers .*at least 0"):
+    with pytest.raises(ParameterError, match=r"class_weight must give finite numbers .*at least 0"):
         check_class_weight({0: weight, 1: 1.0}, n_columns)
 
 
@@ -102,5 +102,5 @@ def test_labels_by_number_of_their_column():
 
 @pytest.mark.parametrize("class_weight", [{2: 1.0}, {"a": 1.0}, {0: -1.0}])
 def test_columns_that_are_not_there_and_negative_weights_are_told(class_weight):
-    with pytest.raises(ParameterError, match="columns 0 to 1 of y"):
+    with pytest.raises(ParameterError, match="number of a column of y, 0 to 1"):
         check_class_weight(class_weight, 2)

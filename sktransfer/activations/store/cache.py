@@ -239,12 +239,13 @@ class Cache:
 
     def _open(self) -> None:
         assert self._folder is not None
+        limit = cache_size()  # a setting that means nothing is told before anything is opened
         self._folder = self._folder.absolute()  # stays the same if the process goes elsewhere
         home = make_home(self._folder)
         if hasattr(os, "O_DIRECTORY"):
             # Held open, so that no other folder gets its inode number.
             self._home = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
-        self._store = Store(self._folder, cache_size())
+        self._store = Store(self._folder, limit)
 
     def _renew(self) -> None:
         """Begin a new store in place of a damaged one."""

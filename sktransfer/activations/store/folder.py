@@ -145,7 +145,9 @@ def _check_trust(path: Path, *, is_own: bool = True) -> None:
         mend = "use a folder of your own"
     elif open_to:
         trouble = f"others may write to {path} (mode {mode:04o})"
-        mend = f"run clear_cache on it and `chmod go-w '{path}'`"
+        mend = (
+            f"run clear_cache on the cache folder, and `chmod go-w '{path}'` if it is still there"
+        )
     else:
         return
     raise PermissionError(

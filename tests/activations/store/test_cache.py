@@ -1306,3 +1306,10 @@ def test_clearing_what_cant_be_cleared_is_an_error(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OSError, match="Not a directory"):
         clear_cache(tmp_path / "file")
+
+
+def test_a_limit_that_is_no_size_is_told_before_anything_is_opened(tmp_path, monkeypatch):
+    monkeypatch.setenv("SKTRANSFER_CACHE_SIZE", "lots")
+    with pytest.raises(ValueError, match="lots"), Cache(tmp_path / "cache"):
+        pass
+    assert not (tmp_path / "cache").exists()
