@@ -18,8 +18,9 @@ def load_image_folder(path: str | os.PathLike[str], *, return_X_y: bool = False)
     Files count by their extension, unopened, or else by their first bytes, so that a JPEG
     without an extension is a picture too; the bytes of a TIFF count only without an
     extension, as the raw files of cameras begin like them. Hidden files and folders are
-    ignored, and so are files of other formats, such as HEIC. A class folder without pictures
-    is left out with a warning.
+    ignored, and so are files that are no pictures. A class folder without pictures is left
+    out with a warning, and so are pictures that are not read, such as HEIC, and links to
+    nothing.
 
     Parameters
     ----------
