@@ -161,12 +161,19 @@ def in_pieces(device):
     return pieces
 
 
+def solved_in_pieces(device):
+    pieces = classifier(device=device)
+    for rows in (slice(8), slice(8, 16)):
+        pieces.partial_fit(X[rows], y[rows], classes=[0, 1])
+    return pieces
+
+
 def gone_on(device):
     warm = classifier(device=device, warm_start=True).fit(X[:12], y[:12]).fit(X, y)
     return warm.set_params(unfreeze_depth=1, validation_fraction=0.25, fine_tune="always").fit(X, y)
 
 
-@pytest.mark.parametrize("fit", [several_labels, taught, in_pieces, gone_on])
+@pytest.mark.parametrize("fit", [several_labels, taught, in_pieces, solved_in_pieces, gone_on])
 def test_other_kinds_of_fit(fit, monkeypatch):
     expected = fit("cpu").predict_proba(X)
     for device in ("cuda:0", "mps"):

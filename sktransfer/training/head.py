@@ -127,7 +127,7 @@ class NormalisedLinear(nn.Module):
     def scale_with(self, mean: Tensor, length: Tensor, n_rows: float) -> tuple[Tensor, Tensor]:
         """Mean and length of the rows that it was solved for and of some others together."""
         share = n_rows / (self.n_rows + n_rows)
-        own, own_length = self.mean.to(mean), self.length.to(mean) * self._row_length
+        own, own_length = _as(self.mean, mean), _as(self.length, mean) * self._row_length
         if not self._has_length:
             own_length = torch.zeros_like(own_length)
         step = mean - own
