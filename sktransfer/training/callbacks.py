@@ -19,6 +19,10 @@ class RecordRate(Callback):  # type: ignore[misc]
         net.history.record("lr", net.optimizer_.param_groups[-1]["lr"])
 
 
+def silent(message: str) -> None:
+    """Where skorch's "Stopping since ..." goes."""
+
+
 # Share of a loss by which an epoch must lower it to count for early stopping.
 _IMPROVED = 1e-4
 
@@ -40,9 +44,7 @@ class KeepBest(EarlyStopping):  # type: ignore[misc]
     """
 
     def __init__(self, patience: int, *, goes_on: bool) -> None:
-        super().__init__(
-            "valid_loss", patience, _IMPROVED, load_best=True, sink=lambda _message: None
-        )
+        super().__init__("valid_loss", patience, _IMPROVED, load_best=True, sink=silent)
         self.goes_on = goes_on
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:

@@ -291,7 +291,3 @@ def right(scores: Tensor, targets: Targets) -> Tensor:
     if targets.y.ndim > 1:
         return ((scores > 0) == (targets.y > 0.5)).all(dim=1)
     return scores.argmax(1) == targets.y
-
-
-def silent(message: str) -> None:
-    """Where skorch's "Stopping since ..." goes."""

@@ -15,8 +15,9 @@ from skorch.callbacks import (
 from torch import Tensor, nn
 
 from sktransfer.training.batches import Rows, all_batches
+from sktransfer.training.callbacks import silent
 from sktransfer.training.head import NormalisedLinear, mean_and_length
-from sktransfer.training.net import TransferNet, silent
+from sktransfer.training.net import TransferNet
 
 # L-BFGS runs this many iterations an epoch (torch's own default), and stops for good
 # when a whole epoch lowers the loss by less than the first share. If the last epoch it

@@ -126,7 +126,6 @@ def positive_weights(targets: Targets, class_weight: ClassWeight) -> list[float]
     class_weight : None, "balanced" or dict
         "balanced" gives presence and absence of each label the same total; a dict is keyed
         by the number of the column, and those it leaves out count 1.
-
     """
     if class_weight is None:
         return None

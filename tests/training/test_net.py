@@ -9,10 +9,11 @@ from torch import nn
 from sktransfer.activations.views import FixedViews, FreshViews
 from sktransfer.exceptions import TrainingDivergedError
 from sktransfer.training.batches import Rows
+from sktransfer.training.callbacks import silent
 from sktransfer.training.head import Dropout, build_head
 from sktransfer.training.mixing import Mixing
 from sktransfer.training.module import TransferModule
-from sktransfer.training.net import TransferNet, silent
+from sktransfer.training.net import TransferNet
 from sktransfer.training.solver import ProbeNet
 from tests.training.helpers import (
     CLASSES,
