@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from sktransfer import _keeping
+from sktransfer._devices import available_devices
 
 _CPU = torch.device("cpu")
 _GIGABYTE = 2**30
@@ -280,3 +281,15 @@ def pretending(monkeypatch, name, free_memory=64 * _GIGABYTE):
         _Machine(patches, mode, free_memory)
         with mode:
             yield
+
+
+@contextlib.contextmanager
+def having(monkeypatch, name, free_memory=64 * _GIGABYTE):
+    """As `pretending`, but with the real device where this machine has it: better evidence."""
+    if name not in available_devices():
+        with pretending(monkeypatch, name, free_memory):
+            yield
+        return
+    with monkeypatch.context() as patches:
+        patches.setattr(torch.cuda, "mem_get_info", lambda *_: (free_memory, free_memory))
+        yield

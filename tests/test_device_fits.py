@@ -1,4 +1,7 @@
-"""Whole fits on a GPU and on a Mac, as tests/pretended_devices.py pretends to have them."""
+"""Whole fits on a GPU and on a Mac, as tests/pretended_devices.py pretends to have them.
+
+On a machine that has one of them, it is the real one that runs.
+"""
 
 import pickle
 import warnings
@@ -10,11 +13,11 @@ import torch
 from skorch.callbacks import Callback, EpochScoring
 
 from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier, free_memory
-from sktransfer._devices import seeded
+from sktransfer._devices import available_devices, seeded
 from sktransfer.exceptions import DeviceWarning
 from sktransfer.inspection import find_lr
 from tests.conftest import make_pictures
-from tests.pretended_devices import pretending
+from tests.pretended_devices import having
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:L-BFGS did not converge"),
@@ -94,7 +97,7 @@ FITS = {
 @pytest.fixture(params=["cuda:0", "mps"])
 def device(request, monkeypatch):
     """The name of a device that this machine pretends to have."""
-    with pretending(monkeypatch, request.param):
+    with having(monkeypatch, request.param):
         yield request.param
 
 
@@ -108,15 +111,23 @@ def on_cpu(name):
     return classifier(device="cpu", **FITS[name]).fit(X, y).predict_proba(X)
 
 
+def is_real(device):
+    return device in available_devices()
+
+
 def agrees(fitted, expected):
-    np.testing.assert_allclose(fitted.predict_proba(X), expected, atol=1e-5)
+    # A real device adds up in another order, and cuDNN rounds to TF32 unless told not to.
+    atol = 1e-5 if fitted.device_ == "cpu" or not is_real(fitted.device_) else 1e-2
+    np.testing.assert_allclose(fitted.predict_proba(X), expected, atol=atol)
 
 
 @pytest.mark.parametrize("device", ["cuda:0", "mps"])
 @pytest.mark.parametrize("name", FITS)
 def test_a_fit_on_a_device_gives_what_the_cpu_does(monkeypatch, name, device):
+    if is_real(device) and "dropout" in FITS[name]:
+        pytest.skip("a real device draws other random numbers")
     expected = on_cpu(name)
-    with pretending(monkeypatch, device):
+    with having(monkeypatch, device):
         fitted = classifier(**FITS[name]).fit(X, y)
         assert fitted.device_ == device
         assert {p.device for p in fitted.net_.module_.parameters()} == {torch.device(device)}
@@ -126,13 +137,13 @@ def test_a_fit_on_a_device_gives_what_the_cpu_does(monkeypatch, name, device):
 @pytest.mark.parametrize("name", ["solved, validated", "hidden, tuned"])
 def test_rows_that_do_not_fit_a_gpu_stay_on_the_cpu(monkeypatch, name):
     expected = on_cpu(name)
-    with pretending(monkeypatch, "cuda:0", free_memory=1000):
+    with having(monkeypatch, "cuda:0", free_memory=1000):
         agrees(classifier(**FITS[name]).fit(X, y), expected)
 
 
 def test_float16_is_for_cuda_devices(monkeypatch):
     expected = on_cpu("bfloat16")
-    with pretending(monkeypatch, "cuda:1"):
+    with having(monkeypatch, "cuda:1"):
         half = {"precision": "float16", "device": "cuda:1"}
         fitted = classifier(**FITS["bfloat16"] | half).fit(X, y)
         np.testing.assert_allclose(fitted.predict_proba(X), expected, atol=0.1)
@@ -177,7 +188,7 @@ def gone_on(device):
 def test_other_kinds_of_fit(fit, monkeypatch):
     expected = fit("cpu").predict_proba(X)
     for device in ("cuda:0", "mps"):
-        with pretending(monkeypatch, device):
+        with having(monkeypatch, device):
             agrees(fit("auto"), expected)
 
 
@@ -192,10 +203,10 @@ class Interrupt(Callback):
 def test_a_checkpoint_is_taken_up_on_another_device(tmp_path, monkeypatch):
     options = FITS["hidden, tuned"] | {"checkpoint_dir": tmp_path, "max_epochs": 3}
     expected = classifier(device="cpu", **options).fit(X, y).predict_proba(X)
-    with pretending(monkeypatch, "cuda:0"), pytest.raises(MemoryError):
+    with having(monkeypatch, "cuda:0"), pytest.raises(MemoryError):
         classifier(**options, callbacks=[Interrupt()]).fit(X, y)
     assert list(tmp_path.iterdir())
-    with pretending(monkeypatch, "mps"):
+    with having(monkeypatch, "mps"):
         agrees(classifier(**options).fit(X, y), expected)
 
 
@@ -214,15 +225,18 @@ def test_features_on_a_device(tmp_path, monkeypatch, stage):
     expected = extractor.set_params(device="cpu").fit_transform(X)
     extractor.set_params(device="auto", engine="auto", cache=tmp_path)
     for device in ("cuda:0", "mps"):
-        with pretending(monkeypatch, device):
+        with having(monkeypatch, device):
             extractor.fit(X).transform(X[:12])
             free_memory()
-            np.testing.assert_allclose(extractor.transform(X), expected, rtol=1e-4, atol=1e-4)
+            tolerance = 2e-2 if is_real(device) else 1e-4
+            np.testing.assert_allclose(
+                extractor.transform(X), expected, rtol=tolerance, atol=tolerance
+            )
 
 
 @pytest.mark.parametrize("kind", ["cuda:0", "mps"])
 def test_random_numbers_of_a_device_go_on_as_if_nothing_had_been(kind, monkeypatch):
-    with pretending(monkeypatch, kind):
+    with having(monkeypatch, kind):
         restored, module = [], getattr(torch, kind.split(":")[0])
         state = torch.tensor([7], dtype=torch.uint8)
         monkeypatch.setattr(module, "get_rng_state", lambda *_: state)
@@ -235,6 +249,13 @@ def test_random_numbers_of_a_device_go_on_as_if_nothing_had_been(kind, monkeypat
 # Opened where the device is missing.
 
 
+@pytest.fixture
+def elsewhere():
+    """Skips a test on a machine where no device is missing."""
+    if is_real("cuda:0") or is_real("mps"):
+        pytest.skip("this machine has the device")
+
+
 def opened(pickled):
     """An estimator from bytes, and the warnings of that."""
     with warnings.catch_warnings(record=True) as caught:
@@ -242,10 +263,11 @@ def opened(pickled):
         return pickle.loads(pickled), caught
 
 
+@pytest.mark.usefixtures("elsewhere")
 @pytest.mark.parametrize("device", ["cuda:0", "mps"])
 @pytest.mark.parametrize("fit", [lambda _: classifier().fit(X, y), several_labels, in_pieces])
 def test_a_classifier_of_a_device_opens_on_a_cpu_and_says_so_once(monkeypatch, fit, device):
-    with pretending(monkeypatch, device):
+    with having(monkeypatch, device):
         fitted = fit("auto")
         expected = fitted.predict_proba(X)
         pickled = pickle.dumps(fitted)
@@ -262,9 +284,10 @@ def test_a_classifier_of_a_device_opens_on_a_cpu_and_says_so_once(monkeypatch, f
         again.partial_fit(X, y)
 
 
+@pytest.mark.usefixtures("elsewhere")
 def test_an_extractor_of_a_device_opens_on_a_cpu_and_says_so_once(monkeypatch):
     extractor = PretrainedFeatureExtractor("resnet18", weights=None, image_size=32)
-    with pretending(monkeypatch, "mps"):
+    with having(monkeypatch, "mps"):
         expected = extractor.fit_transform(X)
         pickled = pickle.dumps(extractor)
     again, caught = opened(pickled)
@@ -272,12 +295,13 @@ def test_an_extractor_of_a_device_opens_on_a_cpu_and_says_so_once(monkeypatch):
     np.testing.assert_allclose(again.transform(X), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.usefixtures("elsewhere")
 def test_a_pickle_of_the_second_gpu_opens_where_there_is_one(monkeypatch):
-    with pretending(monkeypatch, "cuda:1"):
+    with having(monkeypatch, "cuda:1"):
         fitted = classifier(device="cuda:1").fit(X, y)
         expected = fitted.predict_proba(X)
         pickled = pickle.dumps(fitted)
-    with pretending(monkeypatch, "cuda:0"):
+    with having(monkeypatch, "cuda:0"):
         again, caught = opened(pickled)
         assert len(caught) == 1
         agrees(again, expected)

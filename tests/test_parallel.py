@@ -121,6 +121,12 @@ def workers_with_their_own_number_of_threads():
 # Searches.
 
 
+def workers(backend):
+    """Workers that compute on one thread each, as these tests do: more would round otherwise."""
+    threads = {"inner_max_num_threads": 1} if backend == "loky" else {}
+    return joblib.parallel_config(backend, **threads)
+
+
 @pytest.mark.parametrize("backend", ["loky", "threading"])
 @pytest.mark.parametrize("as_files", [False, True], ids=["arrays", "files"])
 def test_a_search_in_parallel_has_the_serial_scores(
@@ -128,11 +134,11 @@ def test_a_search_in_parallel_has_the_serial_scores(
 ):
     X = picture_files[0] if as_files else pictures[0]
     folder = tmp_path / "cache"
-    with joblib.parallel_config(backend):
+    with workers(backend):
         found = search(n_jobs=2, cache=folder).fit(X, pictures[1])
     assert_allclose(scores(found), serial, rtol=1e-4)
     assert cache_info(folder).rows == 48  # two depths
-    with joblib.parallel_config(backend):  # and once more, from the cache
+    with workers(backend):  # and once more, from the cache
         again = search(n_jobs=2, cache=folder).fit(X, pictures[1])
     assert_allclose(scores(again), scores(found), rtol=1e-6)
     assert cache_info(folder).rows == 48
@@ -164,7 +170,8 @@ def test_arrays_that_loky_maps_from_a_file(tmp_path):
     assert X.nbytes > 1_000_000  # from there on workers get read-only maps
     before = X.copy()
     alone = search().fit(X, y)
-    found = search(n_jobs=2, cache=tmp_path / "cache").fit(X, y)
+    with workers("loky"):
+        found = search(n_jobs=2, cache=tmp_path / "cache").fit(X, y)
     assert_allclose(scores(found), scores(alone), rtol=1e-4)
     assert_array_equal(X, before)
     assert cache_info(tmp_path / "cache").rows == 48

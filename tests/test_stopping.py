@@ -544,7 +544,6 @@ RESUMED = [
 @pytest.mark.parametrize(
     ("make", "parameters", "moment"),
     [(*case, ["batch", "epoch"][i % 2]) for i, case in enumerate(RESUMED)],
-    ids=str,
 )
 def test_a_killed_fit_goes_on_to_the_same_weights(tmp_path, make, parameters, moment):
     expected = make(**parameters).fit(X, Y)

@@ -16,6 +16,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from sktransfer._devices import OwnGenerator, derived_seed, seeded
 from sktransfer.exceptions import ParameterError
+from sktransfer.images.preprocessing import Picture, as_image
 
 AUGMENTATIONS = ("light", "standard", "keras", "trivial")
 
@@ -125,13 +126,13 @@ class AugmentedView:
             return f"size {self.crop_size}"
         return f"size {self.crop_size} augment {self.augment} seed {self.seed} view {self.number}"
 
-    def __call__(self, image: Image.Image) -> np.ndarray:
+    def __call__(self, picture: Picture) -> np.ndarray:
         """Pixels of the augmented picture.
 
         Parameters
         ----------
-        image : PIL.Image.Image
-            Mode "RGB", of the network's size.
+        picture : PIL.Image.Image of mode "RGB", or ndarray of shape (h, w, 3), uint8
+            Of the network's size.
 
         Returns
         -------
@@ -143,7 +144,8 @@ class AugmentedView:
             If a transform gives anything but such pixels.
         """
         if self.augment is None:
-            return np.asarray(image)
+            return np.asarray(picture)
+        image = as_image(picture)
         seed = derived_seed(self.seed, self.number, zlib.crc32(image.tobytes()))
         if isinstance(self.augment, str):
             with OwnGenerator(seed):

@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
+# One picture as its source holds it: uint8 pixels (h, w, 3), or an image of mode "RGB".
+Picture = Image.Image | np.ndarray
+
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -14,6 +17,13 @@ _RESAMPLING = {
 
 # How many times larger than its crop a picture may become when it is resized whole.
 _MAX_STRETCH = 16
+
+
+def as_image(picture: Picture) -> Image.Image:
+    """The same picture as a PIL image."""
+    if isinstance(picture, Image.Image):
+        return picture
+    return Image.fromarray(np.ascontiguousarray(picture))
 
 
 @dataclass(frozen=True)
@@ -51,22 +61,27 @@ class Preprocessing:
         """In words, how a picture becomes pixels: all of it but mean and std."""
         return f"resize {self.resize_size} {self.interpolation} crop {self.crop_size}"
 
-    def __call__(self, image: Image.Image) -> np.ndarray:
+    def __call__(self, picture: Picture) -> np.ndarray:
         """Pixels of the resized and cropped picture.
 
         Within 2/255 of torchvision's ``ImageClassification`` preset on the same picture.
 
         Parameters
         ----------
-        image : PIL.Image.Image
-            Mode "RGB".
+        picture : PIL.Image.Image of mode "RGB", or ndarray of shape (h, w, 3), uint8
 
         Returns
         -------
         ndarray of shape (crop_size, crop_size, 3), uint8
         """
-        size, crop = self._resized(*image.size), self.crop_size
+        is_array = isinstance(picture, np.ndarray)
+        given = picture.shape[1::-1] if is_array else picture.size
+        size, crop = self._resized(*given), self.crop_size
         left, top = round((size[0] - crop) / 2), round((size[1] - crop) / 2)
+        if is_array and size == given:
+            # Pillow would copy every pixel twice, while it keeps all other threads waiting.
+            return picture[top : top + crop, left : left + crop]
+        image = as_image(picture)
         resample = _RESAMPLING[self.interpolation]
         # Bicubic overshoots, and Pillow clips between its two passes, so its result
         # depends on the pass it runs first, which depends on the size asked for: only

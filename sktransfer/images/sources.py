@@ -22,6 +22,7 @@ from sktransfer.images.decoding import (
     decode_file,
     pil_to_rgb,
 )
+from sktransfer.images.preprocessing import Picture
 
 _URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
@@ -73,8 +74,14 @@ class ImageSource:
         is_path = isinstance(item, str | os.PathLike)
         return f"row {row} of X ({os.fspath(item)!r})" if is_path else f"row {row} of X"
 
-    def read(self, row: int) -> Image.Image:
-        """One picture as an RGB image; its errors name the row."""
+    def read(self, row: int) -> Picture:
+        """One picture, in RGB; its errors name the row.
+
+        Returns
+        -------
+        PIL.Image.Image of mode "RGB", or ndarray of shape (h, w, 3), uint8
+            The pixels themselves where X holds such.
+        """
         try:
             return _read_item(self.items[row], self.image_shape)
         except ImageError as error:
@@ -101,12 +108,16 @@ class ImageSource:
                 raise type(error)(f"{self.describe(row)}: {error}") from error
 
 
-def _read_item(item: Any, image_shape: tuple[int, ...] | None) -> Image.Image:
+def _read_item(item: Any, image_shape: tuple[int, ...] | None) -> Picture:
     if isinstance(item, str | os.PathLike):
         return decode_file(_local_path(item))
     if isinstance(item, Image.Image):
         return _read_pil(item)
-    return array_to_image(_as_array(item), image_shape)
+    array = _as_array(item)
+    if array.dtype == np.uint8 and array.shape[2:] == (3,):
+        check_layout(array.shape, image_shape)
+        return array
+    return array_to_image(array, image_shape)
 
 
 def _read_pil(image: Image.Image) -> Image.Image:

@@ -76,7 +76,7 @@ def plot_augmentations(
     for row in range(len(source)):
         pixels = square(source.read(row))
         views = [AugmentedView(augment, image_size, seed, number) for number in range(n_views)]
-        shown = [pixels, *(view(as_images(pixels[None]).read(0)) for view in views)]
+        shown = [pixels, *(view(pixels) for view in views)]
         for ax, picture in zip(axes[row], shown, strict=True):
             ax.imshow(picture)
             ax.set_axis_off()

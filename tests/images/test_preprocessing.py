@@ -101,6 +101,16 @@ def test_picture_of_the_right_size_is_kept(interpolation):
     np.testing.assert_array_equal(preset_of(32, 32, interpolation)(image), image)
 
 
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("size", [(256, 256), (232, 300), (97, 110), (130, 96), (40, 500)])
+def test_an_array_gives_the_pixels_of_the_same_image(name, size):
+    preset, image = ours(PRESETS[name]), scenery(*size)
+    # Views into other arrays, as tensors and channels-first arrays are read, are pictures too.
+    view = np.asarray(image).transpose(2, 0, 1).copy().transpose(1, 2, 0)
+    for pixels in (np.asarray(image), view):
+        np.testing.assert_array_equal(preset(pixels), preset(image))
+
+
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_picture_is_not_modified(interpolation):
     image = scenery(50, 40)

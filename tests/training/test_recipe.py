@@ -219,7 +219,6 @@ def test_stages_that_forget_what_the_head_had_learned_are_told(settings):
         {"stages": False},
         {"rows": FreshViews(lambda _: maps()[0], 26, lambda: b"")},
     ],
-    ids=str,
 )
 def test_only_what_can_be_compared_is(settings):
     settings = {**TOO_FAST, **settings}

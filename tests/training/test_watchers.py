@@ -207,7 +207,6 @@ def test_a_state_is_loaded_again(tmp_path):
         (("name", "timer"), {}, "callbacks must be.*tuple"),
         (dict, {}, "callbacks must be"),
     ],
-    ids=str,
 )
 def test_what_can_not_work_is_told(callback, given, told):
     with pytest.raises(ParameterError, match=told):

@@ -12,6 +12,7 @@ from sktransfer._files import file_identity
 from sktransfer.activations.store.cache import Cache
 from sktransfer.activations.store.database import StoredFile
 from sktransfer.exceptions import ImageError
+from sktransfer.images.preprocessing import as_image
 from sktransfer.images.sources import ImageSource
 
 # A file that changed a moment ago may change again within the tick of the file system's
@@ -112,7 +113,7 @@ def _digest(source: ImageSource, row: int, path: str | None) -> bytes | None:
 
 
 def _digest_of_pixels(source: ImageSource, row: int) -> bytes:
-    image = source.read(row)
+    image = as_image(source.read(row))
     sha = hashlib.sha256(f"pixels {image.size}".encode())
     sha.update(image.tobytes())
     return sha.digest()
