@@ -26,6 +26,13 @@ def as_image(picture: Picture) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(picture))
 
 
+def _size(picture: Picture) -> tuple[int, int]:
+    if isinstance(picture, Image.Image):
+        return picture.size
+    height, width, _ = picture.shape
+    return width, height
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """What a weights entry says about its input.
@@ -74,11 +81,10 @@ class Preprocessing:
         -------
         ndarray of shape (crop_size, crop_size, 3), uint8
         """
-        is_array = isinstance(picture, np.ndarray)
-        given = picture.shape[1::-1] if is_array else picture.size
-        size, crop = self._resized(*given), self.crop_size
+        width, height = _size(picture)
+        size, crop = self._resized(width, height), self.crop_size
         left, top = round((size[0] - crop) / 2), round((size[1] - crop) / 2)
-        if is_array and size == given:
+        if isinstance(picture, np.ndarray) and size == (width, height):
             # Pillow would copy every pixel twice, while it keeps all other threads waiting.
             return picture[top : top + crop, left : left + crop]
         image = as_image(picture)
