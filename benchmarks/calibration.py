@@ -15,10 +15,11 @@ from sklearn.preprocessing import LabelEncoder
 
 from benchmarks._common import ants_and_bees, mobilenet, parser, print_machine, print_table
 from sktransfer import PretrainedFeatureExtractor, load_clipart, load_image_folder
-from sktransfer._probabilities import Link, best_temperature
 from sktransfer.backbones.freezing import TrainableStages
+from sktransfer.estimators.calibration import best_temperature
 from sktransfer.training.batches import Rows
 from sktransfer.training.recipe import Recipe
+from sktransfer.training.task import OneLabel
 
 DRAWS = 50
 SIZES = (18, 40, 120)
@@ -27,7 +28,7 @@ HEADS = {"too sure": 1e-7, "by default": 1e-4, "not sure enough": 1e-2}
 # Of the prior; without one at the end.
 SCALES = (0.03, 0.05, 0.07, 0.1, 0.2, 0.5, np.inf)
 JUDGED = (0.07, np.inf)
-LINK = Link(binary=False, multilabel=False)
+LINK = OneLabel()
 
 
 def features(data, *parts, image_size=None):

@@ -26,7 +26,7 @@ from benchmarks._common import (
 )
 from benchmarks._peers import Photos, fastest, keras_passes, loops
 from sktransfer import PretrainedFeatureExtractor
-from sktransfer._devices import reading_threads
+from sktransfer._common.threads import reading_threads
 from sktransfer.images.reading import read_batches
 from sktransfer.images.sources import as_images
 

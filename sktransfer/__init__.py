@@ -1,12 +1,12 @@
 """Transfer learning for images as ordinary scikit-learn estimators."""
 
 from sktransfer import exceptions
-from sktransfer._classifier import PretrainedImageClassifier
-from sktransfer._extractor import PretrainedFeatureExtractor
-from sktransfer._keeping import free_memory
+from sktransfer._common.process_memory import free_memory
 from sktransfer.activations.store.cache import cache_info, clear_cache
 from sktransfer.backbones.registry import list_backbones
 from sktransfer.datasets import load_clipart, load_image_folder
+from sktransfer.estimators.classifier import PretrainedImageClassifier
+from sktransfer.estimators.extractor import PretrainedFeatureExtractor
 from sktransfer.inspection import (
     LearningRateDisplay,
     TrainingCurveDisplay,

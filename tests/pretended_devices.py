@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from sktransfer import _keeping
-from sktransfer._devices import available_devices
+from sktransfer._common import process_memory
+from sktransfer._common.devices import available_devices
 
 _CPU = torch.device("cpu")
 _GIGABYTE = 2**30
@@ -234,7 +234,7 @@ class _Machine:
         registry = [(0, _location, _relocated), *torch.serialization._package_registry]
         monkeypatch.setattr(torch.serialization, "_package_registry", registry)
         # Engines that hold tensors of this device go with it.
-        monkeypatch.setattr(_keeping, "_kept", OrderedDict(_keeping._kept))
+        monkeypatch.setattr(process_memory, "_kept", OrderedDict(process_memory._kept))
         monkeypatch.setattr(_Machine, "mode", mode)
 
 

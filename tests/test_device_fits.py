@@ -13,7 +13,8 @@ import torch
 from skorch.callbacks import Callback, EpochScoring
 
 from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier, free_memory
-from sktransfer._devices import available_devices, seeded
+from sktransfer._common.devices import available_devices
+from sktransfer._common.random import seeded
 from sktransfer.exceptions import DeviceWarning
 from sktransfer.inspection import find_lr
 from tests.conftest import make_pictures

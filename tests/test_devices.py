@@ -8,15 +8,9 @@ from contextlib import ExitStack
 import pytest
 import torch
 
-from sktransfer import _devices
-from sktransfer._devices import (
-    available_devices,
-    available_or_cpu,
-    computing,
-    reading_threads,
-    resolve_device,
-    seeded,
-)
+from sktransfer._common.devices import available_devices, available_or_cpu, resolve_device
+from sktransfer._common.random import seeded
+from sktransfer._common.threads import computing, reading_threads
 from sktransfer.exceptions import DeviceUnavailableError
 from tests.conftest import HANGS
 
@@ -138,7 +132,7 @@ def test_passes_in_threads_are_counted():
     for thread in threads:
         thread.join(HANGS)
     assert sorted(shares) == [2, 2, 4, 8]
-    assert _devices._readers == 0
+    assert threads._readers == 0
 
 
 # Random state.
@@ -179,8 +173,9 @@ FORK = """
 import os, signal, sys, threading, traceback, warnings
 import numpy as np, torch
 from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
-from sktransfer import _devices
-from sktransfer._devices import computing, reading_threads, seeded
+from sktransfer._common import threads
+from sktransfer._common.random import seeded
+from sktransfer._common.threads import computing, reading_threads
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)  # forking beside threads
 torch.set_num_threads(2)
@@ -274,7 +269,7 @@ in_child(child)
 def test_threads_of_a_forked_child_that_compute_at_once_leave_the_hosts_number():
     code = """
 import threading
-from sktransfer._devices import surviving_threads
+from sktransfer._common.threads import surviving_threads
 
 def child():
     inside, last = threading.Event(), threading.Event()
@@ -343,7 +338,7 @@ held.wait()
 
 def child():
     with computing(), seeded(0), reading_threads(None) as n:
-        return n, _devices._readers
+        return n, threads._readers
 
 in_child(child)
 done.set()

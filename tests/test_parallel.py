@@ -181,7 +181,7 @@ def test_readers_and_workers_do_not_outnumber_the_cores():
     def threads():
         import torch
 
-        from sktransfer._devices import reading_threads
+        from sktransfer._common.threads import reading_threads
 
         with reading_threads(None) as n_readers:
             return os.getpid(), n_readers, torch.get_num_threads()
@@ -195,10 +195,10 @@ def test_readers_and_workers_do_not_outnumber_the_cores():
 
 
 def test_passes_in_threads_share_the_readers(pictures, monkeypatch):
-    from sktransfer import _devices
+    from sktransfer._common import threads
     from sktransfer.activations import streaming
 
-    monkeypatch.setattr(_devices.torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(threads.torch, "get_num_threads", lambda: 4)
     seen = []
     original = streaming.read_batches
 
@@ -208,7 +208,7 @@ def test_passes_in_threads_share_the_readers(pictures, monkeypatch):
 
     monkeypatch.setattr(streaming, "read_batches", spy)
     model = extractor().fit(pictures[0])
-    with _devices.reading_threads(None) as first:
+    with threads.reading_threads(None) as first:
         model.transform(pictures[0])
     model.transform(pictures[0])
     assert (first, *seen) == (4, 2, 4)

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sktransfer._devices import reading_threads
-from sktransfer._identity import described
+from sktransfer._common.identity import described
+from sktransfer._common.threads import reading_threads
 from sktransfer.activations.memory import allocate
 from sktransfer.activations.streaming import Pass, Then
 from sktransfer.activations.views import FixedViews, FreshViews, Views

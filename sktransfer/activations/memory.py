@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sktransfer._settings import memory_size
+from sktransfer._common.environment import memory_size
 
 
 def allocate(shape: Sequence[int], dtype: torch.dtype, *, may_map: int = 0) -> Tensor:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sktransfer._devices import computing, reading_threads
+from sktransfer._common.threads import computing, reading_threads
 from sktransfer.activations.engines.choice import Engine, EngineChoice, engine_for
 from sktransfer.activations.engines.torch_engine import HostCopy
 from sktransfer.activations.progress import counting

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from sktransfer._keeping import tensor_bytes
+from sktransfer._common.process_memory import tensor_bytes
 from sktransfer.backbones.features import Normalise, TappedStages
 from sktransfer.backbones.freezing import TrainableStages, freeze
 from sktransfer.backbones.frozen import FrozenNetwork, state_digest

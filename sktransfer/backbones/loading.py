@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sktransfer._devices import surviving_threads
-from sktransfer._keeping import kept
+from sktransfer._common.process_memory import kept
+from sktransfer._common.threads import surviving_threads
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.lite0 import from_published_names
 from sktransfer.backbones.networks import build_empty, build_random, check_backbone_name

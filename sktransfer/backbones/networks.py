@@ -10,7 +10,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torchvision import models
 
-from sktransfer._devices import seeded
+from sktransfer._common.random import seeded
 from sktransfer.backbones.lite0 import EfficientNetLite0
 from sktransfer.exceptions import BackboneError
 

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torchvision import models
 
-from sktransfer._files import file_identity
+from sktransfer._common.files import file_identity
 from sktransfer.exceptions import BackboneError, WeightsError, WeightsUnavailableError
 from sktransfer.images.preprocessing import Preprocessing
 

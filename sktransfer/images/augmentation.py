@@ -14,7 +14,7 @@ from torch.nn.functional import grid_sample
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from sktransfer._devices import OwnGenerator, derived_seed, seeded
+from sktransfer._common.random import OwnGenerator, derived_seed, seeded
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.preprocessing import Picture, as_image
 

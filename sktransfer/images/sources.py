@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from sktransfer._common.forks import in_forked_children
 from sktransfer.exceptions import ImageError, UnreadableImageError
 from sktransfer.images.arrays import array_to_image, check_layout, tensor_to_array, to_uint8
 from sktransfer.images.decoding import (
@@ -40,8 +41,7 @@ def _begin_again() -> None:
     _LOCKS, _forked = tuple(Lock() for _ in _LOCKS), True
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_again)
+in_forked_children(_begin_again)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sklearn.utils import check_random_state
 
-from sktransfer._sklearn import check_matplotlib_support
+from sktransfer._common.sklearn_private import check_matplotlib_support
 from sktransfer.images.augmentation import AUGMENTATIONS, AugmentedView, Transform
 from sktransfer.images.preprocessing import Preprocessing
 from sktransfer.images.sources import as_images

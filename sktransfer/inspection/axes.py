@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sktransfer._sklearn import check_matplotlib_support
+from sktransfer._common.sklearn_private import check_matplotlib_support
 
 
 def axes_or_new(ax: Any, caller: str) -> Any:

@@ -13,7 +13,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback
 
-from sktransfer._conflicts import is_solved
+from sktransfer.estimators.conflicts import is_solved
 from sktransfer.exceptions import ParameterError, TrainingDivergedError, TrainingWarning
 from sktransfer.inspection.axes import axes_or_new
 

@@ -14,8 +14,8 @@ from skorch.callbacks import Callback, PassthroughScoring
 from skorch.history import History
 from torch import Tensor
 
-from sktransfer._devices import available_or_cpu, derived_seed, seeded
-from sktransfer._probabilities import Link
+from sktransfer._common.devices import available_or_cpu
+from sktransfer._common.random import derived_seed, seeded
 from sktransfer.exceptions import TrainingDivergedError
 from sktransfer.training.averaging import WeightAverage
 from sktransfer.training.batches import RowBatches, Rows
@@ -23,6 +23,7 @@ from sktransfer.training.callbacks import RecordRate
 from sktransfer.training.head import Dropout
 from sktransfer.training.losses import RowLoss, Targets
 from sktransfer.training.mixing import Mixing
+from sktransfer.training.task import OneLabel, SeveralLabels, Task
 
 
 class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
@@ -211,9 +212,15 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
         step: dict[str, Tensor] = super().validation_step(batch, **fit_params)
         scores, targets = step["y_pred"], batch[1].to(step["y_pred"].device)
-        score = (right(scores, targets) * targets.weights).mean().item()
+        score = (self.task.right(scores, targets.y) * targets.weights).mean().item()
         self.history.record_batch("valid_score", score)
         return step
+
+    @property
+    def task(self) -> Task:
+        """What the scores mean."""
+        criterion = self.criterion_
+        return SeveralLabels() if criterion.multilabel else OneLabel(criterion.binary)
 
     @property
     def classes_(self) -> np.ndarray:
@@ -223,14 +230,11 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of stored rows, for scorers."""
-        link = Link(self.criterion_.binary, self.criterion_.multilabel)
-        return link.probabilities(self.forward(X).numpy())
+        return self.task.probabilities(self.forward(X).numpy())
 
     def predict(self, X: Any) -> np.ndarray:
         """Codes of stored rows, or an indicator of several, for scorers."""
-        scores = self.forward(X).numpy()
-        several: bool = self.criterion_.multilabel
-        return (scores > 0).astype(int) if several else scores.argmax(axis=1)
+        return self.task.predictions(self.forward(X).numpy())
 
     def scores(self, activations: Tensor) -> Tensor:
         """One score a class for a batch of activations, in evaluation mode."""
@@ -284,10 +288,3 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
         """Go on after the epochs of a history."""
         self.history = History(history)
         self.finished_ = finished
-
-
-def right(scores: Tensor, targets: Targets) -> Tensor:
-    """Which rows of scores (n, k) say what the targets do; of several labels, all must."""
-    if targets.y.ndim > 1:
-        return ((scores > 0) == (targets.y > 0.5)).all(dim=1)
-    return scores.argmax(1) == targets.y

@@ -10,7 +10,8 @@ from skorch.callbacks import Callback
 from skorch.helper import predefined_split
 from torch import nn
 
-from sktransfer._devices import seeded, with_float64
+from sktransfer._common.devices import with_float64
+from sktransfer._common.random import seeded
 from sktransfer.activations.views import FixedViews
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.training.batches import RowBatches, Rows, all_batches

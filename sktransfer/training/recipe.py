@@ -12,8 +12,8 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import BatchScoring, EpochScoring
 from torch import nn
 
-from sktransfer._devices import computing
-from sktransfer._identity import described, library_versions
+from sktransfer._common.identity import described, library_versions
+from sktransfer._common.threads import computing
 from sktransfer.activations.views import FixedViews
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.backbones.frozen import state_digest

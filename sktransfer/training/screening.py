@@ -6,7 +6,7 @@ import torch
 from sklearn.model_selection import KFold
 
 from sktransfer.training.batches import Rows
-from sktransfer.training.net import TransferNet, right
+from sktransfer.training.net import TransferNet
 
 _FOLDS = 5
 
@@ -48,7 +48,7 @@ def cross_validated_mistakes(
         if net.interrupted_:
             raise KeyboardInterrupt
         others = rows.drawn(torch.from_numpy(held_out))
-        wrong = ~right(net.scores_of(others), others.targets.to("cpu")).numpy()
+        wrong = ~net.task.right(net.scores_of(others), others.targets.y.cpu()).numpy()
         mistakes += float(wrong @ weights[held_out])
         if mistakes >= enough:
             break

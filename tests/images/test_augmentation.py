@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import to_dtype
 
 from sktransfer import PretrainedImageClassifier
-from sktransfer._devices import OwnGenerator, seeded
+from sktransfer._common.random import OwnGenerator, seeded
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.augmentation import (
     AUGMENTATIONS,

@@ -11,8 +11,8 @@ from weakref import ref
 import torch
 from torch import Tensor
 
-from sktransfer._devices import computing
-from sktransfer._keeping import kept
+from sktransfer._common.process_memory import kept
+from sktransfer._common.threads import computing
 from sktransfer.activations.engines import openvino_engine
 from sktransfer.activations.engines.openvino_engine import ConversionError, OpenVINOEngine, checked
 from sktransfer.activations.engines.torch_engine import TorchEngine

@@ -6,7 +6,7 @@ import logging
 import torch
 from torch import Tensor, nn
 
-from sktransfer._keeping import tensor_bytes
+from sktransfer._common.process_memory import tensor_bytes
 from sktransfer.activations.engines.folding import folded
 from sktransfer.exceptions import DeviceMemoryError
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from sktransfer._settings import cache_size
+from sktransfer._common.environment import cache_size
 from sktransfer.activations.store import models
 from sktransfer.activations.store.connection import (
     DamagedError,

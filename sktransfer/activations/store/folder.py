@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from uuid import uuid4
 
-from sktransfer._settings import shares_cache
+from sktransfer._common.environment import shares_cache
 from sktransfer.exceptions import ParameterError
 
 FOLDER = "activations"

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from sktransfer._files import file_identity
+from sktransfer._common.files import file_identity
 from sktransfer.activations.store.cache import Cache
 from sktransfer.activations.store.database import StoredFile
 from sktransfer.exceptions import ImageError

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from sktransfer import _keeping
-from sktransfer._devices import computing
+from sktransfer._common import process_memory
+from sktransfer._common.threads import computing
 from sktransfer.activations.engines import choice as engine_module
 from sktransfer.activations.engines import openvino_engine
 from sktransfer.activations.engines.choice import (
@@ -51,7 +51,7 @@ def of(name="resnet18", n_links=1):
 @pytest.fixture(autouse=True)
 def no_engines(monkeypatch):
     """Each test begins with nothing prepared."""
-    monkeypatch.setattr(_keeping, "_kept", type(_keeping._kept)())
+    monkeypatch.setattr(process_memory, "_kept", type(process_memory._kept)())
 
 
 @pytest.fixture

@@ -525,7 +525,7 @@ def test_a_forked_child_computes_without_it():
     code = """
 import os, signal, sys, warnings
 import numpy as np
-from sktransfer import PretrainedFeatureExtractor, _keeping, free_memory
+from sktransfer import PretrainedFeatureExtractor, process_memory, free_memory
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)  # forking beside threads
 X = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
@@ -538,7 +538,7 @@ child = os.fork()
 if child == 0:
     signal.alarm(300)  # ends a child that hangs
     features = extractor.transform(X)
-    kinds = [type(known.thing).__name__ for known in _keeping._kept.values()]
+    kinds = [type(known.thing).__name__ for known in process_memory._kept.values()]
     close = np.allclose(features, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
     free_memory()  # which can't stop the threads of the parent's engine
     os.write(theirs, repr((kinds, close)).encode())

@@ -12,10 +12,10 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from sktransfer._base import BackboneEstimator
-from sktransfer._conflicts import check_conflicts, check_partial_fit, check_watchers
-from sktransfer._fitting import Fitting, keeps_earlier
-from sktransfer._sklearn import HasMethods, Interval, StrOptions
+from sktransfer._common.sklearn_private import HasMethods, Interval, StrOptions
+from sktransfer.estimators.base import BackboneEstimator
+from sktransfer.estimators.conflicts import check_conflicts, check_partial_fit, check_watchers
+from sktransfer.estimators.fitting import Fitting, keeps_earlier
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.augmentation import AUGMENTATIONS
 from sktransfer.training.losses import LOSSES
@@ -586,10 +586,8 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         labels : ndarray of shape (n,), or (n, n_classes)
             Of the dtype that y had; an indicator of integers if y was one.
         """
-        scores = self._scores(X)
-        if self._link.multilabel:
-            return (scores > 0).astype(int)
-        labels: np.ndarray = self.classes_[scores.argmax(axis=1)]
+        predictions = self._task.predictions(self._scores(X))
+        labels: np.ndarray = predictions if self._task.multilabel else self.classes_[predictions]
         return labels
 
     def predict_proba(
@@ -618,7 +616,7 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
             If `return_std` is asked for and there is but one draw.
         """
         scores = self._drawn_scores(X, several=return_std)
-        draws = self._link.probabilities(scores)
+        draws = self._task.probabilities(scores)
         probabilities: np.ndarray = draws.mean(axis=1)
         return (probabilities, draws.std(axis=1)) if return_std else probabilities
 
@@ -635,7 +633,7 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         log_probabilities : ndarray of shape (n, n_classes), float32
         """
         scores = self._scores(X)
-        return self._link.log_probabilities(scores)
+        return self._task.log_probabilities(scores)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores of the classes before they become probabilities.
@@ -651,9 +649,9 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
             With two classes of shape (n,): the logarithm of the odds of ``classes_[1]``.
         """
         scores = self._scores(X)
-        if len(self.classes_) > 2 or self._link.multilabel:
+        if len(self.classes_) > 2 or self._task.multilabel:
             return scores
-        logarithms = self._link.log_probabilities(scores)
+        logarithms = self._task.log_probabilities(scores)
         return logarithms[:, 1] - logarithms[:, 0]
 
     def _scores(self, X: Any) -> np.ndarray:
@@ -661,7 +659,7 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         draws = self._drawn_scores(X)
         if draws.shape[1] == 1:
             return draws[:, 0]
-        return self._link.scores(self._link.probabilities(draws).mean(axis=1))
+        return self._task.scores(self._task.probabilities(draws).mean(axis=1))
 
     def _drawn_scores(self, X: Any, *, several: bool = False) -> np.ndarray:
         """Scores (n, draws, n_classes), in as many passes as there are views."""

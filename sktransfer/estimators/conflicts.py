@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any
 
-from sktransfer._labels import Labels
+from sktransfer.estimators.labels import Labels
 from sktransfer.exceptions import ParameterError
 from sktransfer.training.losses import CONVEX_LOSSES
 from sktransfer.training.pace import epochs

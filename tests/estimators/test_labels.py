@@ -6,7 +6,7 @@ from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.exceptions import DataConversionWarning
 
-from sktransfer._labels import Labels, check_columns
+from sktransfer.estimators.labels import Labels, check_columns
 from sktransfer.exceptions import ParameterError
 
 INDICATOR = np.array([[1, 0, 1], [0, 1, 0], [1, 1, 0], [0, 0, 1]])

@@ -1,6 +1,6 @@
 import pytest
 
-from sktransfer._settings import cache_size, memory_size, networks_size, shares_cache
+from sktransfer._common.environment import cache_size, memory_size, networks_size, shares_cache
 
 
 @pytest.mark.parametrize(

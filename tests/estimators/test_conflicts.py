@@ -9,7 +9,7 @@ from sklearn.model_selection import GroupShuffleSplit, KFold, ShuffleSplit
 from torch import nn
 
 from sktransfer import PretrainedImageClassifier
-from sktransfer._conflicts import check_conflicts, check_partial_fit
+from sktransfer.estimators.conflicts import check_conflicts, check_partial_fit
 from sktransfer.exceptions import ParameterError
 from tests.conftest import make_pictures
 

@@ -12,8 +12,8 @@ from sklearn.base import TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from sktransfer._base import BackboneEstimator
-from sktransfer._sklearn import StrOptions
+from sktransfer._common.sklearn_private import StrOptions
+from sktransfer.estimators.base import BackboneEstimator
 from sktransfer.exceptions import ImageWarning
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from sktransfer._identity import described, library_versions
+from sktransfer._common.identity import described, library_versions
 
 MAKE = """
 import functools, enum, re, logging
@@ -56,7 +56,7 @@ exec(MAKE)
 
 
 def test_the_same_in_every_process():
-    code = MAKE + "\nfrom sktransfer._identity import described\n"
+    code = MAKE + "\nfrom sktransfer._common.identity import described\n"
     code += "print([described(value) for value in VALUES])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     ours = [described(value) for value in VALUES]  # noqa: F821

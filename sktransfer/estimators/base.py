@@ -13,8 +13,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 
-from sktransfer._devices import available_or_cpu, resolve_device
-from sktransfer._sklearn import Interval, StrOptions
+from sktransfer._common.devices import available_or_cpu, resolve_device
+from sktransfer._common.sklearn_private import Interval, StrOptions
 from sktransfer.activations.engines.choice import ENGINES, EngineChoice
 from sktransfer.activations.store.folder import cache_folder
 from sktransfer.activations.streaming import Pass

@@ -1,6 +1,5 @@
 """What the process keeps for the next call: networks, and the engines that run them."""
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -9,7 +8,8 @@ from weakref import ref
 
 import torch
 
-from sktransfer._settings import networks_size
+from sktransfer._common.environment import networks_size
+from sktransfer._common.forks import in_forked_children
 
 T = TypeVar("T")
 
@@ -41,8 +41,7 @@ def _begin_again() -> None:
             _of_the_parent.append(_kept.pop(key))
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_again)
+in_forked_children(_begin_again)
 
 
 def kept(

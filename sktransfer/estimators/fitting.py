@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from sktransfer._devices import derived_seed
-from sktransfer._probabilities import as_evidence, best_temperature
-from sktransfer._rows import RowsOfPictures, Seeds
+from sktransfer._common.random import derived_seed
 from sktransfer.backbones.freezing import TrainableStages
+from sktransfer.estimators.calibration import as_evidence, best_temperature
+from sktransfer.estimators.training_data import RowsOfPictures, Seeds
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.sources import ImageSource
 from sktransfer.training.batches import Rows
@@ -96,7 +96,7 @@ class Fitting(RowsOfPictures):
             **{name: getattr(self, name) for name in names},
             lr=learning_rate(self.lr, at_random=True),
             n_classes=len(self.classes_),
-            multilabel=self._link.multilabel,
+            multilabel=self._task.multilabel,
         )
 
     def _train(
@@ -134,7 +134,7 @@ class Fitting(RowsOfPictures):
         if self.calibrate is not None and validation is not None:
             scores = trained.net.scores_of(validation).numpy()
             y, weights = validation.targets.y.numpy(), validation.targets.weights.numpy()
-            self.temperature_ = best_temperature(self._link, scores, y, as_evidence(weights))
+            self.temperature_ = best_temperature(self._task, scores, y, as_evidence(weights))
         self.net_ = trained.net
         return self
 
@@ -142,13 +142,13 @@ class Fitting(RowsOfPictures):
         shared = {f.name: getattr(self, f.name) for f in fields(Recipe) if hasattr(self, f.name)}
         loss: dict[str, Any] = {
             "loss": self.loss,
-            "multilabel": self._link.multilabel,
+            "multilabel": self._task.multilabel,
             "label_smoothing": self.label_smoothing,
             "positive_weight": None,
             "distill_weight": self.distill_weight,
             "distill_temperature": self.distill_temperature,
         }
-        if self._link.multilabel:
+        if self._task.multilabel:
             loss["positive_weight"] = positive_weights(rows.targets, self.class_weight)
         return Recipe(
             **{

@@ -4,11 +4,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit, softmax
 from sklearn.metrics import log_loss
 
-from sktransfer._probabilities import Link, as_evidence, best_temperature
+from sktransfer.estimators.calibration import as_evidence, best_temperature
+from sktransfer.training.task import OneLabel, SeveralLabels
 
-SOFTMAX = Link(binary=False, multilabel=False)
-ONE_OF = Link(binary=True, multilabel=False)
-SEVERAL = Link(binary=True, multilabel=True)
+SOFTMAX = OneLabel()
+ONE_OF = OneLabel(one_vs_rest=True)
+SEVERAL = SeveralLabels()
 LINKS = pytest.mark.parametrize("link", [SOFTMAX, ONE_OF, SEVERAL], ids=["softmax", "one", "many"])
 
 

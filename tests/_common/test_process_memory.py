@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from sktransfer import PretrainedFeatureExtractor, _keeping, free_memory
-from sktransfer._keeping import kept, tensor_bytes
+from sktransfer import PretrainedFeatureExtractor, free_memory, process_memory
+from sktransfer._common.process_memory import kept, tensor_bytes
 from sktransfer.backbones.loading import load_backbone
 
 
@@ -19,7 +19,7 @@ class Thing:
 
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch):
-    monkeypatch.setattr(_keeping, "_kept", type(_keeping._kept)())
+    monkeypatch.setattr(process_memory, "_kept", type(process_memory._kept)())
 
 
 @pytest.fixture
@@ -54,14 +54,14 @@ def test_the_least_recently_used_goes(made, monkeypatch):
     monkeypatch.setenv("SKTRANSFER_NETWORKS", "1000")
     for key in "abac":
         keep(key, made)
-    assert list(_keeping._kept) == ["a", "c"]
+    assert list(process_memory._kept) == ["a", "c"]
 
 
 def test_the_last_one_stays_however_large_it_is(made, monkeypatch):
     monkeypatch.setenv("SKTRANSFER_NETWORKS", "0")
     assert keep("a", made, 10**12) is keep("a", made, 10**12)
     keep("b", made)
-    assert list(_keeping._kept) == ["b"]
+    assert list(process_memory._kept) == ["b"]
 
 
 def test_what_belongs_to_something_goes_with_it(made):
@@ -103,10 +103,10 @@ def test_threads_that_prepare_the_same_at_once_get_the_same():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_fork_does_not_wait_for_a_thread_that_it_left_behind():
-    with _keeping._lock:
+    with process_memory._lock:
         child = os.fork()
         if child == 0:
-            os._exit(0 if _keeping._lock.acquire(blocking=False) else 1)
+            os._exit(0 if process_memory._lock.acquire(blocking=False) else 1)
     assert os.waitpid(child, 0)[1] == 0
 
 
@@ -119,10 +119,10 @@ def test_free_memory_lets_go_of_networks_and_engines(pictures):
     free_memory()
     extractor = PretrainedFeatureExtractor("mnasnet0_5", weights=None, image_size=32, device="cpu")
     features = extractor.fit(pictures[0]).transform(pictures[0])
-    assert len(_keeping._kept) == 2
+    assert len(process_memory._kept) == 2
     network = ref(load_backbone("mnasnet0_5", None))
     free_memory()
-    assert not _keeping._kept
+    assert not process_memory._kept
     assert network() is not None  # the estimator's
     assert torch.equal(*map(torch.from_numpy, (features, extractor.transform(pictures[0]))))
     del extractor
@@ -131,7 +131,7 @@ def test_free_memory_lets_go_of_networks_and_engines(pictures):
 
 
 def test_one_call_after_the_other_of_five_extractors_prepares_nothing_again(pictures, monkeypatch):
-    prepared, prepare_it = [], _keeping.kept
+    prepared, prepare_it = [], process_memory.kept
 
     def counted(key, prepare, *rest, **options):
         return prepare_it(key, lambda: prepared.append(key) or prepare(), *rest, **options)

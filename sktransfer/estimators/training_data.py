@@ -10,20 +10,20 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length
 
-from sktransfer._base import BackboneEstimator
-from sktransfer._conflicts import check_against_labels
-from sktransfer._labels import Labels, check_columns, is_indicator
-from sktransfer._probabilities import Link
-from sktransfer._sklearn import check_sample_weight
+from sktransfer._common.sklearn_private import check_sample_weight
 from sktransfer.activations.augmented import Augmented, decode
 from sktransfer.activations.streaming import Pass
 from sktransfer.activations.views import FixedViews, Views
 from sktransfer.backbones.freezing import TrainableStages
+from sktransfer.estimators.base import BackboneEstimator
+from sktransfer.estimators.conflicts import check_against_labels
+from sktransfer.estimators.labels import Labels, check_columns, is_indicator
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.augmentation import Transform
 from sktransfer.images.sources import ImageSource
 from sktransfer.training.batches import Rows
 from sktransfer.training.recipe import Trained
+from sktransfer.training.task import OneLabel, SeveralLabels, Task
 from sktransfer.training.weighting import LARGEST_WEIGHT, check_class_weight, row_weights
 
 
@@ -39,7 +39,7 @@ class Seeds(NamedTuple):
 class RowsOfPictures(BackboneEstimator):
     """The first steps of `PretrainedImageClassifier.fit`, up to what training works on.
 
-    What they found stays until the next fit: ``classes_``, ``_seeds`` and ``_link``.
+    What they found stays until the next fit: ``classes_``, ``_seeds`` and ``_task``.
     """
 
     # Declared for readers and type checkers; assigned by the subclass's __init__ and by fit.
@@ -55,14 +55,14 @@ class RowsOfPictures(BackboneEstimator):
     random_state: int | np.random.RandomState | None
     classes_: np.ndarray
     _seeds: Seeds
-    _link: Link
+    _task: Task
 
     def _learned_labels(
         self, y: Any, n_rows: int, earlier: Trained | None, classes: Any = None
     ) -> Labels:
         """Y in numbers; what classes there are, an earlier fit or the caller may know."""
         if earlier is not None:
-            multilabel = self._link.multilabel
+            multilabel = self._task.multilabel
             labels = Labels.known(y, n_rows, self.classes_, multilabel=multilabel)
         elif classes is None or is_indicator(y):
             labels = Labels.learned(y, n_rows, type(self).__name__)
@@ -75,8 +75,8 @@ class RowsOfPictures(BackboneEstimator):
             )
         check_against_labels(self, labels)
         self.classes_ = labels.classes
-        binary = labels.multilabel or self.loss == "binary_cross_entropy"
-        self._link = Link(binary, labels.multilabel)
+        one_vs_rest = self.loss == "binary_cross_entropy"
+        self._task = SeveralLabels() if labels.multilabel else OneLabel(one_vs_rest)
         return labels
 
     def _row_weights(
@@ -180,7 +180,7 @@ class RowsOfPictures(BackboneEstimator):
         images = self._images(X, reset=False)
         images.check()
         try:
-            labels = Labels.known(y, len(images), self.classes_, multilabel=self._link.multilabel)
+            labels = Labels.known(y, len(images), self.classes_, multilabel=self._task.multilabel)
         except ValueError as error:
             raise ValueError(f"validation_data can't be used: {error}") from error
         views = FixedViews([one_pass.collect(images)[0]])
@@ -206,8 +206,8 @@ class RowsOfPictures(BackboneEstimator):
                 f"distill_from={type(self.distill_from).__name__} must give finite probabilities "
                 f"of shape {(n_rows, len(self.classes_))}; got shape {shares.shape}."
             )
-        link = Link(binary=self._link.multilabel, multilabel=self._link.multilabel)
-        return link.probabilities(link.scores(shares) / self.distill_temperature)
+        task = SeveralLabels() if self._task.multilabel else OneLabel()
+        return task.probabilities(task.scores(shares) / self.distill_temperature)
 
 
 def check_split(

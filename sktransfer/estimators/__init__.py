@@ -1,0 +1,1 @@
+"""The two estimators: parameters, pictures and labels in; features and predictions out."""
