@@ -5,6 +5,8 @@ Each one is also the builtin that scikit-learn's callers catch (``ValueError``,
 working, and code that does can be precise.
 """
 
+from sklearn.exceptions import ConvergenceWarning
+
 __all__ = [
     "BackboneError",
     "CacheWarning",
@@ -12,9 +14,12 @@ __all__ = [
     "DeviceUnavailableError",
     "DeviceWarning",
     "EngineUnavailableError",
+    "ForgettingWarning",
     "ImageError",
     "ImageWarning",
+    "InterruptedWarning",
     "ParameterError",
+    "ShortTrainingWarning",
     "SktransferError",
     "SktransferWarning",
     "TrainingDivergedError",
@@ -79,6 +84,18 @@ class ImageWarning(SktransferWarning):
 
 class TrainingWarning(SktransferWarning):
     """Training that ended otherwise than asked, with a classifier that can be used."""
+
+
+class ForgettingWarning(TrainingWarning):
+    """Fine-tuning that lost more than it learned."""
+
+
+class InterruptedWarning(TrainingWarning):
+    """Training that was interrupted, by Ctrl-C for example, and keeps what it had learned."""
+
+
+class ShortTrainingWarning(TrainingWarning, ConvergenceWarning):  # type: ignore[misc]
+    """Training that ended while its loss still fell fast."""
 
 
 class DeviceWarning(SktransferWarning):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from numbers import Integral
 from pathlib import Path
@@ -15,6 +14,7 @@ from sklearn.utils.validation import validate_data
 
 from sktransfer._common.devices import available_or_cpu, resolve_device
 from sktransfer._common.sklearn_private import Interval, StrOptions
+from sktransfer._common.warning import warn
 from sktransfer.activations.engines.choice import ENGINES, EngineChoice
 from sktransfer.activations.store.folder import cache_folder
 from sktransfer.activations.streaming import Pass
@@ -178,11 +178,10 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
         if hasattr(self, "device_"):
             before, self.device_ = self.device_, available_or_cpu(self.device_)
             if self.device_ != before:
-                warnings.warn(
+                warn(
                     f"This {type(self).__name__} was fitted on {before}, which this machine does "
                     "not have; the CPU computes from now on.",
                     DeviceWarning,
-                    stacklevel=2,
                 )
 
     def __sklearn_tags__(self) -> Tags:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._common.sklearn_private import StrOptions
+from sktransfer._common.warning import warn
 from sktransfer.estimators.base import BackboneEstimator
 from sktransfer.exceptions import ImageWarning
 
@@ -217,11 +217,10 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         features, unreadable = one_pass.collect(images)
         if unreadable:
             shown = ", ".join(images.describe(row) for row in unreadable[:3])
-            warnings.warn(
+            warn(
                 f"{len(unreadable)} of {len(images)} pictures could not be read; their features "
                 f"are NaN: {shown}{', ...' if len(unreadable) > 3 else ''}.",
                 ImageWarning,
-                stacklevel=2,
             )
         return features.numpy()
 

@@ -1,11 +1,10 @@
 """One array or tensor -> one RGB picture, or an error that says what is wrong with it."""
 
-import warnings
-
 import numpy as np
 import torch
 from PIL import Image
 
+from sktransfer._common.warning import warn
 from sktransfer.exceptions import ImageError, ImageWarning
 
 _CHANNELS = (1, 3, 4)
@@ -162,13 +161,12 @@ def warn_of_12_bit_values(highest: int) -> None:
     """Warn if 16-bit pixels, of which this is the highest, fit in 12 bits and not in 8."""
     if 255 < highest <= 4095:
         # One text for all pictures: Python's filter then shows it once, not once a picture.
-        warnings.warn(
+        warn(
             "16-bit pixels are read on a scale of 0..65535. Where the largest is 4095 or less, "
             "as in 12-bit data, the picture is all but black. If that is not meant, give arrays "
             "whose values are multiplied by 16, or state the scale in the TIFF's "
             "SMaxSampleValue.",
             ImageWarning,
-            stacklevel=2,
         )
 
 

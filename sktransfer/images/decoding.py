@@ -3,7 +3,6 @@
 import os
 import re
 import struct
-import warnings
 from pathlib import Path
 
 from PIL import (
@@ -19,6 +18,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from sktransfer._common.warning import warn
 from sktransfer.exceptions import ImageError, ImageWarning, UnreadableImageError
 from sktransfer.images.arrays import on_white
 from sktransfer.images.high_depth import (
@@ -152,10 +152,9 @@ def _warn_of_more_frames(image: Image.Image) -> None:
         more = image.format != "MPO" and getattr(image, "is_animated", False)
     if more:
         # One text for all files: Python's filter then shows it once, not once a file.
-        warnings.warn(
+        warn(
             "Of a file with several frames or pages, only the first frame or page is used.",
             ImageWarning,
-            stacklevel=2,
         )
 
 

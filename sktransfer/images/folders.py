@@ -1,9 +1,9 @@
 """Pictures in one subfolder a class."""
 
 import re
-import warnings
 from pathlib import Path
 
+from sktransfer._common.warning import warn
 from sktransfer.exceptions import ImageError, ImageWarning
 from sktransfer.images.decoding import EXTENSIONS, FORMATS, is_picture_file
 
@@ -48,22 +48,20 @@ def list_class_folders(path: Path) -> tuple[list[Path], list[str], list[str]]:
     for folder in _naturally(p for p in path.iterdir() if p.is_dir() and not _hidden(p)):
         found = _naturally(_pictures_below(folder, seen, left_out))
         if not found:
-            warnings.warn(
+            warn(
                 f"The class folder {str(folder)!r} holds no picture and is left out.",
                 ImageWarning,
-                stacklevel=3,
             )
             continue
         classes.append(folder.name)
         files += found
         labels += [folder.name] * len(found)
     if left_out:
-        warnings.warn(
+        warn(
             f"{len(left_out)} files below {str(path)!r} are left out, such as "
             f"{str(min(left_out))!r}: links to nothing, or pictures in a format that is not read. "
             "Convert those to JPEG or PNG.",
             ImageWarning,
-            stacklevel=3,
         )
     if not files:
         raise ImageError(

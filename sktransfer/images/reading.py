@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sktransfer._common.warning import users_line, warning_at
 from sktransfer.exceptions import UnreadableImageError
 from sktransfer.images.augmentation import AugmentedView
 from sktransfer.images.preprocessing import Preprocessing
@@ -100,8 +101,11 @@ class _PendingBatch:
         self.rows = rows
         self.pixels = np.zeros((len(rows), size, size, 3), dtype=np.uint8)
 
+        line = users_line()  # which the threads do not come from
+
         def read_into_place(place: int, row: int) -> None:
-            self.pixels[place] = preprocessing(source.read(row))
+            with warning_at(line):
+                self.pixels[place] = preprocessing(source.read(row))
 
         self.futures: list[Future[None]] = [
             pool.submit(read_into_place, place, row) for place, row in enumerate(rows)

@@ -10,11 +10,16 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback
 
 from sktransfer.estimators.conflicts import is_solved
-from sktransfer.exceptions import ParameterError, TrainingDivergedError, TrainingWarning
+from sktransfer.exceptions import (
+    ForgettingWarning,
+    InterruptedWarning,
+    ParameterError,
+    ShortTrainingWarning,
+    TrainingDivergedError,
+)
 from sktransfer.inspection.axes import axes_or_new
 
 # Share of the mean that each new loss is, with fastai's correction of the first ones; and how
@@ -153,9 +158,8 @@ def find_lr(
     )
     with warnings.catch_warnings(), contextlib.suppress(TrainingDivergedError):
         # It ends in the middle of an epoch, and by rates that are meant to be too high.
-        warnings.filterwarnings("ignore", "Training was interrupted", TrainingWarning)
-        warnings.filterwarnings("ignore", "Fine-tuning ended", TrainingWarning)
-        warnings.filterwarnings("ignore", "Training ended after", ConvergenceWarning)
+        for expected in (InterruptedWarning, ForgettingWarning, ShortTrainingWarning):
+            warnings.simplefilter("ignore", expected)
         copied.fit(X, y, sample_weight=sample_weight)
     if len(test.losses) < 3:
         raise ParameterError(

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import tempfile
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 
+from sktransfer._common.warning import warn
 from sktransfer.exceptions import TrainingWarning
 from sktransfer.training.net import TransferNet
 
@@ -42,11 +42,10 @@ class Checkpoint(Callback):  # type: ignore[misc]
         except FileNotFoundError:
             return
         except (OSError, EOFError, RuntimeError, ValueError, UnpicklingError) as error:
-            warnings.warn(
+            warn(
                 f"The checkpoint {str(self.path)!r} can't be read ({type(error).__name__}); "
                 "training begins anew.",
                 TrainingWarning,
-                stacklevel=2,
             )
             return
         net.module_.load_state_dict(state["module"])

@@ -1,10 +1,10 @@
 """How fast and how long training goes where the user leaves it open, and if that sufficed."""
 
 import math
-import warnings
 from collections.abc import Sequence
 
-from sklearn.exceptions import ConvergenceWarning
+from sktransfer._common.warning import warn
+from sktransfer.exceptions import ShortTrainingWarning
 
 # Of AdamW. A head that begins at random, on features that stay as they are, has all to learn
 # and can go fast. What is solved or pretrained would lose at that rate what it knows: linear
@@ -71,10 +71,9 @@ def warn_if_short(losses: Sequence[float], knowing_nothing: float) -> None:
     learned = max(knowing_nothing, losses[0]) - end
     much = max(_NOISE * knowing_nothing, _STILL_FALLING * learned)
     if end > _MUCH_LEFT * knowing_nothing and half - end > much:
-        warnings.warn(
+        warn(
             f"Training ended after {len(losses)} epochs while the loss still fell: in the second "
             f"half of them from {half:.3g} to {end:.3g}. Increase max_epochs; "
             "find_lr tells whether a higher lr would do.",
-            ConvergenceWarning,
-            stacklevel=2,
+            ShortTrainingWarning,
         )

@@ -14,10 +14,16 @@ from torch import nn
 
 from sktransfer._common.identity import described, library_versions
 from sktransfer._common.threads import computing
+from sktransfer._common.warning import warn
 from sktransfer.activations.views import FixedViews
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.backbones.frozen import state_digest
-from sktransfer.exceptions import DeviceMemoryError, TrainingWarning
+from sktransfer.exceptions import (
+    DeviceMemoryError,
+    ForgettingWarning,
+    InterruptedWarning,
+    TrainingWarning,
+)
 from sktransfer.training.batches import Rows
 from sktransfer.training.checkpoints import CheckpointFiles
 from sktransfer.training.head import Dropout, NormalisedLinear
@@ -89,11 +95,10 @@ class Recipe(Phases):
                 "a smaller batch_size or unfreeze_depth, or device='cpu'."
             ) from error
         if trained.net.interrupted_:
-            warnings.warn(
+            warn(
                 f"Training was interrupted after {len(trained.history)} whole epochs. The "
                 "classifier keeps what it had learned by then.",
-                TrainingWarning,
-                stacklevel=3,
+                InterruptedWarning,
             )
         else:
             files.remove()
@@ -149,11 +154,10 @@ class Recipe(Phases):
                     return self._finished(first, module, history)
         net = self._descend(module, rows, validation, files, goes_on=goes_on)
         if history and net.kept_beginning_:
-            warnings.warn(
+            warn(
                 "No epoch lowered the validation loss below that of the head alone: early stopping "
                 "keeps the head, with untouched stages. Try a smaller lr, or unfreeze_depth=0.",
                 TrainingWarning,
-                stacklevel=3,
             )
         elif history and stages.fixed_statistics:
             self._check_gain(history[-1], net, rows)
@@ -180,13 +184,12 @@ class Recipe(Phases):
             first.interrupted_ = True
             return True
         if mistakes < enough:
-            warnings.warn(
+            warn(
                 f"Nothing was fine-tuned: cross-validated, the head alone makes {mistakes:.3g} "
                 f"mistakes in {enough**2:.0f} training rows, and mending fewer than {enough:.3g}, "
                 "their square root, can't be told from chance. Use fine_tune='always' to train "
                 "the stages all the same, or unfreeze_depth=0.",
                 TrainingWarning,
-                stacklevel=3,
             )
         return mistakes < enough
 
@@ -205,13 +208,12 @@ class Recipe(Phases):
             after = net.loss_of(self._counted(rows.fixed()))
         knowing_nothing = self._knowing_nothing(net, rows)
         if before < knowing_nothing and after - before > _LOST * (knowing_nothing - before):
-            warnings.warn(
+            warn(
                 f"Fine-tuning ended at a training loss of {after:.3g}, far above the {before:.3g} "
                 "of the head alone: the unfrozen stages lost more than they learned. Try a smaller "
                 f"lr, now {learning_rate(self.lr, at_random=False):.3g}, or gradient_clipping=1.0; "
                 "find_lr suggests a rate.",
-                TrainingWarning,
-                stacklevel=3,
+                ForgettingWarning,
             )
 
     def _is_convex(

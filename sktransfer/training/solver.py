@@ -1,6 +1,5 @@
 """The convex problem, a linear head on frozen features, solved by L-BFGS."""
 
-import warnings
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from skorch.callbacks import (
 )
 from torch import Tensor, nn
 
+from sktransfer._common.warning import warn
 from sktransfer.training.batches import Rows, all_batches
 from sktransfer.training.callbacks import silent
 from sktransfer.training.head import NormalisedLinear, mean_and_length
@@ -108,11 +108,10 @@ def solve(
         **common,
     ).trained_on(rows)
     if len(net.history) == net.max_epochs and not net.interrupted_ and not _nearly_converged(net):
-        warnings.warn(
+        warn(
             f"L-BFGS did not converge in max_epochs={net.max_epochs} epochs of {_ITERATIONS} "
             "iterations. Increase max_epochs or weight_decay.",
             ConvergenceWarning,
-            stacklevel=2,
         )
     return net
 

@@ -1,6 +1,5 @@
 """What each row counts in the loss: class weights times sample weights."""
 
-import warnings
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 
+from sktransfer._common.warning import warn
 from sktransfer.exceptions import ParameterError, TrainingWarning
 from sktransfer.training.losses import Targets
 
@@ -95,11 +95,10 @@ def row_weights(
             "every row. Give some rows a positive weight."
         )
     if empty and all_classes:
-        warnings.warn(
+        warn(
             f"No row of the classes {empty} has any weight: class_weight times sample_weight is 0, "
             "and the classifier can't learn to tell them. Give their rows a positive weight.",
             TrainingWarning,
-            stacklevel=2,
         )
     return weights
 

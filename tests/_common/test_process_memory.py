@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from sktransfer import PretrainedFeatureExtractor, free_memory, process_memory
+from sktransfer import PretrainedFeatureExtractor, free_memory
+from sktransfer._common import process_memory
 from sktransfer._common.process_memory import kept, tensor_bytes
 from sktransfer.backbones.loading import load_backbone
 

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import sqlite3
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from sktransfer._common.environment import cache_size
+from sktransfer._common.warning import warn
 from sktransfer.activations.store import models
 from sktransfer.activations.store.connection import (
     DamagedError,
@@ -282,11 +282,10 @@ class Cache:
         reason = str(error)
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             reason = f"the disk, or the SKTRANSFER_CACHE_SIZE of {cache_size():,} bytes, is full"
-        warnings.warn(
+        warn(
             f"cache={str(self._folder)!r} can't be used: {reason}. So {consequence}; results stay "
             "the same. Give another folder, or cache=None.",
             CacheWarning,
-            stacklevel=2,
         )
 
 

@@ -525,7 +525,8 @@ def test_a_forked_child_computes_without_it():
     code = """
 import os, signal, sys, warnings
 import numpy as np
-from sktransfer import PretrainedFeatureExtractor, process_memory, free_memory
+from sktransfer import PretrainedFeatureExtractor, free_memory
+from sktransfer._common import process_memory
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)  # forking beside threads
 X = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)

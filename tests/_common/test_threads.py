@@ -8,70 +8,9 @@ from contextlib import ExitStack
 import pytest
 import torch
 
-from sktransfer._common.devices import available_devices, available_or_cpu, resolve_device
-from sktransfer._common.random import seeded
+from sktransfer._common import threads as common_threads
 from sktransfer._common.threads import computing, reading_threads
-from sktransfer.exceptions import DeviceUnavailableError
 from tests.conftest import HANGS
-
-# Names.
-
-
-@pytest.fixture
-def machine(monkeypatch):
-    """A machine with the given devices, beside its CPU."""
-
-    def pretend(n_cuda=0, has_mps=False):
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: n_cuda)
-        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: has_mps)
-
-    return pretend
-
-
-@pytest.mark.parametrize(
-    ("n_cuda", "has_mps", "names"),
-    [
-        (0, False, ["cpu"]),
-        (2, False, ["cuda:0", "cuda:1", "cpu"]),
-        (0, True, ["mps", "cpu"]),
-    ],
-)
-def test_auto_is_the_fastest_device(machine, n_cuda, has_mps, names):
-    machine(n_cuda, has_mps)
-    assert available_devices() == names
-    assert resolve_device("auto") == names[0]
-
-
-@pytest.mark.parametrize(
-    ("asked", "name"),
-    [("cpu", "cpu"), ("cpu:0", "cpu"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1"), ("mps", "mps")],
-)
-def test_names_are_made_complete(machine, asked, name):
-    machine(2, has_mps=True)
-    assert resolve_device(asked) == name
-
-
-@pytest.mark.parametrize("asked", ["cuda", "cuda:2", "mps", "meta", "gpu", "", "cuda:x"])
-def test_absent_devices_are_told_with_the_present_ones(machine, asked):
-    machine(0)
-    with pytest.raises(DeviceUnavailableError, match=r"'auto' or one of \['cpu'\]"):
-        resolve_device(asked)
-
-
-def test_cuda_of_a_parent_process_is_told(machine, monkeypatch):
-    machine(1)
-    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
-    with pytest.raises(DeviceUnavailableError, match=r"forked after CUDA was started.*'loky'"):
-        resolve_device("auto")
-    assert resolve_device("cpu") == "cpu"
-
-
-def test_a_pickled_device_that_is_gone_becomes_the_cpu(machine):
-    machine(1)
-    assert available_or_cpu("cuda:0") == "cuda:0"
-    assert available_or_cpu("cuda:1") == "cpu"
-    assert available_or_cpu("mps") == "cpu"
-
 
 # Reading threads.
 
@@ -132,39 +71,7 @@ def test_passes_in_threads_are_counted():
     for thread in threads:
         thread.join(HANGS)
     assert sorted(shares) == [2, 2, 4, 8]
-    assert threads._readers == 0
-
-
-# Random state.
-
-
-def test_seeded_is_reproducible_and_restores():
-    torch.rand(1)
-    before = torch.get_rng_state()
-    with seeded(3):
-        first = torch.rand(4)
-    with seeded(3):
-        assert torch.equal(torch.rand(4), first)
-    with seeded(4):
-        assert not torch.equal(torch.rand(4), first)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_threads_that_seed_do_not_mix():
-    with seeded(0):
-        expected = [torch.rand(1).item() for _ in range(200)]
-    drawn = []
-
-    def draw():
-        with seeded(0):
-            drawn.append([torch.rand(1).item() for _ in range(200)])
-
-    threads = [threading.Thread(target=draw) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(HANGS)
-    assert drawn == [expected] * 4
+    assert common_threads._readers == 0
 
 
 # Forks.
@@ -173,7 +80,7 @@ FORK = """
 import os, signal, sys, threading, traceback, warnings
 import numpy as np, torch
 from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
-from sktransfer._common import threads
+from sktransfer._common import threads as common_threads
 from sktransfer._common.random import seeded
 from sktransfer._common.threads import computing, reading_threads
 
@@ -338,7 +245,7 @@ held.wait()
 
 def child():
     with computing(), seeded(0), reading_threads(None) as n:
-        return n, threads._readers
+        return n, common_threads._readers
 
 in_child(child)
 done.set()

@@ -1,0 +1,88 @@
+import inspect
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
+from sktransfer._common.warning import users_line, warn, warning_at
+from sktransfer.exceptions import ImageWarning, ShortTrainingWarning
+from tests.conftest import make_pictures
+
+SMALL = {"backbone": "squeezenet1_1", "weights": None, "image_size": 32, "device": "cpu"}
+
+
+def line_before():
+    """The line before the caller's, in this file."""
+    return __file__, inspect.currentframe().f_back.f_lineno - 1
+
+
+def places(caught, category):
+    return {(each.filename, each.lineno) for each in caught if issubclass(each.category, category)}
+
+
+def short(**options):
+    return PretrainedImageClassifier(
+        **SMALL, hidden_layer_sizes=4, lr=1e-3, max_epochs=4, random_state=0, **options
+    )
+
+
+@pytest.mark.parametrize("how", ["alone", "pipeline", "search"])
+def test_warnings_of_training_point_at_the_line_that_calls_fit(how):
+    X, y = make_pictures(16)
+    model = short()
+    if how == "pipeline":
+        model = make_pipeline(model)
+    elif how == "search":
+        model = GridSearchCV(model, {"dropout": [0.0, 0.1]}, cv=2, refit=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, y)
+        line = line_before()
+    assert places(caught, ShortTrainingWarning) == {line}
+
+
+def test_warnings_of_reading_threads_point_at_the_line_that_calls_transform(tmp_path):
+    paths = []
+    for i in range(3):  # 12 bits in 16
+        pixels = np.full((32, 32), 4000 + i, np.uint16)
+        paths.append(str(tmp_path / f"{i}.png"))
+        Image.fromarray(pixels).save(paths[-1])
+    extractor = PretrainedFeatureExtractor(**SMALL, n_jobs=3).fit(paths)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        extractor.transform(paths)
+        line = line_before()
+    assert places(caught, ImageWarning) == {line}
+
+
+def test_a_line_is_told_once_by_pythons_own_rule():
+    def told():
+        warn("the same", ImageWarning)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            told()
+    assert len(caught) == 1
+
+
+def test_a_thread_has_the_line_that_it_was_given_for_as_long():
+    lines = []
+    given = users_line()
+
+    def work():
+        with warning_at(given), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            warn("in a thread", ImageWarning)
+        lines.append((caught[0].filename, caught[0].lineno))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert lines == [(given.filename, given.lineno)]
+    assert given.filename == __file__
