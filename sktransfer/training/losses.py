@@ -1,6 +1,7 @@
 """Losses, one value a row: cross-entropy, one-against-rest, focal, torch's, and a teacher's."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -8,13 +9,127 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sktransfer.exceptions import ParameterError
-
-LOSSES = ("cross_entropy", "binary_cross_entropy", "focal")
-# Those that are convex in the scores, so that a linear head has one best solution.
-CONVEX_LOSSES = ("cross_entropy", "binary_cross_entropy")
+from sktransfer.training.task import OneLabel, SeveralLabels, Task
 
 # Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, table 1b: best at 2.
 _GAMMA = 2.0
+
+LossFunction = Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss that `PretrainedImageClassifier` knows by name, or a class of the user's.
+
+    A new loss is a new entry of `LOSSES`: all other code asks the record what the loss can do.
+
+    Parameters
+    ----------
+    name : str
+    softmax : callable, optional
+        Losses (n,) where the classes exclude each other, of scores (n, k), targets (as `Targets.y`)
+        and label smoothing. Without it each class is told apart from all others by itself.
+    sigmoid : callable, optional
+        Losses (n,) where each class is told apart by itself, of the same and the weight of the
+        presence of each class (k,) or None. Without it the loss is for one label per picture.
+    convex : bool, default=False
+        The loss is convex in the scores, so that a linear head has one best solution.
+    built_by : callable, optional
+        A class of torch's kind in place of the functions, called with ``reduction="none"``.
+    """
+
+    name: str
+    softmax: LossFunction | None = None
+    sigmoid: LossFunction | None = None
+    convex: bool = False
+    built_by: Any = None
+
+    @property
+    def one_vs_rest(self) -> bool:
+        """Each class is told apart from all others by itself, even with one label per picture."""
+        return self.softmax is None and self.built_by is None
+
+    @property
+    def multilabel(self) -> bool:
+        """A picture may have several labels."""
+        return self.sigmoid is not None or self.built_by is not None
+
+    def task(self, *, multilabel: bool) -> Task:
+        """What scores mean that were trained with this loss."""
+        return SeveralLabels() if multilabel else OneLabel(self.one_vs_rest)
+
+
+def _cross_entropy(scores: Tensor, y: Tensor, smoothing: float) -> Tensor:
+    if not y.is_floating_point():  # no need for a share of every class: torch takes the codes
+        return functional.cross_entropy(scores, y, reduction="none", label_smoothing=smoothing)
+    shares = _smoothed(y, scores, smoothing, 1 / scores.shape[1])
+    return (shares * -functional.log_softmax(scores, dim=1)).sum(dim=1)
+
+
+def _focal(scores: Tensor, y: Tensor, smoothing: float) -> Tensor:
+    shares = _smoothed(y, scores, smoothing, 1 / scores.shape[1])
+    losses = -functional.log_softmax(scores, dim=1)
+    losses = losses * (1 - scores.softmax(dim=1)) ** _GAMMA
+    return (shares * losses).sum(dim=1)
+
+
+def _binary_cross_entropy(
+    scores: Tensor, y: Tensor, smoothing: float, positive_weight: Tensor | None
+) -> Tensor:
+    shares = _smoothed(y, scores, smoothing, 0.5)
+    return _binary(scores, shares, positive_weight).sum(dim=1)
+
+
+def _binary_focal(
+    scores: Tensor, y: Tensor, smoothing: float, positive_weight: Tensor | None
+) -> Tensor:
+    shares = _smoothed(y, scores, smoothing, 0.5)
+    losses = _binary(scores, shares, positive_weight)
+    # For targets between 0 and 1: Li et al., "Generalized Focal Loss", NeurIPS 2020, eq. 3.
+    return (losses * (shares - scores.sigmoid()).abs() ** _GAMMA).sum(dim=1)
+
+
+def _binary(scores: Tensor, shares: Tensor, positive_weight: Tensor | None = None) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(
+        scores, shares, pos_weight=positive_weight, reduction="none"
+    )
+
+
+def _smoothed(y: Tensor, scores: Tensor, smoothing: float, even: float) -> Tensor:
+    """Targets as shares (n, k), of which `smoothing` is moved to an `even` share."""
+    shares = as_shares(y, scores.shape[1]).to(scores)
+    return shares * (1 - smoothing) + even * smoothing
+
+
+LOSSES = {
+    loss.name: loss
+    for loss in (
+        Loss("cross_entropy", softmax=_cross_entropy, convex=True),
+        Loss("binary_cross_entropy", sigmoid=_binary_cross_entropy, convex=True),
+        Loss("focal", softmax=_focal, sigmoid=_binary_focal),
+    )
+}
+
+
+def as_loss(given: str | Callable[..., Any]) -> Loss:
+    """The record of a loss, by its name or made of a class of the user's."""
+    if isinstance(given, str) and given in LOSSES:
+        return LOSSES[given]
+    return Loss(repr(given), built_by=given)
+
+
+def convex_loss(loss: Loss, task: Task) -> Loss:
+    """The loss by which a linear head is solved: the given one, if it is convex.
+
+    Where it is not, L-BFGS has no single solution to find, and the cross-entropy of the task gives
+    the head that gradient descent on the loss itself then begins with.
+    """
+    if loss.convex:
+        return loss
+    return LOSSES["binary_cross_entropy" if task.one_vs_rest else "cross_entropy"]
+
+
+CONVEX_LOSSES = tuple(name for name, loss in LOSSES.items() if loss.convex)
 
 
 class Targets(NamedTuple):

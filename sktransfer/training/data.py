@@ -1,0 +1,58 @@
+"""What training takes, beside its settings, and what it returns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from sktransfer.backbones.freezing import TrainableStages
+from sktransfer.training.batches import Rows
+from sktransfer.training.module import TransferModule
+from sktransfer.training.net import TransferNet
+
+# One record per epoch: its phase, number, losses, rate and scores.
+History = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What is trained, and on what.
+
+    Parameters
+    ----------
+    stages : TrainableStages
+        The unfrozen stages, which are trained in place; empty if all are frozen.
+    rows : Rows
+        Activations of the frozen stages, with targets.
+    validation : Rows, optional
+        Rows that are scored after each epoch and never trained on.
+    begin_with : TransferModule, optional
+        What an earlier training gave, made of these very `stages`: training continues from it.
+    """
+
+    stages: TrainableStages
+    rows: Rows
+    validation: Rows | None = None
+    begin_with: TransferModule | None = None
+
+    def on(self, device: str) -> "TrainingData":
+        """The same with the rows on a device, if they fit; see `Rows.on`."""
+        return replace(self, rows=self.rows.on(device))
+
+
+class Trained(NamedTuple):
+    """What training returns.
+
+    Parameters
+    ----------
+    net : TransferNet
+        Ready for prediction.
+    history : list of dict
+        One record per epoch, over all phases.
+    optimizer_state : mapping or None
+        By the number of each parameter; None where L-BFGS solved the problem, whose state means
+        nothing to another piece.
+    """
+
+    net: TransferNet
+    history: History
+    optimizer_state: Mapping[int, Any] | None

@@ -1,0 +1,125 @@
+"""How to train: the parameters of the classifier that training obeys, checked and complete."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sktransfer.training.losses import Loss
+from sktransfer.training.pace import epochs
+from sktransfer.training.task import Task
+
+
+class Piece(NamedTuple):
+    """The rows of one call to `partial_fit`, where nobody knows how many follow.
+
+    Parameters
+    ----------
+    weight : float
+        Mean weight of the rows of this piece. In `Rows` weights have a mean of 1, which would
+        make pieces of light rows count as much as pieces of heavy ones.
+    optimizer_state : mapping or None
+        State of the optimizer after the piece before, by the number of each parameter.
+    """
+
+    weight: float
+    optimizer_state: Mapping[int, Any] | None
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Everything that `train` is told about how to train.
+
+    No field has a default: the defaults are those of `PretrainedImageClassifier`, and a second
+    set would sooner or later differ from them.
+
+    Parameters
+    ----------
+    task : Task
+    n_classes : int
+    loss : Loss
+    positive_weight : sequence of n_classes floats, or None
+        Weight of the presence of each label relative to its absence, for several labels.
+    device : str
+        A device of torch, such as "cpu" or "cuda:1".
+    seed : int
+        Of everything that training draws.
+    piece : Piece or None
+        None if the rows are all that there are.
+    **others
+        See `PretrainedImageClassifier`.
+    """
+
+    task: Task
+    n_classes: int
+    loss: Loss
+    label_smoothing: float
+    positive_weight: Sequence[float] | None
+    distill_weight: float
+    distill_temperature: float
+    hidden_layer_sizes: Sequence[int]
+    dropout: float
+    sampling: str | None
+    mixup: float
+    cutmix: float
+    optimizer: str | Callable[..., Any]
+    lr: float | str
+    lr_decay: float
+    weight_decay: float
+    schedule: str | Callable[..., Any] | None
+    gradient_clipping: float | None
+    ema_decay: float | None
+    max_epochs: int | str
+    batch_size: int
+    head_init: str
+    fine_tune: str
+    gradual_unfreezing: bool | Sequence[int]
+    early_stopping: bool
+    n_iter_no_change: int
+    callbacks: Sequence[Any]
+    precision: str
+    checkpoint_dir: Path | None
+    device: str
+    seed: int
+    verbose: int
+    piece: Piece | None
+
+    def for_a_piece(
+        self, optimizer_state: Mapping[int, Any] | None, weight: float = 1.0
+    ) -> "TrainingSettings":
+        """The settings of one call to `partial_fit`.
+
+        One epoch, since the caller decides how often a row is seen; and no schedule, since it
+        would need to know how many calls follow. The stages always train: mistakes in one piece
+        say little about whether fine-tuning could help. A convex problem is solved for the
+        piece, near the solution of the pieces before.
+
+        Parameters
+        ----------
+        optimizer_state, weight
+            See `Piece`.
+        """
+        return replace(
+            self,
+            max_epochs=1,
+            fine_tune="always",
+            schedule=None,
+            piece=Piece(weight, optimizer_state),
+        )
+
+    def for_the_head_alone(self) -> "TrainingSettings":
+        """The settings by which a head is trained on fixed features, before its stages train.
+
+        A small `max_epochs` limits fine-tuning; it must not leave the head half solved. Users'
+        callbacks are left out because they are documented to see the last phase alone.
+        """
+        asked = self.max_epochs
+        return replace(
+            self,
+            max_epochs=asked if isinstance(asked, str) else max(asked, epochs("auto")),
+            cutmix=0.0,  # it pastes parts of maps, and features have no height and width
+            gradual_unfreezing=False,
+            callbacks=(),
+            # The state belongs to the parameters of head and stages together.
+            piece=self.piece and self.piece._replace(optimizer_state=None),
+        )
