@@ -1,8 +1,8 @@
-"""Every error and warning that sktransfer raises by name, in one tree.
+"""All error and warning classes of sktransfer.
 
-Each one is also the builtin that scikit-learn's callers catch (``ValueError``,
-``RuntimeError``, ``UserWarning``), so code that knows nothing of sktransfer keeps
-working, and code that does can be precise.
+Each class also inherits from the builtin that callers of scikit-learn catch (``ValueError``,
+``RuntimeError`` or ``UserWarning``), so code written for scikit-learn handles these errors
+without knowing sktransfer.
 """
 
 from sklearn.exceptions import ConvergenceWarning
@@ -31,43 +31,43 @@ __all__ = [
 
 
 class SktransferError(Exception):
-    """Base of every error that sktransfer raises by name."""
+    """Base class of all errors that sktransfer defines."""
 
 
 class ImageError(SktransferError, ValueError):
-    """X, or one picture of it, is not something that can be read as an image."""
+    """X, or one picture in it, has a type, shape or content that can't be read as a picture."""
 
 
 class UnreadableImageError(ImageError):
-    """A picture is missing, truncated, or no image: what ``on_error`` is about."""
+    """A picture file is missing, damaged or not an image; ``on_error`` applies to it."""
 
 
 class BackboneError(SktransferError, ValueError):
-    """An unknown backbone, stage or depth, or a size the backbone can't take."""
+    """The backbone, stage or depth is unknown, or the backbone can't take the image size."""
 
 
 class WeightsError(SktransferError, ValueError):
-    """Weights that exist but don't belong to the backbone, or are damaged."""
+    """Weights exist, but are damaged or don't belong to the backbone."""
 
 
 class WeightsUnavailableError(SktransferError, RuntimeError):
-    """Pretrained weights that can be had neither from disk nor from the network."""
+    """Pretrained weights can neither be found on disk nor downloaded."""
 
 
 class DeviceUnavailableError(SktransferError, ValueError):
-    """A device that this machine doesn't have."""
+    """The requested device is not available on this machine."""
 
 
 class EngineUnavailableError(SktransferError, ValueError):
-    """An engine that is not installed, or that the device or the precision rules out."""
+    """The engine is not installed, or does not support the device or the precision."""
 
 
 class DeviceMemoryError(SktransferError, RuntimeError):
-    """A device whose memory can't hold the work on one picture, or on one training batch."""
+    """The device has too little memory for a single picture, or for one training batch."""
 
 
 class ParameterError(SktransferError, ValueError):
-    """Parameters that contradict each other or y, or one that training can't use."""
+    """Parameters contradict each other or y, or training can't use one of them."""
 
 
 class TrainingDivergedError(SktransferError, RuntimeError):
@@ -75,32 +75,32 @@ class TrainingDivergedError(SktransferError, RuntimeError):
 
 
 class SktransferWarning(UserWarning):
-    """Base of every warning that sktransfer emits."""
+    """Base class of all warnings that sktransfer emits."""
 
 
 class ImageWarning(SktransferWarning):
-    """Pictures that were read, but not as their owner may expect."""
+    """Pictures were read, but perhaps not as their owner expects."""
 
 
 class TrainingWarning(SktransferWarning):
-    """Training that ended otherwise than asked, with a classifier that can be used."""
+    """Training did not end as requested, but the classifier can be used."""
 
 
 class ForgettingWarning(TrainingWarning):
-    """Fine-tuning that lost more than it learned."""
+    """Fine-tuning ended at a much higher training loss than the head alone had reached."""
 
 
 class InterruptedWarning(TrainingWarning):
-    """Training that was interrupted, by Ctrl-C for example, and keeps what it had learned."""
+    """Training was interrupted, for example by Ctrl-C; the model trained so far is kept."""
 
 
 class ShortTrainingWarning(TrainingWarning, ConvergenceWarning):  # type: ignore[misc]
-    """Training that ended while its loss still fell fast."""
+    """Training ended while the loss was still decreasing fast."""
 
 
 class DeviceWarning(SktransferWarning):
-    """A fitted estimator that was opened where its device is missing: the CPU computes."""
+    """A fitted estimator was loaded on a machine without its device, and uses the CPU."""
 
 
 class CacheWarning(SktransferWarning):
-    """A cache folder that can't be used, or not wholly: work is slower, never wrong."""
+    """A cache folder can't be used, or only in part: work is slower, but results are the same."""

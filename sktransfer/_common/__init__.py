@@ -1,1 +1,1 @@
-"""What every part of the library may use, and what uses nothing of it."""
+"""Helpers that any part of the library may import; they import only `exceptions`."""

@@ -1,4 +1,4 @@
-"""Which devices torch can use on this machine, by name."""
+"""Names of the devices that torch can use on this machine."""
 
 import torch
 
@@ -6,7 +6,7 @@ from sktransfer.exceptions import DeviceUnavailableError
 
 
 def available_devices() -> list[str]:
-    """Names of the devices that torch can use on this machine, fastest first."""
+    """Return the names of the devices that torch can use on this machine, fastest first."""
     names = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         names.append("mps")
@@ -14,7 +14,7 @@ def available_devices() -> list[str]:
 
 
 def resolve_device(device: str) -> str:
-    """Name of a device that exists, from what the user asked for.
+    """Return the full name of the requested device, after checking that it exists.
 
     Parameters
     ----------
@@ -38,6 +38,8 @@ def resolve_device(device: str) -> str:
             f"device={device!r} is not available on this machine. "
             f"Use device='auto' or one of {present}."
         )
+    # torch would raise too, but its message names multiprocessing's start method, and a user of
+    # joblib chooses a backend instead.
     if name.startswith("cuda") and torch.cuda._is_in_bad_fork():
         raise DeviceUnavailableError(
             f"device={device!r} can't be used in a process that was forked after CUDA was started, "
@@ -53,14 +55,15 @@ def _canonical(device: str, present: list[str]) -> str:
         raise DeviceUnavailableError(
             f"device={device!r} is not a torch device. Use 'auto' or one of {present}."
         ) from error
+    # Only CUDA has several devices; "cpu:0" and "mps:0" are the same as "cpu" and "mps".
     return asked.type if asked.type != "cuda" else f"cuda:{asked.index or 0}"
 
 
 def available_or_cpu(device: str) -> str:
-    """The same device if this machine has it, else the CPU (for unpickling)."""
+    """Return `device` if this machine has it, else "cpu" (for unpickling)."""
     return device if device in available_devices() else "cpu"
 
 
 def with_float64(device: str) -> str:
-    """The same device, or the CPU where it has no float64, as Apple's MPS has none."""
+    """Return `device`, or "cpu" for Apple's MPS, which does not support float64."""
     return "cpu" if device == "mps" else device

@@ -1,29 +1,34 @@
-"""Limits that belong to the machine rather than to an estimator: environment variables.
+"""Limits of the machine, set by environment variables rather than by parameters.
 
-They reach the workers of a parallel search, and no pickle carries them to another machine.
+The worker processes of a parallel search inherit environment variables, and a pickled
+estimator does not carry them to another machine.
 """
 
 import os
 import re
 
+# Decimal units. "GiB" is rejected: to read it as GB would set another limit than was asked for.
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 def cache_size() -> int:
-    """Bytes that one cache folder may take: ``SKTRANSFER_CACHE_SIZE``, by default 20 GB."""
+    """Return the size limit of a cache folder in bytes: ``SKTRANSFER_CACHE_SIZE``, or 20 GB."""
     return _bytes("SKTRANSFER_CACHE_SIZE", "20GB")
 
 
 def memory_size() -> int:
-    """Bytes of activations that a fit keeps in memory: ``SKTRANSFER_MEMORY``, by default 4 GB.
+    """Return how many bytes of activations a fit keeps in memory: ``SKTRANSFER_MEMORY``, or 4 GB.
 
-    More go to a temporary file, in the folder that ``TMPDIR`` names.
+    Larger activations are written to a temporary file in the folder given by ``TMPDIR``.
     """
     return _bytes("SKTRANSFER_MEMORY", "4GB")
 
 
 def shares_cache() -> bool:
-    """Whether a cache folder that others may write to is used: ``SKTRANSFER_SHARED_CACHE=1``."""
+    """Return True if a cache folder that others can write to may be used.
+
+    ``SKTRANSFER_SHARED_CACHE=1`` allows it. By default such a folder is refused.
+    """
     text = os.environ.get("SKTRANSFER_SHARED_CACHE", "0")
     if text not in ("0", "1"):
         raise ValueError(
@@ -34,7 +39,7 @@ def shares_cache() -> bool:
 
 
 def networks_size() -> int:
-    """Bytes of networks and engines that a process keeps: ``SKTRANSFER_NETWORKS``, 4 GB."""
+    """Return how many bytes of networks a process keeps: ``SKTRANSFER_NETWORKS``, or 4 GB."""
     return _bytes("SKTRANSFER_NETWORKS", "4GB")
 
 

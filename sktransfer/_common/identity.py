@@ -1,4 +1,4 @@
-"""What a result depends on, in words that are the same in every process."""
+"""Describe parameters and library versions by strings that are equal in every process."""
 
 import dis
 import sys
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-# Those whose next version may compute something else.
+# A new version of any of these may compute slightly different results.
 _LIBRARIES = (
     *("sktransfer", "torch", "torchvision", "skorch"),
     *("numpy", "scikit-learn", "pillow"),
@@ -25,7 +25,7 @@ _VALUES = (*_PLAIN, list, tuple, dict, set, frozenset, torch.Tensor, np.ndarray,
 
 @cache
 def library_versions() -> str:
-    """Names and versions of the libraries that results depend on."""
+    """Return names and versions of the libraries that results depend on."""
     return " ".join(f"{name} {_version(name)}" for name in _LIBRARIES)
 
 
@@ -37,34 +37,39 @@ def _version(name: str) -> str:
 
 
 def described(
-    value: object, _within: tuple[int, ...] = (), _told: dict[int, object] | None = None
+    value: object, _parents: tuple[int, ...] = (), _seen: dict[int, object] | None = None
 ) -> str:
-    """A parameter in words: of functions their code, of arrays a digest, of objects their state.
+    """Return a string that describes a parameter by its content.
 
-    `repr` gives a function by its place in memory, where another process, or a later function
-    of the same one, has another; and of a long array only the ends. What a function or class of
-    the user's reads from its module and inherits belongs to it; those of libraries are names.
+    Functions are described by their code, arrays by a digest and objects by their state. A
+    function or class of the user includes its bases and the globals that it reads. A function
+    or class of a library is described by its name.
+
+    `repr` would not do: it shows the address of a function, which differs between processes,
+    and only both ends of a long array.
 
     Parameters
     ----------
     value : object
-        Of any kind.
+        Any object.
     """
     if isinstance(value, _PLAIN):
         return repr(value)
-    if id(value) in _within:  # it holds itself
+    if id(value) in _parents:  # the object contains itself
         return "..."
-    within = (*_within, id(value))
-    told: dict[int, object] = {} if _told is None else _told
+    parents = (*_parents, id(value))
+    # The values are kept alive beside their ids: the id of a collected object is used again.
+    seen: dict[int, object] = {} if _seen is None else _seen
 
     def all_of(values: Iterable[object]) -> str:
-        return ", ".join(described(item, within, told) for item in values)
+        return ", ".join(described(item, parents, seen) for item in values)
 
     if isinstance(value, type | FunctionType):
-        # Once is enough, and functions that call each other would be told without end.
-        if id(value) in told or _is_of_a_library(value):
+        # Describing each of them once is enough. Without this, the string would grow
+        # exponentially for functions that call each other.
+        if id(value) in seen or _is_of_a_library(value):
             return _name(value)
-        told[id(value)] = value
+        seen[id(value)] = value
     if isinstance(value, type):
         return f"{_name(value)}[{all_of([value.__bases__, *_members(value)])}]"
     if isinstance(value, torch.Tensor | np.ndarray | np.generic):
@@ -75,6 +80,7 @@ def described(
             [value.__code__, value.__defaults__, value.__kwdefaults__, cells, _globals(value)]
         )
     if isinstance(value, CodeType):
+        # Not co_filename or co_firstlineno: moving a function does not change its results.
         return all_of([value.co_code, value.co_names, value.co_consts])
     if isinstance(value, MethodType):
         return all_of([value.__func__, value.__self__])
@@ -83,14 +89,15 @@ def described(
     if isinstance(value, Mapping):
         return f"{{{all_of(value.items())}}}"
     if isinstance(value, set | frozenset):
-        return f"set({sorted(described(item, within, told) for item in value)})"
-    if isinstance(value, list | tuple) and type(value) in (list, tuple):  # else it has a name
+        # Sorted, because the order of strings in a set differs between processes.
+        return f"set({sorted(described(item, parents, seen) for item in value)})"
+    if isinstance(value, list | tuple) and type(value) in (list, tuple):  # subclasses: see below
         return f"{type(value).__name__}({all_of(value)})"
     return f"{_name(type(value))}({all_of(_state(value))})"
 
 
 def _members(of: type) -> Iterator[object]:
-    """What the body of a class says: functions, and values that they may read."""
+    """Yield names and values of a class's functions and of the constants that they may read."""
     for name, member in sorted(vars(of).items()):
         if isinstance(member, property):
             yield name, member.fget
@@ -102,7 +109,10 @@ def _members(of: type) -> Iterator[object]:
 
 
 def _as_written(function: Any) -> Any:
-    """Without what a library has wrapped it in."""
+    """Remove the wrappers that libraries put around a function.
+
+    A wrapper of the user is kept: its code is part of what the function computes.
+    """
     while hasattr(function, "__wrapped__") and function.__code__.co_filename.startswith(
         _LIBRARY_FOLDERS
     ):
@@ -111,8 +121,10 @@ def _as_written(function: Any) -> Any:
 
 
 def _globals(function: FunctionType) -> dict[str, object]:
-    """What a function finds in its module, by name."""
+    """Return the globals that a function reads, by name."""
     codes, names = [function.__code__], set()
+    # The loop also visits the code of nested functions, which it appends to the list. co_names
+    # alone would not do, as it mixes the names of globals with those of attributes.
     for code in codes:
         codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
         found = dis.get_instructions(code)
@@ -122,11 +134,13 @@ def _globals(function: FunctionType) -> dict[str, object]:
 
 
 def _is_of_a_library(thing: Any) -> bool:
-    """Whether a class or function is known by its name and the version of what it came with.
+    """Return True if a class or function comes with Python or an installed library.
 
-    Classes of torch change while they are used: it wraps the methods of its optimizers.
+    Its name and the version of the library then describe it. Its code would not: torch, for
+    example, wraps the methods of an optimizer class when the class is first used.
     """
-    if thing.__module__ == "__main__":  # the user's, though a library's script may have begun it
+    # The user's code, even if the file of __main__ is a library's script such as pytest's.
+    if thing.__module__ == "__main__":
         return False
     path = getattr(sys.modules.get(thing.__module__), "__file__", None)
     built_in = path is None and thing.__module__ in sys.stdlib_module_names
@@ -134,18 +148,19 @@ def _is_of_a_library(thing: Any) -> bool:
 
 
 def _state(value: object) -> Iterable[object]:
-    """What a pickle of an object would hold, short of things that iterate."""
+    """Return what a pickle of the object would contain."""
     try:
         reduced: Any = value.__reduce_ex__(4)
-    except Exception:  # whatever its class raises: it can't be pickled
+    except Exception:  # any class may raise anything: the object can't be pickled
         return ()
     if isinstance(reduced, str):  # a name in its module
-        return (reduced, getattr(value, "__wrapped__", None))  # of a function with a cache
+        # A function under functools.cache pickles by name; its code is in __wrapped__.
+        return (reduced, getattr(value, "__wrapped__", None))
     return (*reduced[1:3], *(list(items or ()) for items in reduced[3:5]))
 
 
 def _digest(array: Any) -> str:
-    if isinstance(array, torch.Tensor):  # as bytes, for NumPy lacks some of torch's types
+    if isinstance(array, torch.Tensor):  # viewed as bytes, because NumPy has no bfloat16
         values = array.detach().cpu().to_dense().contiguous().flatten().view(torch.uint8).numpy()
     else:
         values = np.ascontiguousarray(array)

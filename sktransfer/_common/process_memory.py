@@ -1,4 +1,4 @@
-"""What the process keeps for the next call: networks, and the engines that run them."""
+"""Keep networks, and the engines that run them, for later calls in the same process."""
 
 import threading
 from collections import OrderedDict
@@ -9,96 +9,104 @@ from weakref import ref
 import torch
 
 from sktransfer._common.environment import networks_size
-from sktransfer._common.forks import in_forked_children
+from sktransfer._common.forks import after_fork_in_child
 
 T = TypeVar("T")
 
 
-class _Kept(NamedTuple):
+class _Entry(NamedTuple):
     thing: Any
     n_bytes: int
     owner: "ref[Any] | None"
 
 
-# The most recently used is the last.
-_kept: OrderedDict[Hashable, _Kept] = OrderedDict()
+# From the least to the most recently used.
+_kept: OrderedDict[Hashable, _Entry] = OrderedDict()
 _lock = threading.Lock()
 
 
-_of_the_parent: list[_Kept] = []
+# In the child of a fork, entries of its parent that must neither be used nor deleted.
+_engines_of_parent: list[_Entry] = []
 
 
-def _begin_again() -> None:
-    """Begin anew in the child of a fork, whose threads are gone.
+def _reset_after_fork() -> None:
+    """Replace the lock, and set the engines of the parent aside.
 
-    One of them may hold the lock. Engines that had threads can't even be taken down without
-    them: they are left alone, which costs the child no memory of its own.
+    An engine's threads do not exist in the child, and deleting the engine would wait for them.
+    Its memory is shared with the parent, so keeping it costs little.
     """
     global _lock
     _lock = threading.Lock()
-    for key, known in list(_kept.items()):
-        if known.owner is not None:
-            _of_the_parent.append(_kept.pop(key))
+    for key, entry in list(_kept.items()):
+        if entry.owner is not None:  # engines have an owner, networks have none
+            _engines_of_parent.append(_kept.pop(key))
 
 
-in_forked_children(_begin_again)
+after_fork_in_child(_reset_after_fork)
 
 
 def kept(
     key: Hashable, prepare: Callable[[], T], size: Callable[[T], int], owner: object = None
 ) -> T:
-    """What was prepared earlier in this process under `key`, or is now.
+    """Return the object kept under `key`, after preparing it if there is none.
 
-    Kept are the most recently used, as far as `networks_size` goes; the last one always.
+    When all objects together exceed the limit of `networks_size`, those not used for the
+    longest time are dropped. The object that is returned stays, even if it exceeds the limit
+    alone.
 
     Parameters
     ----------
     key : hashable
     prepare : callable
+        Called without arguments to make the object.
     size : callable
-        From what was prepared to its bytes.
+        Called with the object, returns its size in bytes.
     owner : object, optional
-        Without which it is of no use: it goes when that goes.
+        The object is dropped when its owner has been deleted.
     """
-    limit = networks_size()  # raises before anything is prepared, and each time
+    # Read first, so that an invalid value of the variable raises on every call, and before
+    # seconds are spent on preparing.
+    limit = networks_size()
     with _lock:
         found = _kept.get(key)
         if found is not None:
             _kept.move_to_end(key)
             return found.thing
-    thing = prepare()  # takes seconds, in which others may look something up
+    # Without the lock: other threads need not wait for this object to use theirs.
+    thing = prepare()
     with _lock:
-        new = _Kept(thing, size(thing), None if owner is None else ref(owner))
-        first = _kept.setdefault(key, new)  # another thread may have been faster
+        new = _Entry(thing, size(thing), None if owner is None else ref(owner))
+        # If another thread has prepared the same object meanwhile, both return that one.
+        first = _kept.setdefault(key, new)
         _kept.move_to_end(key)
-        _drop_some(limit)
+        _evict(limit)
     return first.thing
 
 
-def _drop_some(limit: int) -> None:
-    for key, known in list(_kept.items()):
-        if known.owner is not None and known.owner() is None:
+def _evict(limit: int) -> None:
+    for key, entry in list(_kept.items()):
+        if entry.owner is not None and entry.owner() is None:
             del _kept[key]
-    total = sum(known.n_bytes for known in _kept.values())
+    total = sum(entry.n_bytes for entry in _kept.values())
     while total > limit and len(_kept) > 1:
         total -= _kept.popitem(last=False)[1].n_bytes
 
 
 def tensor_bytes(*modules: torch.nn.Module) -> int:
-    """Bytes of the tensors in modules; those that they share count once."""
+    """Return the size of all tensors of the modules in bytes; shared tensors count once."""
     tensors = [tensor for m in modules for tensor in (*m.parameters(), *m.buffers())]
     return sum({t.data_ptr(): t.nbytes for t in tensors if not t.is_meta}.values())
 
 
 def free_memory() -> None:
-    """Let go of the networks and engines that the process keeps for the next call.
+    """Release the networks and engines that the process keeps for later calls.
 
-    The first call of any estimator after it loads its network, or converts it, again. An
-    estimator that is fitted keeps its network as long as it lives. On a GPU, torch's own
-    reserve of free memory is given back too.
+    The next call of an estimator loads or converts its network again. A fitted estimator keeps
+    its own network for as long as the estimator exists. On a GPU, the memory that torch holds
+    in reserve is released too.
 
-    How much is kept, the environment variable ``SKTRANSFER_NETWORKS`` says: by default 4 GB of
-    what was used last.
+    The environment variable ``SKTRANSFER_NETWORKS`` limits how much is kept. By default, 4 GB
+    of the most recently used networks and engines are kept.
 
     Examples
     --------

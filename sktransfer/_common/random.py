@@ -1,4 +1,4 @@
-"""torch's random numbers: seeded for a block, and as they were afterwards."""
+"""Seed torch's random numbers within a block, and restore their state afterwards."""
 
 import contextlib
 import threading
@@ -9,20 +9,20 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
-from sktransfer._common.forks import in_forked_children
+from sktransfer._common.forks import after_fork_in_child
 
-# torch's global generator belongs to the whole process. Whoever seeds it holds this
-# lock until the old state is back, so that two fits in two threads cannot mix.
-_GLOBAL_RANDOM_STATE = threading.RLock()
-
-
-def _begin_again() -> None:
-    """Free what another thread held at a fork; in the child it is gone."""
-    global _GLOBAL_RANDOM_STATE
-    _GLOBAL_RANDOM_STATE = threading.RLock()
+# torch's global generator belongs to the whole process. A thread that seeds it holds this lock
+# until the old state is restored; otherwise two fits in two threads would draw from one another.
+_GENERATOR_LOCK = threading.RLock()
 
 
-in_forked_children(_begin_again)
+def _reset_after_fork() -> None:
+    """Replace the lock, which a thread that does not exist in the child may hold."""
+    global _GENERATOR_LOCK
+    _GENERATOR_LOCK = threading.RLock()
+
+
+after_fork_in_child(_reset_after_fork)
 
 
 @contextlib.contextmanager
@@ -30,10 +30,13 @@ def seeded(seed: int, device: str = "cpu") -> Iterator[None]:
     """Run a block under torch's global generators set to `seed`, then restore them."""
     kind = torch.device(device).type
     own = [] if kind == "cpu" else [torch.device(device)]
-    # For the CPU, whose state is kept in any case, the kind means nothing.
-    kept = torch.random.fork_rng(own, device_type="cuda" if kind == "cpu" else kind)
-    with _GLOBAL_RANDOM_STATE, kept:
-        if kind == "cpu":  # the same, without writing down the whole stack for a CUDA to come
+    # fork_rng restores the CPU's generator in any case; "cuda" is a type that it knows
+    # everywhere, and without devices it does not start CUDA.
+    restored = torch.random.fork_rng(own, device_type="cuda" if kind == "cpu" else kind)
+    with _GENERATOR_LOCK, restored:
+        if kind == "cpu":
+            # torch.manual_seed would also seed CUDA. Where CUDA is not started yet, it queues
+            # that call together with a traceback, which takes longer than the seeding.
             torch.default_generator.manual_seed(seed)
         else:
             torch.manual_seed(seed)
@@ -41,10 +44,10 @@ def seeded(seed: int, device: str = "cpu") -> Iterator[None]:
 
 
 class OwnGenerator(TorchFunctionMode):
-    """A block whose `rand`, `randint`, `randperm` and `uniform_` have a generator to themselves.
+    """Make `rand`, `randint`, `randperm` and `uniform_` use a generator of the block's own.
 
-    They give what they would under `seeded`, but threads need not wait for each other. For
-    code that is known to draw in no other way.
+    They draw the same numbers as under `seeded`, but threads do not wait for one another. Use
+    it only for code that is known to call no other random function.
     """
 
     _DRAWING = (torch.rand, torch.randint, torch.randperm, torch.Tensor.uniform_)
@@ -61,5 +64,6 @@ class OwnGenerator(TorchFunctionMode):
 
 
 def derived_seed(*numbers: int) -> int:
-    """A seed of its own for each sequence of numbers, such as a seed and an epoch."""
+    """Return a different seed for each sequence of numbers, such as a seed and an epoch."""
+    # SeedSequence mixes its input. Seeds that are only summed would repeat: (0, 1) and (1, 0).
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -1,6 +1,6 @@
-"""The one door to scikit-learn's private helpers.
+"""scikit-learn's private helpers, imported here and nowhere else.
 
-Whatever moves in a scikit-learn release is mended here and nowhere else.
+When a scikit-learn release moves one of them, this is the only file to change.
 """
 
 from sklearn.utils._optional_dependencies import check_matplotlib_support

@@ -1,4 +1,4 @@
-"""Threads that compute and threads that read, of which a process has only so many."""
+"""Share the process's threads among computations and readers, also after a fork."""
 
 import contextlib
 import threading
@@ -6,33 +6,35 @@ from collections.abc import Iterator
 
 import torch
 
-from sktransfer._common.forks import in_forked_children
+from sktransfer._common.forks import after_fork_in_child
 
-# One computation at a time: each uses all threads that torch may use, so two at once, in
-# two threads of a parallel search, would only be in each other's way.
-_COMPUTING = threading.RLock()
+# Each computation uses all of torch's threads, so two at once, in two threads of a parallel
+# search, would only slow each other down.
+_COMPUTE_LOCK = threading.RLock()
 
-# OpenMP's threads do not survive a fork: a child that asks for several waits for them for
-# ever, if its parent had any. Whether the host program had cannot be known; whether
-# sktransfer had is known.
+# OpenMP's threads do not survive a fork: if the parent has used several, a child that asks for
+# several waits for them forever. Threads that the host program used itself can't be detected,
+# so only those that sktransfer used are recorded.
 _forked = False
 _had_several_threads = False
 
 
 @contextlib.contextmanager
 def surviving_threads() -> Iterator[None]:
-    """Let torch compute in a block on threads that there are.
+    """Limit torch to threads that survive a fork, within the block.
 
-    In the child of a fork that is one (a pool of forked workers has a core for each anyway);
-    the host's own number is back afterwards.
+    In the child of a fork this is one thread; a pool of forked workers has about one core per
+    worker anyway. The previous number of threads is restored afterwards. In other processes
+    nothing changes.
     """
     global _had_several_threads
     if not _forked:
         _had_several_threads |= torch.get_num_threads() > 1
         yield
         return
-    # One block at a time: of two, the one that ends last would leave the other's number behind.
-    with _COMPUTING:
+    # One block at a time: if two overlapped, the second would read 1 as the previous number,
+    # and restore that.
+    with _COMPUTE_LOCK:
         before = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
@@ -43,45 +45,48 @@ def surviving_threads() -> Iterator[None]:
 
 @contextlib.contextmanager
 def computing() -> Iterator[None]:
-    """Run a block while no other thread of the process is in such a block."""
-    with _COMPUTING, surviving_threads():
+    """Run a block while no other thread of the process runs such a block."""
+    with _COMPUTE_LOCK, surviving_threads():
         yield
 
 
-def _begin_again() -> None:
-    """Free what other threads held at a fork; in the child they are gone."""
-    global _COMPUTING, _COUNTING, _readers, _forked
-    _COMPUTING = threading.RLock()
-    _COUNTING, _readers = threading.Lock(), 0
+def _reset_after_fork() -> None:
+    """Replace locks and counts of threads that do not exist in the child."""
+    global _COMPUTE_LOCK, _PASSES_LOCK, _n_passes, _forked
+    _COMPUTE_LOCK = threading.RLock()
+    _PASSES_LOCK, _n_passes = threading.Lock(), 0
     _forked = True
-    if _had_several_threads:  # else the host's own computing would wait for our threads
+    # Outside of the library's own blocks too: a computation of the host program would otherwise
+    # wait for the threads that sktransfer started in the parent.
+    if _had_several_threads:
         torch.set_num_threads(1)
 
 
-in_forked_children(_begin_again)
+after_fork_in_child(_reset_after_fork)
 
-_readers = 0
-_COUNTING = threading.Lock()
+# How many passes over pictures are reading at the moment, in all threads of the process.
+_n_passes = 0
+_PASSES_LOCK = threading.Lock()
 
 
 @contextlib.contextmanager
 def reading_threads(n_jobs: int | None) -> Iterator[int]:
-    """Number of threads that decode pictures while the block runs.
+    """Yield the number of threads that decode pictures while the block runs.
 
-    torch's own thread count respects ``OMP_NUM_THREADS``, the process's affinity and
-    joblib's limits inside its workers, so it is the default; passes that run at the same
-    time in threads of one process share it. In the child of a fork one is the default.
-    Negative numbers count back from the default as joblib's do.
+    The default is torch's thread count, because it respects ``OMP_NUM_THREADS``, the affinity
+    of the process and joblib's limits inside its workers. Passes that run at the same time in
+    threads of one process share it. In the child of a fork the default is one thread. Negative
+    numbers count back from the default, as in joblib.
     """
-    global _readers
+    global _n_passes
     limit = 1 if _forked else torch.get_num_threads()
-    with _COUNTING:
-        _readers += 1
+    with _PASSES_LOCK:
+        _n_passes += 1
     try:
         if n_jobs is None:
-            yield max(1, limit // _readers)
+            yield max(1, limit // _n_passes)
         else:
             yield n_jobs if n_jobs > 0 else max(1, limit + 1 + n_jobs)
     finally:
-        with _COUNTING:
-            _readers -= 1
+        with _PASSES_LOCK:
+            _n_passes -= 1

@@ -1,4 +1,4 @@
-"""Warnings that point at the line of the user's code that called the library."""
+"""Emit warnings that point at the line of the user's code that called the library."""
 
 import contextlib
 import os
@@ -11,7 +11,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
-# Frames of these are never the user's: the user called sktransfer, perhaps through scikit-learn.
+# Frames in these places are not the user's: sktransfer itself, installed libraries such as
+# scikit-learn, which may call sktransfer, and Python's own modules.
 _LIBRARIES = tuple(
     {
         f"{Path(__file__).parents[1]}{os.sep}",
@@ -22,7 +23,7 @@ _LIBRARIES = tuple(
 
 
 class Line(NamedTuple):
-    """A line of code, as `warnings.warn_explicit` wants it."""
+    """A line of code, in the form that `warnings.warn_explicit` takes."""
 
     filename: str
     lineno: int
@@ -30,28 +31,31 @@ class Line(NamedTuple):
     registry: dict[Any, Any]
 
 
-# Threads that work for a call have frames of their own, which do not lead to the user's line.
-_of_thread = threading.local()
+# The stack of a thread that works for a call does not lead back to the caller, so the line is
+# handed over to the thread.
+_thread_line = threading.local()
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """Emit a warning that names the user's line, however deep in the library it is found.
-
-    `warnings.warn` counts frames instead (before Python 3.12), which no fixed number fits: a fit
-    may be called by the user, by a pipeline, or by a search.
+    """Emit a warning that points at the user's line, however deep in the library it is emitted.
 
     Parameters
     ----------
     message : str
     category : type
-        One of `sktransfer.exceptions`, or scikit-learn's.
+        A class from `sktransfer.exceptions` or `sklearn.exceptions`.
     """
-    filename, lineno, module, registry = getattr(_of_thread, "line", None) or users_line()
+    # `warnings.warn` would need a fixed `stacklevel`, and there is none: `fit` may be called by
+    # the user, by a pipeline or by a search. Its `skip_file_prefixes` needs Python 3.12.
+    filename, lineno, module, registry = getattr(_thread_line, "line", None) or users_line()
     warnings.warn_explicit(message, category, filename, lineno, module, registry)
 
 
 def users_line() -> Line:
-    """The innermost line outside of libraries; in a worker process, where it began to work."""
+    """Return the innermost line of the call stack that is outside of libraries.
+
+    In a worker process all frames may belong to libraries; the outermost line is then returned.
+    """
     frame: FrameType | None = sys._getframe(1)
     outermost = frame
     while frame is not None and frame.f_code.co_filename.startswith(_LIBRARIES):
@@ -59,16 +63,17 @@ def users_line() -> Line:
     found = frame or outermost
     assert found is not None
     names = found.f_globals
+    # Python's "default" filter uses this dict of the module to show a warning once per line.
     registry = names.setdefault("__warningregistry__", {})
     return Line(found.f_code.co_filename, found.f_lineno, names.get("__name__", ""), registry)
 
 
 @contextlib.contextmanager
 def warning_at(line: Line) -> Iterator[None]:
-    """Let warnings of this thread point at a line that another thread came from."""
-    before = getattr(_of_thread, "line", None)
-    _of_thread.line = line
+    """Make warnings of this thread point at `line`, for as long as the block runs."""
+    before = getattr(_thread_line, "line", None)
+    _thread_line.line = line
     try:
         yield
     finally:
-        _of_thread.line = before
+        _thread_line.line = before

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sktransfer._common.forks import in_forked_children
+from sktransfer._common.forks import after_fork_in_child
 from sktransfer.exceptions import ImageError, UnreadableImageError
 from sktransfer.images.arrays import array_to_image, check_layout, tensor_to_array, to_uint8
 from sktransfer.images.decoding import (
@@ -35,13 +35,13 @@ _LOCKS = tuple(Lock() for _ in range(61))
 _forked = False
 
 
-def _begin_again() -> None:
+def _reset_after_fork() -> None:
     """Free what other threads held at a fork; in the child they are gone."""
     global _LOCKS, _forked
     _LOCKS, _forked = tuple(Lock() for _ in _LOCKS), True
 
 
-in_forked_children(_begin_again)
+after_fork_in_child(_reset_after_fork)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from sktransfer.exceptions import DeviceUnavailableError
 
 @pytest.fixture
 def machine(monkeypatch):
-    """A machine with the given devices, beside its CPU."""
+    """Make torch report the given devices, in addition to the CPU."""
 
     def pretend(n_cuda=0, has_mps=False):
         monkeypatch.setattr(torch.cuda, "device_count", lambda: n_cuda)

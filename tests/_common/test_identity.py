@@ -1,4 +1,4 @@
-"""What a checkpoint's name is made of: the same in every process, another where results are."""
+"""`described` gives equal strings in every process, and different ones for different results."""
 
 import functools
 import subprocess
@@ -11,6 +11,7 @@ from torchvision.transforms import v2
 
 from sktransfer._common.identity import described, library_versions
 
+# Run in this process and in another one, which must describe these values in the same way.
 MAKE = """
 import functools, enum, re, logging
 import numpy as np, torch
@@ -58,6 +59,7 @@ exec(MAKE)
 def test_the_same_in_every_process():
     code = MAKE + "\nfrom sktransfer._common.identity import described\n"
     code += "print([described(value) for value in VALUES])"
+    # A new process has another hash seed, so that sets of strings have another order there.
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     ours = [described(value) for value in VALUES]  # noqa: F821
     assert done.stdout.strip().replace("__main__", __name__) == str(ours)
@@ -90,7 +92,7 @@ class Transform(torch.nn.Module):
 
 
 def edited(old, new):
-    """A class, and the same after somebody edited it."""
+    """Return a class as its source was before and after an edit."""
     source = "class Loss:\n    def __call__(self, x):\n        return x {}"
     classes = []
     for change in (old, new):
@@ -100,6 +102,7 @@ def edited(old, new):
     return classes
 
 
+# `repr` of an array as long as this shows only both ends.
 LONG = np.zeros(5000)
 
 

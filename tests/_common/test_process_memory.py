@@ -1,4 +1,4 @@
-"""What the process keeps for the next call, and how it lets go of it."""
+"""Which networks and engines a process keeps for later calls, and when it releases them."""
 
 import os
 import threading
@@ -15,7 +15,7 @@ from sktransfer.backbones.loading import load_backbone
 
 
 class Thing:
-    """Something that can be referred to weakly."""
+    """An object that weak references can refer to."""
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def nothing_kept(monkeypatch):
 
 @pytest.fixture
 def made():
-    """The keys of what was prepared."""
+    """Keys of the objects that were prepared, in order."""
     return []
 
 
@@ -124,7 +124,7 @@ def test_free_memory_lets_go_of_networks_and_engines(pictures):
     network = ref(load_backbone("mnasnet0_5", None))
     free_memory()
     assert not process_memory._kept
-    assert network() is not None  # the estimator's
+    assert network() is not None  # the fitted estimator still refers to it
     assert torch.equal(*map(torch.from_numpy, (features, extractor.transform(pictures[0]))))
     del extractor
     free_memory()
@@ -149,7 +149,7 @@ def test_one_call_after_the_other_of_five_extractors_prepares_nothing_again(pict
     for _ in range(3):
         for extractor in extractors:
             extractor.transform(pictures[0][:2])
-    assert len(prepared) == 1 + len(stages)  # the network, and an engine for each
+    assert len(prepared) == 1 + len(stages)  # the network, and one engine for each stage
 
 
 def test_a_limit_that_is_no_size_raises_each_time_before_anything_is_prepared(made, monkeypatch):

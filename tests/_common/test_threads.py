@@ -71,7 +71,7 @@ def test_passes_in_threads_are_counted():
     for thread in threads:
         thread.join(HANGS)
     assert sorted(shares) == [2, 2, 4, 8]
-    assert common_threads._readers == 0
+    assert common_threads._n_passes == 0
 
 
 # Forks.
@@ -108,7 +108,8 @@ def in_child(function):
 
 
 def forked(code):
-    """What the script prints that was computed in a child."""
+    """Run a script in a new process, and return the result that its forked child computed."""
+    # A limit of one thread would leave nothing for a fork to lose.
     environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", FORK + code],
@@ -161,7 +162,7 @@ def test_forks_of_a_host_that_only_imports_sktransfer_keep_their_threads():
 def test_a_forked_child_computes_beside_the_threads_of_its_host_and_leaves_their_number():
     code = """
 a = torch.ones(600, 600)
-a @ a  # the host's own computing, on two threads that the child will not have
+a @ a  # the host program computes with two threads, which the child does not have
 
 def child():
     extractor = PretrainedFeatureExtractor("resnet18", **small).fit(X)
@@ -245,7 +246,7 @@ held.wait()
 
 def child():
     with computing(), seeded(0), reading_threads(None) as n:
-        return n, common_threads._readers
+        return n, common_threads._n_passes
 
 in_child(child)
 done.set()

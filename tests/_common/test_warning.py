@@ -17,7 +17,7 @@ SMALL = {"backbone": "squeezenet1_1", "weights": None, "image_size": 32, "device
 
 
 def line_before():
-    """The line before the caller's, in this file."""
+    """Return this file and the number of the line before the call."""
     return __file__, inspect.currentframe().f_back.f_lineno - 1
 
 
@@ -48,7 +48,8 @@ def test_warnings_of_training_point_at_the_line_that_calls_fit(how):
 
 def test_warnings_of_reading_threads_point_at_the_line_that_calls_transform(tmp_path):
     paths = []
-    for i in range(3):  # 12 bits in 16
+    # Values of 12 bits in 16-bit files: decoding these warns, in the reading threads.
+    for i in range(3):
         pixels = np.full((32, 32), 4000 + i, np.uint16)
         paths.append(str(tmp_path / f"{i}.png"))
         Image.fromarray(pixels).save(paths[-1])
