@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from torch import nn
+
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.training.batches import Rows
-from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet
 
 # One record per epoch: its phase, number, losses, rate and scores.
@@ -20,19 +21,20 @@ class TrainingData:
     Parameters
     ----------
     stages : TrainableStages
-        The unfrozen stages, which are trained in place; empty if all are frozen.
+        The unfrozen stages, which are trained in place; empty if all are frozen. Where training
+        continues, they hold the values that the earlier one ended with.
     rows : Rows
         Activations of the frozen stages, with targets.
     validation : Rows, optional
         Rows that are scored after each epoch and never trained on.
-    begin_with : TransferModule, optional
-        What an earlier training gave, made of these very `stages`: training continues from it.
+    earlier_head : Sequential, optional
+        The head of an earlier training, to continue from. It is trained in place too.
     """
 
     stages: TrainableStages
     rows: Rows
     validation: Rows | None = None
-    begin_with: TransferModule | None = None
+    earlier_head: nn.Sequential | None = None
 
     def on(self, device: str) -> "TrainingData":
         """The same with the rows on a device, if they fit; see `Rows.on`."""
