@@ -10,14 +10,14 @@ from torch import Tensor
 from sktransfer._common.identity import described
 from sktransfer._common.threads import reading_threads
 from sktransfer.activations.memory import allocate
-from sktransfer.activations.streaming import Pass, Then
+from sktransfer.activations.streaming import FrozenPass, Then
 from sktransfer.activations.views import FixedViews, FreshViews, Views
 from sktransfer.images.augmentation import AugmentedView, Transform
 from sktransfer.images.reading import read_batches
 from sktransfer.images.sources import ImageSource
 
 
-def decode(source: ImageSource, one_pass: Pass) -> np.ndarray:
+def decode(source: ImageSource, one_pass: FrozenPass) -> np.ndarray:
     """All pictures as the network would see them.
 
     A pass through an empty network would give them too, but with the channels in front,
@@ -46,7 +46,7 @@ class Augmented:
     ----------
     pixels : ndarray of shape (n, size, size, 3), uint8
         As `decode` gives them.
-    one_pass : Pass
+    one_pass : FrozenPass
     augment : str or callable
     seed : int
     keep : bool
@@ -54,7 +54,7 @@ class Augmented:
     """
 
     pixels: np.ndarray
-    one_pass: Pass
+    one_pass: FrozenPass
     augment: str | Transform
     seed: int
     keep: bool = False
@@ -80,7 +80,7 @@ class Augmented:
         rows : ndarray of int, optional
             The pictures; all of them if left out.
         then : callable, optional
-            Applied to each batch, as in a `Pass`.
+            Applied to each batch, as in a `FrozenPass`.
         of : int
             Number of views that are held at the same time.
         """

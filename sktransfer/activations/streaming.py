@@ -26,7 +26,7 @@ Then = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Pass:
+class FrozenPass:
     """How pictures go through a frozen network.
 
     Parameters
@@ -91,7 +91,7 @@ class Pass:
             stored = StoredActivations(
                 cache,
                 self.network,
-                pixels=self.preprocessing.of_pixels,
+                pixels=self.preprocessing.cache_key,
                 arithmetic=self.choice.arithmetic,
                 source=source,
                 n_threads=n_threads,
@@ -139,7 +139,7 @@ class _Run:
     activations were stored and which are computed.
     """
 
-    settings: Pass
+    settings: FrozenPass
     source: ImageSource
     stored: StoredActivations
     then: Then | None

@@ -113,7 +113,7 @@ class Backbone:
         if key not in self._networks:
             stages = self.feature_stages(pooling)
             links = self._links(stages, pooling) if stage is None else self._tapped(stage, pooling)
-            self._networks[key] = FrozenNetwork(links)
+            self._networks[key] = FrozenNetwork(links, backbone_name=self.name)
         return self._networks[key]
 
     def _tapped(self, stage: str | Sequence[str], pooling: str) -> NamedModules:
@@ -204,7 +204,7 @@ class Backbone:
             if not trainable:
                 return self.feature_network(None, pooling)
             links = self._links(frozen, pooling) if frozen else []
-            self._networks[key] = FrozenNetwork(links)
+            self._networks[key] = FrozenNetwork(links, backbone_name=self.name)
         return self._networks[key]
 
     def _parts(self, unfreeze_depth: int | str, pooling: str) -> tuple[list[Stage], list[Stage]]:

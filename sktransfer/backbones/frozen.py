@@ -24,10 +24,16 @@ class FrozenNetwork(nn.Sequential):
     links : sequence of (str, Module)
         In order. A name says what the weights of its module do not, such as a pooling.
         Without links the pixels are handed on.
+    backbone_name : str
+        Of the backbone that the links are from. No digest depends on it: the names of the
+        links already tell backbones apart.
     """
 
-    def __init__(self, links: Sequence[tuple[str, nn.Module]] = ()) -> None:
+    def __init__(
+        self, links: Sequence[tuple[str, nn.Module]] = (), *, backbone_name: str = ""
+    ) -> None:
         super().__init__(*(module for _, module in links))
+        self.backbone_name = backbone_name
         self.link_names = tuple(name for name, _ in links)
         freeze(self)
 

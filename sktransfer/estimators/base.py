@@ -17,7 +17,7 @@ from sktransfer._common.sklearn_private import Interval, StrOptions
 from sktransfer._common.warning import warn
 from sktransfer.activations.engines.choice import ENGINES, EngineChoice
 from sktransfer.activations.store.folder import cache_folder
-from sktransfer.activations.streaming import Pass
+from sktransfer.activations.streaming import FrozenPass
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.backbones.loading import load_backbone
@@ -153,9 +153,9 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
     def _engine_choice(self) -> EngineChoice:
         return EngineChoice(self.engine, self.device_, self._precision)
 
-    def _pass(self, network: FrozenNetwork, title: str, **options: Any) -> Pass:
+    def _pass(self, network: FrozenNetwork, title: str, **options: Any) -> FrozenPass:
         """One pass of pictures through `network`, as the parameters say."""
-        return Pass(
+        return FrozenPass(
             network=network,
             preprocessing=self._preprocessing,
             choice=self._engine_choice(),

@@ -12,7 +12,7 @@ from sklearn.utils import check_consistent_length
 
 from sktransfer._common.sklearn_private import check_sample_weight
 from sktransfer.activations.augmented import Augmented, decode
-from sktransfer.activations.streaming import Pass
+from sktransfer.activations.streaming import FrozenPass
 from sktransfer.activations.views import FixedViews, Views
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.estimators.base import BackboneEstimator
@@ -170,7 +170,7 @@ class RowsOfPictures(BackboneEstimator):
         taught = None if teacher is None else teacher[train]
         return Rows.of(views, labels.y[train], weights[train], taught), validation, stages
 
-    def _given_validation(self, data: tuple[Any, Any], one_pass: Pass) -> Rows:
+    def _given_validation(self, data: tuple[Any, Any], one_pass: FrozenPass) -> Rows:
         try:
             X, y = data
         except (TypeError, ValueError) as error:
@@ -186,7 +186,7 @@ class RowsOfPictures(BackboneEstimator):
         views = FixedViews([one_pass.collect(images)[0]])
         return Rows.of(views, labels.y, np.ones(len(images)))
 
-    def _augmented(self, images: ImageSource, one_pass: Pass) -> Augmented:
+    def _augmented(self, images: ImageSource, one_pass: FrozenPass) -> Augmented:
         return Augmented(
             pixels=decode(images, one_pass),
             one_pass=one_pass,

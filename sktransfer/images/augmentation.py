@@ -120,8 +120,8 @@ class AugmentedView:
     number: int = 0
 
     @property
-    def of_pixels(self) -> str:
-        """In words, how a picture of the network's size becomes pixels."""
+    def cache_key(self) -> str:
+        """How a picture of the network's size becomes pixels, for the keys of the store."""
         if self.augment is None:  # the same whatever the seed
             return f"size {self.crop_size}"
         return f"size {self.crop_size} augment {self.augment} seed {self.seed} view {self.number}"

@@ -64,8 +64,8 @@ class Preprocessing:
         return replace(self, resize_size=max(resize_size, image_size), crop_size=image_size)
 
     @property
-    def of_pixels(self) -> str:
-        """In words, how a picture becomes pixels: all of it but mean and std."""
+    def cache_key(self) -> str:
+        """How a picture becomes pixels, for the keys of the store: all of it but mean and std."""
         return f"resize {self.resize_size} {self.interpolation} crop {self.crop_size}"
 
     def __call__(self, picture: Picture) -> np.ndarray:

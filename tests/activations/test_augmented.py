@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 from sktransfer import PretrainedImageClassifier
 from sktransfer.activations.augmented import Augmented, decode
 from sktransfer.activations.engines.choice import EngineChoice
-from sktransfer.activations.streaming import Pass
+from sktransfer.activations.streaming import FrozenPass
 from sktransfer.activations.views import FixedViews, FreshViews
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.frozen import FrozenNetwork
@@ -26,7 +26,7 @@ PRESET = Preprocessing(36, 32, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224,
 
 def make_pass(**options):
     """A pass that hands the pixels on, so that they can be compared."""
-    return Pass(FrozenNetwork(), PRESET, EngineChoice("torch"), 5, 2, **options)
+    return FrozenPass(FrozenNetwork(), PRESET, EngineChoice("torch"), 5, 2, **options)
 
 
 def augmented(X, augment="light", seed=3, keep=False, **options):
@@ -172,7 +172,7 @@ def use(folder, augment, keep):
     X, _ = make_pictures(6)
     network = FrozenNetwork([("colours", Colours())])
     before = Colours.calls
-    one_pass = Pass(network, PRESET, EngineChoice("torch"), 5, 2, cache=folder)
+    one_pass = FrozenPass(network, PRESET, EngineChoice("torch"), 5, 2, cache=folder)
     whole = Augmented(decode(as_images(X), one_pass), one_pass, augment, 3, keep)
     views = [whole.activations(number).clone() for number in (None, 0, 1)]
     return Colours.calls - before, views

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from sktransfer.activations import streaming
 from sktransfer.activations.engines.choice import EngineChoice
 from sktransfer.activations.results import Results
-from sktransfer.activations.streaming import Pass
+from sktransfer.activations.streaming import FrozenPass
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.features import Normalise
 from sktransfer.backbones.frozen import FrozenNetwork
@@ -49,7 +49,7 @@ def of(*modules):
 
 def make_pass(network=None, batch_size=5, n_jobs=2, **options):
     network = of(Colours()) if network is None else network  # an empty Sequential is falsy
-    return Pass(network, PRESET, EngineChoice("torch"), batch_size, n_jobs, **options)
+    return FrozenPass(network, PRESET, EngineChoice("torch"), batch_size, n_jobs, **options)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_collect_equals_direct_computing(pictures, backbone):
 def test_pictures_are_prepared(picture_files):
     paths, _ = picture_files
     smaller = Preprocessing(20, 16, "bilinear", PRESET.mean, PRESET.std)
-    pixels, _ = Pass(FrozenNetwork(), smaller).collect(as_images(paths))
+    pixels, _ = FrozenPass(FrozenNetwork(), smaller).collect(as_images(paths))
     assert pixels.shape == (24, 3, 16, 16)
     expected = smaller(as_images(paths).read(3))
     assert np.array_equal(pixels[3].permute(1, 2, 0), expected)
@@ -235,7 +235,7 @@ def events(monkeypatch):
 )
 def test_a_device_begins_a_batch_before_the_last_is_fetched(pictures, events, batch_size, order):
     X, _ = pictures
-    one_pass = Pass(of(Colours()), PRESET, EngineChoice(device="cuda:0"), batch_size, 2)
+    one_pass = FrozenPass(of(Colours()), PRESET, EngineChoice(device="cuda:0"), batch_size, 2)
     rows, _ = one_pass.collect(as_images(X))
     assert events == order
     assert np.allclose(rows, X.mean((1, 2)), rtol=1e-5)

@@ -12,7 +12,7 @@ from sktransfer.backbones.frozen import FrozenNetwork, state_digest
 from tests.backbones.helpers import PRESET, lively_network, pixels, run
 
 NAME = "shufflenet_v2_x0_5"
-PIXELS = PRESET.of_pixels
+PIXELS = PRESET.cache_key
 
 
 def make_backbone(name=NAME, preprocessing=PRESET):
@@ -138,7 +138,7 @@ def test_names_of_networks_differ(backbone):
 @pytest.mark.parametrize("name", ["mean", "std"])
 def test_normalisations_differ_after_the_pixels(backbone, name):
     other = replace(PRESET, **{name: (0.5, 0.5, 0.5)})
-    digests = make_backbone(preprocessing=other).feature_network().digests(other.of_pixels)
+    digests = make_backbone(preprocessing=other).feature_network().digests(other.cache_key)
     ours = backbone.feature_network().digests(PIXELS)
     assert digests[0] == ours[0]
     assert not set(digests[1:]) & set(ours[1:])
@@ -163,6 +163,12 @@ def test_link_names_differ():
     assert of(("a", nn.ReLU())).digests(PIXELS) != of(("b", nn.ReLU())).digests(PIXELS)
 
 
+def test_digests_do_not_depend_on_the_backbones_name():
+    network = FrozenNetwork([("a", linear())], backbone_name="resnet18")
+    assert network.backbone_name == "resnet18"
+    assert network.digests(PIXELS) == of(("a", linear())).digests(PIXELS)
+
+
 CHANGES = [
     {"resize_size": 70},
     {"crop_size": 60},
@@ -174,7 +180,7 @@ CHANGES = [
 def test_other_pixels_differ_everywhere(backbone, change):
     network = backbone.feature_network()
     ours = network.digests(PIXELS)
-    assert not set(ours) & set(network.digests(replace(PRESET, **change).of_pixels))
+    assert not set(ours) & set(network.digests(replace(PRESET, **change).cache_key))
 
 
 def test_pixels_do_not_depend_on_the_weights(backbone):
@@ -208,7 +214,7 @@ from sktransfer.backbones.backbone import Backbone
 from tests.backbones.helpers import PRESET, lively_network
 network = lively_network({NAME!r})
 backbone = Backbone.from_network({NAME!r}, network, PRESET, has_classifier=True)
-for digest in backbone.feature_network(["stem", "logits"]).digests(PRESET.of_pixels):
+for digest in backbone.feature_network(["stem", "logits"]).digests(PRESET.cache_key):
     print(digest.hex())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import nn
 
 from sktransfer.activations.engines.choice import EngineChoice
-from sktransfer.activations.streaming import Pass
+from sktransfer.activations.streaming import FrozenPass
 from sktransfer.backbones.lite0 import EfficientNetLite0, SamePadConv2d, from_published_names
 from sktransfer.backbones.loading import load_backbone
 from sktransfer.backbones.weights import published_weights, read_state
@@ -129,7 +129,7 @@ def test_logits_name_the_right_class(backbone):
     """The i-th picture by name shows ImageNet's class 5 i."""
     paths = sorted(SAMPLES.glob("*.JPEG"))[::2]
     network = backbone.feature_network("logits")
-    one_pass = Pass(network, backbone.preprocessing, EngineChoice("torch"), 20, 1)
+    one_pass = FrozenPass(network, backbone.preprocessing, EngineChoice("torch"), 20, 1)
     logits, unreadable = one_pass.collect(as_images(paths))
     assert unreadable == []
     right = logits.argmax(1).numpy() == 10 * np.arange(len(paths))

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from sktransfer import PretrainedImageClassifier
-from sktransfer.activations.streaming import Pass
+from sktransfer.activations.streaming import FrozenPass
 from sktransfer.activations.views import FreshViews
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.backbones.loading import load_backbone
@@ -334,7 +334,7 @@ def test_one_class_alone_may_have_weight(pictures):
 
 @pytest.mark.parametrize("several", [False, True])
 def test_impossible_weights_are_told_before_any_picture_is_read(pictures, monkeypatch, several):
-    monkeypatch.setattr(Pass, "collect", lambda *_: pytest.fail("a picture was read"))
+    monkeypatch.setattr(FrozenPass, "collect", lambda *_: pytest.fail("a picture was read"))
     X, y = pictures
     y = np.stack([y, 1 - y], axis=1) if several else y
     loss = "binary_cross_entropy" if several else "cross_entropy"

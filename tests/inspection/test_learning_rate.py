@@ -11,7 +11,7 @@ import pytest
 from torch.optim import SGD
 
 from sktransfer import LearningRateDisplay, PretrainedImageClassifier, find_lr
-from sktransfer.activations.streaming import Pass
+from sktransfer.activations.streaming import FrozenPass
 from sktransfer.exceptions import ParameterError, TrainingWarning
 from sktransfer.training.net import TransferNet
 from tests.conftest import make_pictures
@@ -105,7 +105,7 @@ def test_the_teacher_of_a_student_stays_fitted(data):
 
 @pytest.mark.parametrize("gradient_clipping", [None, 1.0])
 def test_a_solved_problem_has_no_rate(data, monkeypatch, gradient_clipping):
-    monkeypatch.setattr(Pass, "collect", lambda *_: pytest.fail("a picture was read"))
+    monkeypatch.setattr(FrozenPass, "collect", lambda *_: pytest.fail("a picture was read"))
     with pytest.raises(ParameterError, match=r"L-BFGS .* optimizer='adamw'"):
         find_lr(classifier(hidden_layer_sizes=(), gradient_clipping=gradient_clipping), *data)
 

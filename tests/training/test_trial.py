@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from sktransfer import PretrainedImageClassifier
-from sktransfer.activations.streaming import Pass
+from sktransfer.activations.streaming import FrozenPass
 from sktransfer.exceptions import ParameterError
 from sktransfer.training.trial import try_out
 from tests.conftest import make_pictures
@@ -99,7 +99,7 @@ def test_a_folder_that_can_not_be_written_to(tmp_path, monkeypatch):
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_no_picture_is_read_before(monkeypatch, method):
     X, y = make_pictures(6)
-    monkeypatch.setattr(Pass, "collect", lambda *_: pytest.fail("a picture was read"))
+    monkeypatch.setattr(FrozenPass, "collect", lambda *_: pytest.fail("a picture was read"))
     classifier = PretrainedImageClassifier(
         "mnasnet0_5", weights=None, image_size=32, device="cpu", loss=nn.MSELoss
     )

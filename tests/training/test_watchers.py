@@ -9,7 +9,7 @@ from skorch.helper import predefined_split
 from torch.optim import lr_scheduler
 
 from sktransfer import PretrainedImageClassifier
-from sktransfer.activations.streaming import Pass
+from sktransfer.activations.streaming import FrozenPass
 from sktransfer.exceptions import ParameterError
 from sktransfer.training.solver import solve
 from sktransfer.training.watchers import NAMES, check_callbacks
@@ -259,7 +259,7 @@ def classifier(**parameters):
     ],
 )
 def test_no_picture_is_read_before(monkeypatch, parameters, told):
-    monkeypatch.setattr(Pass, "collect", lambda *_: pytest.fail("a picture was read"))
+    monkeypatch.setattr(FrozenPass, "collect", lambda *_: pytest.fail("a picture was read"))
     with pytest.raises(ParameterError, match=f"callbacks holds .*{told}"):
         classifier(**parameters).fit(*make_pictures(6))
 

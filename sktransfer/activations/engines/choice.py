@@ -118,7 +118,7 @@ class EngineChoice:
         if not len(network) or not fits or not openvino_engine.is_usable():
             return False
         if self.engine == "auto":
-            light = network.link_names[-1].split()[0] in _LIGHT_NETWORKS
+            light = network.backbone_name in _LIGHT_NETWORKS
             return n_pictures >= (_LIGHT_NETWORKS_REPAID_AFTER if light else _REPAID_AFTER)
         return self.engine == "openvino"
 
@@ -183,7 +183,7 @@ def engine_for(
         try:
             return _openvino_engine(network, start, few, n_threads, shelf)
         except ConversionError as error:
-            name = network.link_names[-1].split()[0]
+            name = network.backbone_name
             logger.warning("OpenVINO can't run %s (%s); torch runs it.", name, error)
             return with_torch()
 

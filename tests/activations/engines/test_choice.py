@@ -22,7 +22,7 @@ from sktransfer.activations.engines.choice import (
 )
 from sktransfer.activations.engines.torch_engine import TorchEngine
 from sktransfer.activations.store.cache import cache_info
-from sktransfer.activations.streaming import Pass
+from sktransfer.activations.streaming import FrozenPass
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.backbones.networks import backbone_names
 from sktransfer.exceptions import EngineUnavailableError
@@ -42,10 +42,8 @@ class Scaled(nn.Module):
 
 
 def of(name="resnet18", n_links=1):
-    return FrozenNetwork(
-        [(f"{name} link{i}", nn.Identity()) for i in range(n_links - 1)]
-        + [(f"{name} mean", Mean())]
-    )
+    links = [(f"link{i}", nn.Identity()) for i in range(n_links - 1)]
+    return FrozenNetwork([*links, ("mean", Mean())], backbone_name=name)
 
 
 @pytest.fixture(autouse=True)
@@ -283,8 +281,8 @@ def test_rows_of_a_lower_precision_are_not_given_to_who_asks_for_the_highest(tmp
         [("flat", nn.Flatten()), ("a", Scaled()), ("linear", nn.Linear(3072, 64))]
     )
     source = ImageSource(list(make_pictures(4)[0]))
-    expected, _ = Pass(network, PRESET.at_size(32)).collect(source)
-    one_pass = Pass(network, PRESET.at_size(32), cache=tmp_path)
+    expected, _ = FrozenPass(network, PRESET.at_size(32)).collect(source)
+    one_pass = FrozenPass(network, PRESET.at_size(32), cache=tmp_path)
     torch.set_float32_matmul_precision("medium")
     try:
         one_pass.collect(source)

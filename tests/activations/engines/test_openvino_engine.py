@@ -226,7 +226,7 @@ class Calls(nn.Module):
 
 @pytest.mark.parametrize("function", [fails_under_tracing, is_unsupported])
 def test_torch_runs_what_openvino_cannot(log, function):
-    network = FrozenNetwork([("odd stage", Calls(function))])
+    network = FrozenNetwork([("stage", Calls(function))], backbone_name="odd")
     engine = prepare(network, pixels(4))
     assert isinstance(engine, TorchEngine)
     assert torch.equal(engine(pixels(4)), function(pixels(4)))
@@ -238,7 +238,7 @@ def test_torch_runs_what_openvino_cannot(log, function):
 
 
 def test_the_reason_is_told(log):
-    prepare(FrozenNetwork([("odd stage", Calls(fails_under_tracing))]), pixels(4))
+    prepare(of(Calls(fails_under_tracing)), pixels(4))
     assert "RuntimeError: not to be traced" in log.text
 
 
@@ -428,7 +428,7 @@ class Unsupported(nn.Module):
     def forward(self, x):
         return torch.digamma(x)
 
-network = FrozenNetwork([("odd", Unsupported())])
+network = FrozenNetwork([("stage", Unsupported())], backbone_name="odd")
 engine_for(network, 0, torch.ones(2, 3), EngineChoice("openvino"), 2)
 print({
     "engine": type(engine).__name__,

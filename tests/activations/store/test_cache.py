@@ -25,7 +25,7 @@ from sktransfer.activations.store.cache import Cache
 from sktransfer.activations.store.connection import FORMAT
 from sktransfer.activations.store.database import Store
 from sktransfer.activations.store.folder import FILE, FOLDER
-from sktransfer.activations.streaming import Pass
+from sktransfer.activations.streaming import FrozenPass
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.exceptions import CacheWarning, ParameterError
 from sktransfer.images.preprocessing import Preprocessing
@@ -55,7 +55,7 @@ MAPS = network(corner=Corner())
 def run(folder, X, network=NETWORK, then=None):
     """One pass, of which anybody can compute the results."""
     choice = EngineChoice(engine="torch")
-    one_pass = Pass(network, PRESET, choice, batch_size=5, n_jobs=1, cache=folder)
+    one_pass = FrozenPass(network, PRESET, choice, batch_size=5, n_jobs=1, cache=folder)
     return one_pass.collect(as_images(X), then)[0]
 
 
@@ -724,7 +724,7 @@ def test_a_newer_format_is_left_alone(warm, pictures, expected):
 def test_a_limit_below_a_row_is_told_by_its_name(tmp_path, monkeypatch, size):
     X = np.random.default_rng(0).integers(0, 256, (6, 300, 300, 3), dtype=np.uint8)
     monkeypatch.setenv("SKTRANSFER_CACHE_SIZE", size)
-    pass_of_pixels = Pass(
+    pass_of_pixels = FrozenPass(
         FrozenNetwork(), PRESET.at_size(300), EngineChoice(), batch_size=2, n_jobs=1, cache=tmp_path
     )
     with told() as found:
@@ -737,7 +737,7 @@ def test_a_limit_below_a_pass_is_used_to_the_full(tmp_path, monkeypatch):
     X = np.random.default_rng(0).integers(0, 256, (60, 100, 100, 3), dtype=np.uint8)
     monkeypatch.setenv("SKTRANSFER_CACHE_SIZE", "1MB")
     monkeypatch.setattr(stored, "_ROWS", 10)
-    pass_of_pixels = Pass(
+    pass_of_pixels = FrozenPass(
         FrozenNetwork(), PRESET.at_size(100), EngineChoice(), batch_size=5, n_jobs=1, cache=tmp_path
     )
     for _ in range(2):

@@ -17,7 +17,7 @@ from sktransfer.activations.engines.choice import EngineChoice
 from sktransfer.activations.store import picture_keys as module
 from sktransfer.activations.store.cache import Cache
 from sktransfer.activations.store.picture_keys import picture_keys
-from sktransfer.activations.streaming import Pass
+from sktransfer.activations.streaming import FrozenPass
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.images import sources
 from sktransfer.images.preprocessing import Preprocessing
@@ -364,7 +364,7 @@ class Colours(nn.Module):
 
 def colours(X, folder, **options):
     network = FrozenNetwork([("colours", Colours())])
-    one_pass = Pass(
+    one_pass = FrozenPass(
         network, PRESET, EngineChoice(), batch_size=2, n_jobs=1, cache=folder, **options
     )
     return one_pass.collect(as_images(X))[0].numpy()
