@@ -75,7 +75,7 @@ def test_warning_about_an_empty_class_points_to_the_caller(folder):
 
 @pytest.mark.parametrize("name", ["nothing", "b/img2.png", "b"])
 def test_what_is_no_image_folder_raises(folder, name):
-    with pytest.raises(ImageError, match="one subfolder a class"):
+    with pytest.raises(ImageError, match="one subfolder per class"):
         load_image_folder(folder / name)
 
 

@@ -1,6 +1,7 @@
-"""What the user gave, as uint8 RGB pixels of the size a network wants.
+"""Turn the user's pictures into uint8 RGB pixels of the network's input size.
 
-``sources`` unpacks containers, ``decoding`` reads files and PIL images, ``arrays``
-reads arrays and tensors, ``preprocessing`` resizes and crops, ``reading`` does all
-of it batch by batch in threads, ``folders`` lists pictures on disk.
+``sources`` unpacks containers, ``decoding`` reads files and PIL images, ``high_depth`` scales
+files of more than 8 bits, ``arrays`` reads arrays and tensors, ``preprocessing`` resizes and
+crops, ``augmentation`` changes pictures at random, ``reading`` does all of this in threads,
+batch by batch, and ``folders`` lists the pictures on disk.
 """

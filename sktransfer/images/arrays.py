@@ -1,4 +1,4 @@
-"""One array or tensor -> one RGB picture, or an error that says what is wrong with it."""
+"""Convert an array or tensor to an RGB picture, after checking its layout and values."""
 
 import numpy as np
 import torch
@@ -8,12 +8,12 @@ from sktransfer._common.warning import warn
 from sktransfer.exceptions import ImageError, ImageWarning
 
 _CHANNELS = (1, 3, 4)
-# By how much resampling in float32 oversteps 0..1.
+# Resampling in float32 may exceed 0..1 by this much. It is far less than one grey level, 1/255.
 _ROUNDING = 1e-6
 
 
 def array_to_image(array: np.ndarray, image_shape: tuple[int, ...] | None = None) -> Image.Image:
-    """Turn pixels of one picture into an RGB image.
+    """Convert the pixels of one picture to an RGB image.
 
     Parameters
     ----------
@@ -21,17 +21,17 @@ def array_to_image(array: np.ndarray, image_shape: tuple[int, ...] | None = None
         uint8 (0..255), other integers within 0..255, uint16 (0..65535, scaled),
         bool, or floats in 0..1. Four channels are red, green, blue and alpha.
     image_shape : tuple of int, optional
-        The shape the user declared; it settles a layout that could be read two ways.
+        The shape that the user declared. It decides how an ambiguous layout is read.
 
     Returns
     -------
     PIL.Image.Image
-        Mode "RGB", transparent pixels on white.
+        Mode "RGB"; transparent pixels are blended with white.
 
     Raises
     ------
     ImageError
-        If the layout, the dtype or the range of values is none of the above.
+        If the layout, the dtype or the range of values is not one of these.
     """
     check_layout(array.shape, image_shape)
     pixels = np.ascontiguousarray(to_uint8(array))
@@ -45,9 +45,9 @@ def array_to_image(array: np.ndarray, image_shape: tuple[int, ...] | None = None
 
 
 def tensor_to_array(tensor: torch.Tensor) -> np.ndarray:
-    """Channels-last array of one picture held as a tensor (c, h, w) or (h, w)."""
+    """Convert a tensor (c, h, w) or (h, w) of one picture to a channels-last array."""
     tensor = tensor.detach().cpu()
-    if tensor.dtype == torch.bfloat16:  # NumPy has no such type
+    if tensor.dtype == torch.bfloat16:  # NumPy has no bfloat16
         tensor = tensor.float()
     array = tensor.numpy()
     if array.ndim == 3:
@@ -57,6 +57,7 @@ def tensor_to_array(tensor: torch.Tensor) -> np.ndarray:
                 f"{tuple(array.shape)}. Use tensor.permute(2, 0, 1), or tensor.numpy() for a "
                 "channels-last array."
             )
+        # A tiny square, such as (3, 4, 4), is read in torch's own layout.
         if array.shape[2] in _CHANNELS and array.shape[1] != array.shape[2]:
             _ambiguous(array.shape)
         array = array.transpose(1, 2, 0)
@@ -64,7 +65,8 @@ def tensor_to_array(tensor: torch.Tensor) -> np.ndarray:
 
 
 def check_layout(shape: tuple[int, ...], image_shape: tuple[int, ...] | None = None) -> None:
-    """Raise unless `shape` is that of one channels-last picture beyond doubt."""
+    """Raise unless `shape` is unambiguously that of one channels-last picture."""
+    # The user's declaration overrules every guess below.
     if image_shape is not None and tuple(shape) == tuple(image_shape):
         return
     if len(shape) not in (2, 3):
@@ -92,12 +94,12 @@ def check_layout(shape: tuple[int, ...], image_shape: tuple[int, ...] | None = N
 def _ambiguous(shape: tuple[int, ...]) -> None:
     raise ImageError(
         f"An array of shape {tuple(shape)} can be read as channels-first or channels-last. "
-        "Say which with image_shape=(h, w, c) and a channels-last array."
+        "Pass a channels-last array, and declare its layout with image_shape=(h, w, c)."
     )
 
 
 def to_uint8(array: np.ndarray) -> np.ndarray:
-    """Pixels as uint8, checked against the range that their dtype promises."""
+    """Convert pixels to uint8, after checking that they lie in the range of their dtype."""
     if array.dtype == np.uint8:
         return array
     if array.dtype == bool:
@@ -106,7 +108,7 @@ def to_uint8(array: np.ndarray) -> np.ndarray:
         return _float_to_uint8(array)
     if _is_uint16(array):
         return _uint16_to_uint8(array)
-    if array.dtype.kind in "iu":  # np.integer would include time differences
+    if array.dtype.kind in "iu":  # np.integer would include timedelta64
         low, high = int(array.min()), int(array.max())
         if low < 0 or high > 255:
             raise ImageError(
@@ -130,7 +132,7 @@ def _float_to_uint8(array: np.ndarray) -> np.ndarray:
             f"Float pixels must lie in 0..1; got {low:.8g}..{high:.8g}. Divide by the largest "
             "possible value (255 for 8-bit pictures), or convert to uint8."
         )
-    # Less than half a level, what is beyond an end rounds to that end.
+    # No clipping is needed: values beyond 0..1 exceed it by less than half a grey level.
     return np.rint(array * 255.0).astype(np.uint8)
 
 
@@ -144,12 +146,13 @@ def _uint16_to_uint8(array: np.ndarray) -> np.ndarray:
 
 
 def colours(array: np.ndarray) -> np.ndarray:
-    """Pixels without their opacity, which is the last of two or four channels."""
+    """Return pixels without their alpha channel, which is the last of two or four channels."""
     return array[..., :-1] if array.ndim == 3 and array.shape[2] in (2, 4) else array
 
 
 def refuse_8_bit_values(highest: int) -> None:
-    """Raise if 16-bit pixels, of which this is the highest, fit in 8 bits and are not black."""
+    """Raise if 16-bit pixels look like 8-bit data, judging by their highest value."""
+    # All pixels 0 are a black picture on either scale.
     if 0 < highest <= 255:
         raise ImageError(
             f"16-bit pixels are read on a scale of 0..65535, but the largest here is {highest}, "
@@ -158,12 +161,14 @@ def refuse_8_bit_values(highest: int) -> None:
 
 
 def warn_of_12_bit_values(highest: int) -> None:
-    """Warn if 16-bit pixels, of which this is the highest, fit in 12 bits and not in 8."""
+    """Warn if 16-bit pixels look like 12-bit data, judging by their highest value."""
+    # A warning, not an error as for 8 bits: a dark 16-bit photo has such values too.
     if 255 < highest <= 4095:
-        # One text for all pictures: Python's filter then shows it once, not once a picture.
+        # The text does not name the picture: Python's filter then shows it once, and not once
+        # per picture.
         warn(
             "16-bit pixels are read on a scale of 0..65535. Where the largest is 4095 or less, "
-            "as in 12-bit data, the picture is all but black. If that is not meant, give arrays "
+            "as in 12-bit data, the picture is almost black. If this is not intended, pass arrays "
             "whose values are multiplied by 16, or state the scale in the TIFF's "
             "SMaxSampleValue.",
             ImageWarning,
@@ -171,12 +176,13 @@ def warn_of_12_bit_values(highest: int) -> None:
 
 
 def scale_16_bit(array: np.ndarray, highest: int = 65535) -> np.ndarray:
-    """0..highest to 0..255 with rounding, never clipped."""
+    """Scale values in 0..highest to 0..255, with rounding."""
+    # In uint32, because values of 16 bits times 255 need 24 bits.
     return ((array.astype(np.uint32) * 255 + highest // 2) // highest).astype(np.uint8)
 
 
 def on_white(image: Image.Image) -> Image.Image:
-    """An image with transparency, laid on white, as RGB."""
+    """Blend an image that has transparency with a white background, and return it as RGB."""
     image = image.convert("RGBA")
     background = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(background, image).convert("RGB")

@@ -1,4 +1,4 @@
-"""Changed copies of pictures that keep their meaning: flipped, cropped, turned, recoloured."""
+"""Random augmentation of pictures: flips, crops, rotations and changes of colour."""
 
 import zlib
 from collections.abc import Callable
@@ -24,14 +24,15 @@ Transform = Callable[[Any], Any]
 
 
 class KerasClassic(v2.Transform):  # type: ignore[misc]
-    """ImageDataGenerator's classic set: turned, shifted, sheared, zoomed and flipped at once.
+    """Keras' classic augmentation: rotate, shift, shear, zoom and flip in one step.
 
-    rotation_range=40, width_shift_range=height_shift_range=shear_range=zoom_range=0.2,
-    horizontal_flip=True, fill_mode="nearest", bilinear. As in Keras, shear_range is an angle
-    in degrees, so that 0.2 hardly shows, and width and height are zoomed independently.
+    The ranges are those of ImageDataGenerator's well-known example: rotation_range=40,
+    width_shift_range=height_shift_range=shear_range=zoom_range=0.2, horizontal_flip=True and
+    fill_mode="nearest", with bilinear interpolation. As in Keras, shear_range is an angle in
+    degrees, so 0.2 is hardly visible, and width and height are zoomed independently.
 
     Source: Chollet, "Building powerful image classification models using very little data",
-    blog.keras.io, 2016; matrices as in Keras' ``apply_affine_transform``.
+    blog.keras.io, 2016. The matrices are those of Keras' ``apply_affine_transform``.
     """
 
     _ROTATION, _SHIFT, _SHEAR, _ZOOM = 40.0, 0.2, 0.2, 0.2
@@ -49,24 +50,26 @@ class KerasClassic(v2.Transform):  # type: ignore[misc]
         }
 
     def transform(self, inpt: Image.Image, params: dict[str, Any]) -> Image.Image:
-        """A PIL image of the same size; what lies outside repeats the nearest pixel."""
+        """Transform a PIL image to one of the same size; beyond the border, pixels repeat."""
         shift = params["shift"] * inpt.size
         changed = _sampled(np.asarray(inpt), params["matrix"], shift)
         return Image.fromarray(changed[:, ::-1] if params["flip"] else changed)
 
 
 def _sampled(pixels: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Each pixel taken from where `matrix`, about the centre, and `shift`, in pixels, say.
+    """Apply an affine transform about the centre; `shift` is in pixels.
 
-    Sampled by torch, which is several times as fast as Pillow and repeats the border. What is
-    around it is NumPy's, for torch would share it among threads, which the readers are already.
+    `matrix` and `shift` map the coordinates of the result to those of the input.
     """
     height, width = pixels.shape[:2]
+    # The coordinates are computed with NumPy: torch would spread this over several threads, and
+    # the threads that read pictures already use all cores.
     x = np.arange(width, dtype=np.float32) + (1 - width) / 2
     y = np.arange(height, dtype=np.float32)[:, None] + (1 - height) / 2
-    # torch's coordinates are -1 and 1 at the borders.
+    # grid_sample's coordinates are -1 and 1 at the borders.
     rows = np.column_stack([matrix, shift]) / [[width / 2], [height / 2]]
     grid = np.stack([a * x + b * y + c for a, b, c in rows.tolist()], axis=-1)
+    # grid_sample is several times as fast as Pillow's transform, which can't repeat the border.
     sampled = grid_sample(
         torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None],
         torch.from_numpy(grid)[None],
@@ -78,7 +81,7 @@ def _sampled(pixels: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> np.nd
 
 @lru_cache
 def named_transform(name: str, size: int) -> v2.Transform:
-    """The torchvision transform that a name stands for, on PIL images.
+    """Return the transform of PIL images that belongs to a name.
 
     Parameters
     ----------
@@ -99,19 +102,22 @@ def named_transform(name: str, size: int) -> v2.Transform:
 
 @dataclass(frozen=True)
 class AugmentedView:
-    """One view of pictures that have the size of the network's input.
+    """Draw one augmented view per picture, for pictures of the network's input size.
 
-    Used where a `Preprocessing` is. What is drawn for a picture depends on its pixels, the
-    seed and the number of the view alone: not on threads, batches, or other pictures.
+    A view can be used in place of a `Preprocessing`. The random numbers for a picture depend
+    only on its pixels, the seed and the number of the view, and not on threads, batches or
+    other pictures.
 
     Parameters
     ----------
     augment : str, callable or None
-        One of `AUGMENTATIONS`, a torchvision v2 transform that takes and gives uint8 tensors
-        of shape (3, h, w), or None for the pictures as they are.
+        One of `AUGMENTATIONS`, or a torchvision v2 transform that takes and returns uint8
+        tensors of shape (3, h, w). None leaves pictures unchanged.
     crop_size : int
         Side of the pictures in pixels.
-    seed, number : int
+    seed : int
+    number : int
+        Number of the view; each number gives a different view of the same picture.
     """
 
     augment: str | Transform | None
@@ -121,18 +127,18 @@ class AugmentedView:
 
     @property
     def cache_key(self) -> str:
-        """How a picture of the network's size becomes pixels, for the keys of the store."""
-        if self.augment is None:  # the same whatever the seed
+        """Part of the store's keys; equal for views that give equal pixels."""
+        if self.augment is None:  # the seed has no effect
             return f"size {self.crop_size}"
         return f"size {self.crop_size} augment {self.augment} seed {self.seed} view {self.number}"
 
     def __call__(self, picture: Picture) -> np.ndarray:
-        """Pixels of the augmented picture.
+        """Return the pixels of the augmented picture.
 
         Parameters
         ----------
         picture : PIL.Image.Image of mode "RGB", or ndarray of shape (h, w, 3), uint8
-            Of the network's size.
+            Its height and width must be `crop_size`.
 
         Returns
         -------
@@ -141,16 +147,19 @@ class AugmentedView:
         Raises
         ------
         ParameterError
-            If a transform gives anything but such pixels.
+            If the user's transform returns anything but uint8 pixels of this size.
         """
         if self.augment is None:
             return np.asarray(picture)
         image = as_image(picture)
+        # Seeded by the pixels rather than by the position in X: then the order of pictures has
+        # no effect, and two pictures of one view are not changed in the same way.
         seed = derived_seed(self.seed, self.number, zlib.crc32(image.tobytes()))
         if isinstance(self.augment, str):
             with OwnGenerator(seed):
                 return np.asarray(named_transform(self.augment, self.crop_size)(image))
-        # How the user's draws nobody knows: one picture at a time, from the process's generator.
+        # A transform of the user may call any random function of torch, so it needs the global
+        # generator, which only one thread can have at a time.
         with seeded(seed):
             return self._checked(self.augment(pil_to_tensor(image)))
 
@@ -161,7 +170,7 @@ class AugmentedView:
             if isinstance(got, Tensor):
                 what = f"{got.dtype} of shape {tuple(got.shape)}"
             raise ParameterError(
-                f"augment={self.augment!r} must give uint8 tensors of shape {shape}, as it is "
-                f"given; got {what}. Normalisation follows by itself; leave it out."
+                f"augment={self.augment!r} must return uint8 tensors of shape {shape}, like its "
+                f"input; got {what}. Leave out normalisation; the estimator applies it afterwards."
             )
         return got.permute(1, 2, 0).numpy()

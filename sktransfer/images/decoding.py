@@ -1,4 +1,4 @@
-"""One file or PIL image -> one RGB picture, in every colour mode that Pillow knows."""
+"""Decode a file or PIL image to an RGB picture, from any colour mode of Pillow."""
 
 import os
 import re
@@ -27,9 +27,9 @@ from sktransfer.images.high_depth import (
     refuse_separate_channels,
 )
 
-# An allow-list: Pillow also opens formats that run interpreters (EPS) or that no
-# camera writes, and each is one more parser facing hostile files. JPEG includes the
-# MPO of many phones. Importing a plugin registers its format.
+# An allow-list, because Pillow also opens formats that run interpreters (EPS) or that no
+# camera writes, and each parser is one more that a hostile file can attack. JPEG includes the
+# MPO files of many phones. Importing a plugin registers its format.
 _PLUGINS = (
     JpegImagePlugin.JpegImageFile,
     PngImagePlugin.PngImageFile,
@@ -43,12 +43,13 @@ _JPEG_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif")
 EXTENSIONS = (*_JPEG_EXTENSIONS, ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _FIRST_BYTES = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|GIF8[79]a"
-    rb"|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0",  # the last, a BMP's length of header
+    # Two bytes are too few to identify a BMP, so the length of its header must be valid too.
+    rb"|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0",
     re.DOTALL,
 )
 _FIRST_BYTES_OF_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-# Pillow's parsers raise whatever their format's code does on damaged bytes.
+# Pillow's parsers raise various exceptions for damaged files, depending on the format.
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
 
 
@@ -58,22 +59,22 @@ def decode_file(path: str | os.PathLike[str]) -> Image.Image:
     Parameters
     ----------
     path : str or path-like
-        A JPEG, PNG, WebP, GIF, BMP or TIFF file. Of several frames or pages the first is
-        read, with a warning.
+        A JPEG, PNG, WebP, GIF, BMP or TIFF file. If it has several frames or pages, the first
+        one is read, with a warning.
 
     Returns
     -------
     PIL.Image.Image
-        Mode "RGB", turned upright by its EXIF orientation, transparency on white,
-        16-bit values scaled to 8 bits.
+        Mode "RGB", rotated according to its EXIF orientation. Transparency is blended with
+        white, and 16-bit values are scaled to 8 bits.
 
     Raises
     ------
     UnreadableImageError
-        If there is no such file, or it can't be read as one of these formats.
+        If the file does not exist, or can't be read as one of these formats.
     ImageError
-        If the path is no regular file, or the picture has more pixels than
-        ``PIL.Image.MAX_IMAGE_PIXELS`` (checked from the header, before decoding).
+        If the path is not a regular file, or the picture has more pixels than
+        ``PIL.Image.MAX_IMAGE_PIXELS``. The header is checked before decoding.
     """
     check_file(path)
     try:
@@ -82,7 +83,7 @@ def decode_file(path: str | os.PathLike[str]) -> Image.Image:
             _warn_of_more_frames(image)
             return pil_to_rgb(colour_to_8_bits(image) or image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        # Pillow's own text names twice the limit where it raises instead of warning.
+        # Pillow's own message gives twice the limit, where it raises instead of warning.
         raise ImageError(
             f"The picture has more pixels than the limit of {Image.MAX_IMAGE_PIXELS:,}. "
             f"{_PIXEL_LIMIT_HINT}"
@@ -98,11 +99,7 @@ def decode_file(path: str | os.PathLike[str]) -> Image.Image:
 
 
 def is_picture_file(path: Path) -> bool:
-    """Whether a file is a picture by its extension, or else by its first bytes.
-
-    The raw files of cameras begin as a TIFF does; so the bytes of one count only where the
-    name has no extension.
-    """
+    """Return True if the extension, or else the first bytes, are those of a picture."""
     if path.suffix.lower() in EXTENSIONS:
         return True
     try:
@@ -110,19 +107,20 @@ def is_picture_file(path: Path) -> bool:
             start = file.read(16)
     except OSError:
         return False
+    # Raw files of cameras have the first bytes of a TIFF, and names such as "a.nef".
     is_tiff = not path.suffix and start.startswith(_FIRST_BYTES_OF_TIFF)
     return is_tiff or _FIRST_BYTES.match(start) is not None
 
 
 def check_file(path: str | os.PathLike[str]) -> None:
-    """Raise unless there is a regular file at `path`, without opening it."""
+    """Raise unless `path` is a regular file. The file is not opened."""
     if os.path.isfile(path):
         return
     if os.path.isdir(path):
         raise ImageError(
             "This path is a folder. Pass the files in it; load_image_folder(path) lists them."
         )
-    if os.path.exists(path):  # a named pipe would keep its reader waiting for ever
+    if os.path.exists(path):  # reading a named pipe could wait forever
         raise ImageError("This path is neither a file nor a folder. Pass regular files.")
     raise UnreadableImageError("There is no such file.")
 
@@ -134,7 +132,7 @@ _PIXEL_LIMIT_HINT = (
 
 
 def check_pixel_limit(size: tuple[int, int]) -> None:
-    """Raise if a picture of this size is above ``PIL.Image.MAX_IMAGE_PIXELS``."""
+    """Raise if a picture of this size has more than ``PIL.Image.MAX_IMAGE_PIXELS`` pixels."""
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and size[0] * size[1] > limit:
         raise ImageError(
@@ -144,27 +142,31 @@ def check_pixel_limit(size: tuple[int, int]) -> None:
 
 
 def _warn_of_more_frames(image: Image.Image) -> None:
-    # A TIFF's pages are not counted, which would read through all of them. The second
-    # picture in the JPEG of a phone is no frame but a view or a map of depth.
+    # `is_animated` would read through all pages of a TIFF to count them. The second picture in
+    # a phone's JPEG (MPO) is not a frame but another view or a depth map.
     if image.format == "TIFF":
         more = image.tag_v2.next != 0  # type: ignore[attr-defined]
     else:
         more = image.format != "MPO" and getattr(image, "is_animated", False)
     if more:
-        # One text for all files: Python's filter then shows it once, not once a file.
+        # The text does not name the file: Python's filter then shows it once, and not once per
+        # file.
         warn(
-            "Of a file with several frames or pages, only the first frame or page is used.",
+            "Only the first frame or page is used of a file that has several.",
             ImageWarning,
         )
 
 
 def pil_to_rgb(image: Image.Image) -> Image.Image:
-    """Turn an opened PIL image upright and into RGB, leaving the original as it is.
+    """Convert an opened PIL image to RGB, rotated according to its EXIF orientation.
+
+    The image itself is not changed, except that it is decoded.
 
     Raises
     ------
     ImageError
-        If the image is closed, its mode has no defined range of values, or Pillow misreads it.
+        If the image is closed, if the range of its values is not defined, or if it is a TIFF
+        that Pillow would misread.
     """
     refuse_separate_channels(image)
     if 0 in image.size:
@@ -179,13 +181,14 @@ def pil_to_rgb(image: Image.Image) -> Image.Image:
         )
     if image.has_transparency_data:
         return on_white(image)
-    # A plain RGB image is decoded, not copied: nothing downstream writes to it.
+    # A plain RGB image needs no copy, because nothing downstream writes to it.
     image.load()
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _upright(image: Image.Image) -> Image.Image:
     """Apply the EXIF orientation, if there is one."""
-    if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:  # skips a copy for most pictures
+    # exif_transpose copies the image even if there is nothing to do, which is the usual case.
+    if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
         return image
     return ImageOps.exif_transpose(image)

@@ -1,4 +1,4 @@
-"""Pictures in one subfolder a class."""
+"""List pictures that are sorted into one subfolder per class."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,8 @@ from sktransfer._common.warning import warn
 from sktransfer.exceptions import ImageError, ImageWarning
 from sktransfer.images.decoding import EXTENSIONS, FORMATS, is_picture_file
 
-# Pictures that are not read here: a phone's or a camera's folder is full of them.
+# Common formats of phones and cameras that sktransfer does not read. Users would miss such
+# files, so leaving them out is worth a warning.
 _OTHER_PICTURES = {
     *(".heic", ".heif", ".avif", ".jxl"),
     *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2"),
@@ -15,12 +16,12 @@ _OTHER_PICTURES = {
 
 
 def list_class_folders(path: Path) -> tuple[list[Path], list[str], list[str]]:
-    """List the pictures below `path` with the class that each one's folder names.
+    """List the pictures below `path`, with the names of their class folders.
 
     Parameters
     ----------
     path : Path
-        A folder with one subfolder a class; a class may have folders of its own.
+        A folder with one subfolder per class. A class folder may have subfolders.
 
     Returns
     -------
@@ -29,17 +30,17 @@ def list_class_folders(path: Path) -> tuple[list[Path], list[str], list[str]]:
     labels : list of str
         Name of each file's class.
     classes : list of str
-        The classes that hold at least one picture, in natural order.
+        Names of the class folders with at least one picture, in natural order.
 
     Raises
     ------
     ImageError
-        If `path` is not a folder, holds no picture in a subfolder, or holds one folder twice
-        by links.
+        If `path` is not a folder, if its subfolders hold no picture, or if links lead to the
+        same folder twice.
     """
     if not path.is_dir():
         what = "is not a folder" if path.exists() else "does not exist"
-        raise ImageError(f"path={str(path)!r} {what}. Give a folder with one subfolder a class.")
+        raise ImageError(f"path={str(path)!r} {what}. Pass a folder with one subfolder per class.")
     files: list[Path] = []
     labels: list[str] = []
     classes: list[str] = []
@@ -59,29 +60,31 @@ def list_class_folders(path: Path) -> tuple[list[Path], list[str], list[str]]:
     if left_out:
         warn(
             f"{len(left_out)} files below {str(path)!r} are left out, such as "
-            f"{str(min(left_out))!r}: links to nothing, or pictures in a format that is not read. "
-            "Convert those to JPEG or PNG.",
+            f"{str(min(left_out))!r}: broken links, or pictures in a format that is not supported. "
+            "Convert such pictures to JPEG or PNG.",
             ImageWarning,
         )
     if not files:
         raise ImageError(
-            f"No picture found in the subfolders of {str(path)!r}. Expected one subfolder a class "
-            f"with {', '.join(FORMATS)} files, such as {', '.join(EXTENSIONS)}."
+            f"No picture found in the subfolders of {str(path)!r}. Expected one subfolder per "
+            f"class with {', '.join(FORMATS)} files, such as {', '.join(EXTENSIONS)}."
         )
     return files, labels, classes
 
 
 def _pictures_below(folder: Path, seen: dict[Path, Path], left_out: list[Path]) -> list[Path]:
-    """Pictures in a folder and in those below it, linked ones too, each folder once.
+    """Return the pictures in a folder and its subfolders, following links.
 
-    Files that a user would call pictures, and that are none, are added to `left_out`.
+    Files that the user would take for pictures, but that can't be read, are added to
+    `left_out`.
     """
-    place = folder.resolve()
-    if place in seen:  # a loop of links, or pictures that would count twice
+    resolved = folder.resolve()
+    # Either links form a loop, or each picture in the folder would be listed twice.
+    if resolved in seen:
         raise ImageError(
-            f"{str(folder)!r} is the same folder as {str(seen[place])!r}. Remove the link."
+            f"{str(folder)!r} is the same folder as {str(seen[resolved])!r}. Remove the link."
         )
-    seen[place] = folder
+    seen[resolved] = folder
     pictures = []
     for path in folder.iterdir():
         if _hidden(path):
@@ -90,7 +93,8 @@ def _pictures_below(folder: Path, seen: dict[Path, Path], left_out: list[Path]) 
             pictures += _pictures_below(path, seen, left_out)
         elif path.is_file() and is_picture_file(path):
             pictures.append(path)
-        elif path.suffix.lower() in (*_OTHER_PICTURES, *EXTENSIONS):  # the latter: links to nothing
+        # EXTENSIONS too: a file that gets here and has one of these is a broken link.
+        elif path.suffix.lower() in (*_OTHER_PICTURES, *EXTENSIONS):
             left_out.append(path)
     return pictures
 
@@ -100,10 +104,13 @@ def _hidden(path: Path) -> bool:
 
 
 def _naturally(paths) -> list[Path]:  # type: ignore[no-untyped-def]
-    """Sorted with runs of digits compared as numbers."""
+    """Sort paths so that digits in names are compared as numbers."""
 
     def key(path: Path) -> list[tuple[int, int | str]]:
         parts = re.split(r"(\d+)", str(path).casefold())
+        # isdecimal, because isdigit is also true for "²", which int rejects.
         return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
 
+    # The path itself decides between names that differ in case or leading zeros only: the
+    # order must not depend on the file system.
     return sorted(paths, key=lambda path: (key(path), str(path)))

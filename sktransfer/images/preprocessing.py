@@ -1,11 +1,11 @@
-"""Resize and crop a picture to the pixels a network was trained on."""
+"""Resize and crop a picture as it was done when the network's weights were trained."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
-# One picture as its source holds it: uint8 pixels (h, w, 3), or an image of mode "RGB".
+# A decoded picture: uint8 pixels (h, w, 3), or a PIL image of mode "RGB".
 Picture = Image.Image | np.ndarray
 
 _RESAMPLING = {
@@ -15,12 +15,12 @@ _RESAMPLING = {
 }
 
 
-# How many times larger than its crop a picture may become when it is resized whole.
+# The limit of the pixels that are resized as a whole, in multiples of the crop's.
 _MAX_STRETCH = 16
 
 
 def as_image(picture: Picture) -> Image.Image:
-    """The same picture as a PIL image."""
+    """Return a picture as a PIL image."""
     if isinstance(picture, Image.Image):
         return picture
     return Image.fromarray(np.ascontiguousarray(picture))
@@ -35,7 +35,7 @@ def _size(picture: Picture) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a weights entry says about its input.
+    """The input size and normalisation that belong to a network's weights.
 
     Parameters
     ----------
@@ -44,10 +44,10 @@ class Preprocessing:
     crop_size : int
         Side of the central square that is kept, in pixels.
     interpolation : {"nearest", "bilinear", "bicubic"}
-        Filter of the resizing, always with antialiasing.
+        Filter used for resizing, always with antialiasing.
     mean, std : tuple of 3 floats
-        Subtracted from, and dividing, each channel of pixels scaled to 0..1. The engine
-        does this on the device; here pixels stay uint8.
+        Mean and standard deviation of each channel, for pixels scaled to 0..1. The engine
+        normalises on the device; pixels stay uint8 here, which are a quarter of the memory.
     """
 
     resize_size: int
@@ -57,7 +57,7 @@ class Preprocessing:
     std: tuple[float, float, float]
 
     def at_size(self, image_size: int | None) -> "Preprocessing":
-        """The same preset for another crop size, resized in proportion."""
+        """Return the preset for another crop size, with a proportional `resize_size`."""
         if image_size is None or image_size == self.crop_size:
             return self
         resize_size = round(self.resize_size * image_size / self.crop_size)
@@ -65,13 +65,14 @@ class Preprocessing:
 
     @property
     def cache_key(self) -> str:
-        """How a picture becomes pixels, for the keys of the store: all of it but mean and std."""
+        """Part of the store's keys; equal for presets that give equal pixels."""
+        # Without mean and std, which are applied to the pixels later.
         return f"resize {self.resize_size} {self.interpolation} crop {self.crop_size}"
 
     def __call__(self, picture: Picture) -> np.ndarray:
-        """Pixels of the resized and cropped picture.
+        """Return the pixels of the resized and cropped picture.
 
-        Within 2/255 of torchvision's ``ImageClassification`` preset on the same picture.
+        They differ by at most 2/255 from those of torchvision's ``ImageClassification``.
 
         Parameters
         ----------
@@ -85,18 +86,18 @@ class Preprocessing:
         size, crop = self._resized(width, height), self.crop_size
         left, top = round((size[0] - crop) / 2), round((size[1] - crop) / 2)
         if isinstance(picture, np.ndarray) and size == (width, height):
-            # Pillow would copy every pixel twice, while it keeps all other threads waiting.
+            # Pillow would copy all pixels twice, holding the interpreter lock meanwhile.
             return picture[top : top + crop, left : left + crop]
         image = as_image(picture)
         resample = _RESAMPLING[self.interpolation]
-        # Bicubic overshoots, and Pillow clips between its two passes, so its result
-        # depends on the pass it runs first, which depends on the size asked for: only
-        # the whole picture gives torchvision's pixels. Very long pictures are the
-        # exception, or a 20,000 x 1 one would unpack to gigabytes.
+        # Bicubic interpolation overshoots, and Pillow clips between its horizontal and its
+        # vertical pass. The result therefore depends on their order, which Pillow chooses by
+        # the output size: only resizing the whole picture gives torchvision's pixels. Very long
+        # pictures are the exception, because one of 20,000 x 1 would need gigabytes.
         if self.interpolation == "bicubic" and size[0] * size[1] <= _MAX_STRETCH * crop**2:
             whole = image.resize(size, resample)
             return np.asarray(whole.crop((left, top, left + crop, top + crop)))
-        # Otherwise only the kept part is computed, which saves a third of the time.
+        # Otherwise only the cropped part is computed, which saves a third of the time.
         x_scale, y_scale = image.width / size[0], image.height / size[1]
         box = (
             max(0.0, left * x_scale),
@@ -107,7 +108,7 @@ class Preprocessing:
         return np.asarray(image.resize((crop, crop), resample, box))
 
     def _resized(self, width: int, height: int) -> tuple[int, int]:
-        """Size after resizing; the longer side is truncated, as torchvision does."""
+        """Return the size after resizing; the longer side is rounded down, as in torchvision."""
         if width <= height:
             return self.resize_size, int(self.resize_size * height / width)
         return int(self.resize_size * width / height), self.resize_size

@@ -1,4 +1,4 @@
-"""Read, resize and crop pictures in threads, batch by batch, ahead of who uses them."""
+"""Read, resize and crop pictures in threads, some batches ahead of their use."""
 
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
@@ -13,26 +13,26 @@ from sktransfer.images.augmentation import AugmentedView
 from sktransfer.images.preprocessing import Preprocessing
 from sktransfer.images.sources import ImageSource
 
-# Batches decoded or being decoded while one is computed. Two keep the threads busy
-# across a batch boundary; more would only hold memory.
+# Number of batches that are decoded while another one is in use. Two keep all threads busy when
+# one batch is finished; more would only take memory.
 _BATCHES_AHEAD = 2
 
-# What makes an array of one size of a picture.
+# Callables that turn a picture into pixels of a fixed size.
 ToPixels = Preprocessing | AugmentedView
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures of one size.
+    """A batch of pictures of equal size.
 
     Parameters
     ----------
     rows : sequence of int
-        Their places in the source.
+        Rows of X that the pictures come from.
     pixels : ndarray of shape (b, size, size, 3), uint8
-        Zeros where a picture could not be read.
+        All 0 for a picture that could not be read.
     unreadable : list of int
-        Rows of the source that could not be read (only with ``skip_unreadable``).
+        Rows of X that could not be read (only with ``skip_unreadable``).
     """
 
     rows: Sequence[int]
@@ -50,29 +50,33 @@ def read_batches(
 ) -> Generator[Batch, None, None]:
     """Yield pictures of `source` in batches of the given rows.
 
-    Pillow releases the interpreter's lock while it decodes and resizes, so threads are
-    enough to keep every core busy.
-
     Parameters
     ----------
     source : ImageSource
     preprocessing : Preprocessing or AugmentedView
     batches : iterable of sequence of int
-        Rows of each batch; asked for only when a thread is about to have nothing to do.
+        Rows of each batch. The iterable is advanced only when another batch has to be read.
     n_threads : int
     skip_unreadable : bool
+
+    Yields
+    ------
+    Batch
 
     Raises
     ------
     ImageError
-        For the first picture in order that can't be read, unless `skip_unreadable`.
+        For the first row, in the order of `batches`, that can't be read. With
+        `skip_unreadable`, only for errors that are not an `UnreadableImageError`.
     """
-    coming = iter(batches)
+    remaining = iter(batches)
+    # Threads rather than processes: Pillow releases the interpreter lock while it decodes and
+    # resizes, so threads keep all cores busy and need not copy pixels between processes.
     with ThreadPoolExecutor(n_threads, thread_name_prefix="sktransfer-reader") as pool:
         pending: deque[_PendingBatch] = deque()
 
         def submit_next() -> None:
-            rows = next(coming, None)
+            rows = next(remaining, None)
             if rows is not None:
                 pending.append(_PendingBatch(pool, source, preprocessing, rows))
 
@@ -81,6 +85,7 @@ def read_batches(
                 submit_next()
             while pending:
                 batch = pending.popleft().result(skip_unreadable)
+                # Before the batch is used, so that threads read on while it is computed.
                 submit_next()
                 yield batch
         finally:  # also when the consumer stops early, or a picture raises
@@ -88,7 +93,7 @@ def read_batches(
 
 
 class _PendingBatch:
-    """One batch whose pictures are being read into place."""
+    """A batch whose pictures are being read by the threads of a pool."""
 
     def __init__(
         self,
@@ -101,7 +106,8 @@ class _PendingBatch:
         self.rows = rows
         self.pixels = np.zeros((len(rows), size, size, 3), dtype=np.uint8)
 
-        line = users_line()  # which the threads do not come from
+        # The threads of the pool have no frame of the user in their stack.
+        line = users_line()
 
         def read_into_place(place: int, row: int) -> None:
             with warning_at(line):
@@ -113,6 +119,7 @@ class _PendingBatch:
 
     def result(self, skip_unreadable: bool) -> Batch:
         unreadable = []
+        # In order of rows, so that the error that is raised does not depend on the threads.
         for row, future in zip(self.rows, self.futures, strict=True):
             try:
                 future.result()

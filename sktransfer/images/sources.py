@@ -1,4 +1,4 @@
-"""Every form of X -> a sequence of pictures that are read one at a time."""
+"""Turn any supported form of X into a sequence of pictures that are read one at a time."""
 
 import os
 import re
@@ -27,16 +27,17 @@ from sktransfer.images.preprocessing import Picture
 
 _URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
-# A PIL image opened from a file decodes itself on first use, which two threads must not
-# do at once, and one image can stand in several rows. One lock for all would decode
-# different images one after the other. A prime number of them, as ids are multiples of 16.
+# A PIL image opened from a file is decoded on first use. Two threads must not do this at once,
+# and the same image can be in several rows. A single lock would prevent different images from
+# being decoded in parallel. The number of locks is prime because ids are multiples of 16: of 64
+# locks only 4 would be used.
 _LOCKS = tuple(Lock() for _ in range(61))
 
 _forked = False
 
 
 def _reset_after_fork() -> None:
-    """Free what other threads held at a fork; in the child they are gone."""
+    """Replace the locks, which threads that do not exist in the child may hold."""
     global _LOCKS, _forked
     _LOCKS, _forked = tuple(Lock() for _ in _LOCKS), True
 
@@ -46,12 +47,12 @@ after_fork_in_child(_reset_after_fork)
 
 @dataclass(frozen=True)
 class ImageSource:
-    """Pictures as the user gave them, opened only when read.
+    """The user's pictures, each of which is opened only when it is read.
 
     Parameters
     ----------
     items : sequence
-        Paths, PIL images, arrays and tensors, one a picture, in any mixture.
+        Paths, PIL images, arrays and tensors, in any mixture, one per picture.
     image_shape : tuple of int, optional
         The shape that the user declared for arrays.
     """
@@ -63,24 +64,24 @@ class ImageSource:
         return len(self.items)
 
     def paths(self) -> Iterator[tuple[int, str]]:
-        """The rows that are files, with their paths."""
+        """Yield row and path of each picture that is a file."""
         for row, item in enumerate(self.items):
             if isinstance(item, str | os.PathLike):
                 yield row, str(os.fspath(item))
 
     def describe(self, row: int) -> str:
-        """The words by which an error names a picture: its row, and its path if it has one."""
+        """Return how errors refer to a picture: by its row, and by its path if it has one."""
         item = self.items[row]
         is_path = isinstance(item, str | os.PathLike)
         return f"row {row} of X ({os.fspath(item)!r})" if is_path else f"row {row} of X"
 
     def read(self, row: int) -> Picture:
-        """One picture, in RGB; its errors name the row.
+        """Return one picture in RGB. Errors name its row.
 
         Returns
         -------
         PIL.Image.Image of mode "RGB", or ndarray of shape (h, w, 3), uint8
-            The pixels themselves where X holds such.
+            An array, without a copy, if X holds such arrays.
         """
         try:
             return _read_item(self.items[row], self.image_shape)
@@ -88,15 +89,20 @@ class ImageSource:
             raise type(error)(f"{self.describe(row)}: {error}") from error
 
     def check(self, *, missing_ok: bool = False) -> None:
-        """Find what can be found wrong without decoding a file.
+        """Check all pictures as far as possible without decoding a file.
 
-        Looks at the layout and values of arrays and at the existence of files, so that
-        a mistake in the last row is told at once and not after an hour.
+        Checks the layout and values of arrays, and that files exist, so that an error in the
+        last row is raised at once and not after an hour.
+
+        Parameters
+        ----------
+        missing_ok : bool, default=False
+            Do not raise for files that do not exist.
 
         Raises
         ------
         ImageError
-            Naming the row.
+            For the first row with an error.
         """
         for row, item in enumerate(self.items):
             try:
@@ -114,6 +120,7 @@ def _read_item(item: Any, image_shape: tuple[int, ...] | None) -> Picture:
     if isinstance(item, Image.Image):
         return _read_pil(item)
     array = _as_array(item)
+    # The usual case is left as an array: a PIL image would copy its pixels.
     if array.dtype == np.uint8 and array.shape[2:] == (3,):
         check_layout(array.shape, image_shape)
         return array
@@ -127,7 +134,8 @@ def _read_pil(image: Image.Image) -> Image.Image:
             return pil_to_rgb(_from_file_of_its_own(image) if _forked else image)
     except ImageError:
         raise
-    except (*DAMAGE, AttributeError, AssertionError) as error:  # the last two: a closed file
+    # Pillow raises AttributeError or AssertionError for an image whose file is closed.
+    except (*DAMAGE, AttributeError, AssertionError) as error:
         raise UnreadableImageError(
             f"The PIL image can't be read ({str(error) or 'no data'}). Was its file closed or is "
             "it damaged?"
@@ -135,16 +143,16 @@ def _read_pil(image: Image.Image) -> Image.Image:
 
 
 def _from_file_of_its_own(image: Image.Image) -> Image.Image:
-    """An image that is not decoded yet, from a copy of its file in memory.
+    """Open an image that is not decoded yet again, from a copy of its file in memory.
 
-    The child of a fork shares the position in an open file with its parent: both would read
-    on where the other had stopped.
+    The child of a fork shares the position in an open file with its parent, so each of them
+    would continue to read where the other had stopped.
     """
     file = getattr(image, "fp", None)
     if not getattr(image, "tile", None) or not isinstance(file, BufferedReader):
         return image
     size = os.fstat(file.fileno()).st_size
-    # A phone's JPEG with a second picture, which Pillow opens as a JPEG to find that it is one.
+    # MPO is a JPEG with a second picture. Pillow opens it as a JPEG first, and then detects it.
     formats = ["JPEG" if image.format == "MPO" else image.format] if image.format else None
     copy = Image.open(BytesIO(os.pread(file.fileno(), size, 0)), formats=formats)
     copy.seek(image.tell())
@@ -169,7 +177,8 @@ def _local_path(item: str | os.PathLike[str]) -> str:
         raise ImageError(f"A path is a str or pathlib.Path; got bytes {path!r}.")
     if _URL.match(path):
         raise ImageError(
-            "A path, not a URL, is needed: nothing is downloaded. Save the file first."
+            "A picture is a path, not a URL: sktransfer does not download pictures. Save the file "
+            "first."
         )
     return path
 
@@ -187,7 +196,7 @@ def _as_array(item: Any) -> np.ndarray:
 
 
 def as_images(X: Any, image_shape: tuple[int, ...] | None = None) -> ImageSource:
-    """Unpack a container of pictures.
+    """Unpack a container of pictures, after checking its form.
 
     Parameters
     ----------
@@ -204,7 +213,7 @@ def as_images(X: Any, image_shape: tuple[int, ...] | None = None) -> ImageSource
     Raises
     ------
     ImageError
-        If X is no such container, or holds nothing.
+        If X is not such a container, or is empty.
     """
     if isinstance(X, str | bytes | os.PathLike):
         raise ImageError(f"X must be a list of pictures, not one path. Use [{X!r}].")
@@ -224,16 +233,17 @@ def as_images(X: Any, image_shape: tuple[int, ...] | None = None) -> ImageSource
             f"pictures or paths; got {type(X).__name__}."
         )
     if len(items) == 0:
+        # "0 sample(s)" is scikit-learn's wording of this error.
         raise ImageError("X is empty: at least one picture is required (0 sample(s) found).")
     return ImageSource(items, image_shape)
 
 
 def holds_images(X: Any) -> bool:
-    """Whether X holds pictures or paths, rather than rows of flattened pixels."""
+    """Return True if X holds pictures or paths, and False if its rows are flattened pixels."""
     if isinstance(X, torch.Tensor | np.ndarray) and X.ndim > 2:
         return True
     if isinstance(X, str | bytes | os.PathLike | Image.Image):
-        return True  # one picture where many belong: as_images says so
+        return True  # a single picture, for which as_images raises
     first = _first(X)
     if isinstance(first, np.ndarray | torch.Tensor):
         return first.ndim > 1
@@ -241,7 +251,7 @@ def holds_images(X: Any) -> bool:
 
 
 def _first(X: Any) -> Any:
-    """The first value in a container of any kind, or None."""
+    """Return the first element of a container of any kind, or None."""
     if isinstance(X, list | tuple):
         return X[0] if len(X) > 0 else None
     if not isinstance(X, np.ndarray):
@@ -250,8 +260,9 @@ def _first(X: Any) -> Any:
 
 
 def _column(X: Any) -> np.ndarray | None:
-    """Values of a Series, a DataFrame (pandas, polars) or an array or table of pyarrow."""
-    if hasattr(X, "to_pylist"):  # pyarrow's own to_numpy refuses to copy, as strings must be
+    """Return the values of a Series, a DataFrame (pandas, polars) or a pyarrow array or table."""
+    # pyarrow's own to_numpy refuses to copy by default, and strings can't be had without a copy.
+    if hasattr(X, "to_pylist"):
         return np.asarray(X)
     return X.to_numpy() if hasattr(X, "to_numpy") else None
 
@@ -285,11 +296,11 @@ def _array_items(X: np.ndarray, image_shape: tuple[int, ...] | None) -> Sequence
             "(h, w, c); a single picture needs X[None]."
         )
     if X.ndim == 3 and X.shape[1:] != image_shape:
-        _check_several(X.shape)
+        _check_not_one_picture(X.shape)
     return list(X)
 
 
-def _check_several(shape: tuple[int, ...]) -> None:
+def _check_not_one_picture(shape: tuple[int, ...]) -> None:
     """Raise if an array (n, h, w) is more likely one colour picture than n grey ones."""
     several = "or X[..., None] or image_shape=(h, w) for grey ones."
     if shape[2] in (1, 3, 4):

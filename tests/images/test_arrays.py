@@ -28,7 +28,7 @@ def pixels_of(array, image_shape=None):
     "dtype", [np.uint8, np.int8, np.int16, np.int32, np.int64, np.uint32, ">i4"]
 )
 def test_integers_in_range_are_pixels(dtype):
-    values = NOISE // 2  # int8 ends at 127
+    values = NOISE // 2  # int8 holds values up to 127
     np.testing.assert_array_equal(pixels_of(values.astype(dtype)), values)
 
 

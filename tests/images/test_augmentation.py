@@ -22,7 +22,7 @@ from tests.conftest import HANGS, make_pictures
 
 
 def photo(size=48, seed=0):
-    """Smooth, so that two ways of interpolating can be compared, and alike nowhere."""
+    """Make a smooth picture without repetition, to compare two interpolations on it."""
     rng = np.random.default_rng(seed)
     small = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
     return small.resize((size, size), Image.Resampling.BICUBIC)
@@ -41,7 +41,7 @@ def test_size_and_type_stay(name):
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_views_differ_from_the_picture_and_from_each_other(name):
-    # "trivial" has changes of strength 0, and a flip shows in half of the views only.
+    # Not all 12: "trivial" also draws changes of strength 0, and flips only half of the views.
     views = {AugmentedView(name, 48, 0, number)(PHOTOS[0]).tobytes() for number in range(12)}
     assert len(views) >= 6
     seeds = {AugmentedView(name, 48, seed)(PHOTOS[0]).tobytes() for seed in range(12)}
@@ -77,7 +77,7 @@ def test_the_global_random_state_stays(name):
     before = torch.random.get_rng_state()
     first = [view(PHOTOS[0]) for view in views]
     assert torch.equal(torch.random.get_rng_state(), before)
-    torch.manual_seed(4)  # and has no say
+    torch.manual_seed(4)  # has no effect on the views
     assert_array_equal([view(PHOTOS[0]) for view in views], first)
 
 
@@ -105,13 +105,13 @@ def test_the_global_random_state_stays_after_an_error():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-# ImageDataGenerator's classic set.
+# The classic augmentation of Keras' ImageDataGenerator.
 
 
 def by_scipy(image, matrix, shift):
-    """What `KerasClassic` should give, by another library."""
+    """Compute the result of `KerasClassic` with SciPy, except for the flip."""
     size = np.array(image.size)
-    # Ours are (x, y) of the pixels' corners; scipy's, (row, column) of centres.
+    # Ours are (x, y) coordinates of pixel corners; SciPy's are (row, column) of pixel centres.
     offset = size / 2 + shift * size - matrix @ (size / 2) + matrix @ [0.5, 0.5] - 0.5
     channels = [
         affine_transform(channel, matrix[::-1, ::-1], offset[::-1], order=1, mode="nearest")
@@ -127,8 +127,8 @@ def test_keras_equals_scipy(seed):
     params = keras.make_params([image])
     changed = np.asarray(keras.transform(image, {**params, "flip": False}), float)
     difference = np.abs(changed - by_scipy(image, params["matrix"], params["shift"]))
-    assert difference.max() < 0.51  # grey levels of 255: rounded
-    assert np.abs(changed - np.asarray(image)).mean() > 5  # it did something
+    assert difference.max() < 0.51  # in grey levels of 0..255, after rounding
+    assert np.abs(changed - np.asarray(image)).mean() > 5  # the picture has changed
 
 
 def test_keras_repeats_the_nearest_pixel_however_far_outside():
@@ -161,7 +161,7 @@ def test_keras_turns_and_shifts_within_its_ranges():
     assert 0.3 < np.mean([d["flip"] for d in drawn]) < 0.7
 
 
-# Transforms of the user's own.
+# The user's own transforms.
 
 
 @pytest.mark.parametrize(

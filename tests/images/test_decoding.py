@@ -32,7 +32,7 @@ def decoded(path):
 
 
 def png_header(width, height):
-    """A PNG that ends where its pixels should start: decoding it fails, reading its size works."""
+    """Make a PNG without pixels: its size can be read, but decoding it fails."""
 
     def chunk(name, data):
         return (
@@ -98,7 +98,7 @@ def test_file_of_several_pages_or_frames_gives_its_first_and_warns(tmp_path, nam
 
 
 def as_stored(upright, orientation):
-    """Rows and columns of a file whose EXIF orientation shows `upright`, as the standard says."""
+    """Return the pixels of a file that is shown as `upright` under an EXIF orientation."""
     swapped = upright.swapaxes(0, 1)
     return {
         1: upright,
@@ -383,7 +383,7 @@ def test_small_file_that_unpacks_to_a_huge_picture_is_refused(tmp_path, monkeypa
     Image.core.reset_stats()
     with pytest.raises(ImageError, match=r"limit of 1,000,000"):
         decode_file(path)
-    assert Image.core.get_stats()["new_count"] == 0  # no image was made
+    assert Image.core.get_stats()["new_count"] == 0  # Pillow allocated no image
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "CMYK", "I;16", "F"])

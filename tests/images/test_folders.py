@@ -8,7 +8,7 @@ from sktransfer.images.folders import list_class_folders
 
 @pytest.fixture
 def make(tmp_path):
-    """Make empty files below a folder; listing opens none."""
+    """Create empty files in a folder; listing does not open files with a known extension."""
 
     def make_files(*names):
         for name in names:
@@ -42,7 +42,7 @@ def test_files_labels_and_classes(make):
         ["A1.png", "a2.png", "A10.png", "b1.png"],
         ["1.2.png", "1.10.png", "2.1.png"],
         ["ä1.png", "ä2.png", "ä10.png"],
-        ["x1²2.png", "x1²3.png", "x1²10.png"],  # a digit to str.isdigit, not to int
+        ["x1²2.png", "x1²3.png", "x1²10.png"],  # str.isdigit is true for "²", but int rejects it
     ],
 )
 def test_natural_order_of_files(make, names):
@@ -141,7 +141,7 @@ def test_other_names_count_by_their_content(make, format_name, name):
     folder = make("ant/0.png", "ant/notes")
     path = folder / "ant" / name
     Image.new("RGB", (3, 3)).save(path, format_name)
-    decode_file(path)  # what is read is listed, but for the raw files of cameras
+    decode_file(path)  # only raw files of cameras can be decoded but are not listed
     expected = (
         ["ant/0.png"] if format_name == "TIFF" and "." in name else ["ant/0.png", f"ant/{name}"]
     )
@@ -177,7 +177,7 @@ def test_file_raises(make):
 
 @pytest.mark.parametrize("names", [[], ["1.png"], [".hidden/1.png"]])
 def test_folder_without_class_folders_raises(make, names):
-    with pytest.raises(ImageError, match=r"No picture found .*one subfolder a class.*\.webp"):
+    with pytest.raises(ImageError, match=r"No picture found .*one subfolder per class.*\.webp"):
         list_class_folders(make(*names))
 
 

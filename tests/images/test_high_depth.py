@@ -1,4 +1,4 @@
-"""Files of 12 and 16 bits a channel, written here byte by byte: Pillow writes few of them."""
+"""Files of 12 and 16 bits per channel, written here byte by byte: Pillow writes few of them."""
 
 import struct
 import zlib
@@ -21,7 +21,7 @@ ASSOCIATED, UNASSOCIATED = 1, 2
 
 
 def png(values, transparent=None):
-    """A 16-bit PNG of pixels (h, w) or (h, w, c)."""
+    """Make a 16-bit PNG of pixels (h, w) or (h, w, c)."""
 
     def chunk(name, data):
         return (
@@ -39,7 +39,7 @@ def png(values, transparent=None):
 
 
 def tiff(values, order="<", photometric=None, bits=16, compressed=False, **others):
-    """A TIFF of one strip; `others` are tags such as ``t341``, each a list of shorts."""
+    """Make a TIFF of one strip; `others` are tags such as ``t341``, each a list of shorts."""
     height, width, channels = np.atleast_3d(values).shape
     data = packed_12_bits(values) if bits == 12 else values.astype(f"{order}u2").tobytes()
     data = zlib.compress(data) if compressed else data
@@ -48,7 +48,7 @@ def tiff(values, order="<", photometric=None, bits=16, compressed=False, **other
     tags = {256: [width], 257: [height], 258: [bits] * channels, 259: [8 if compressed else 1]}
     tags |= {262: [photometric], 273: [0], 277: [channels], 278: [height], 279: [len(data)]}
     tags |= {int(name[1:]): numbers for name, numbers in others.items()}
-    end = 8 + 2 + 12 * len(tags) + 4  # of the directory, where longer values begin
+    end = 8 + 2 + 12 * len(tags) + 4  # of the directory; values of over 4 bytes begin there
     tags[273] = [end + sum(2 * len(numbers) for numbers in tags.values() if len(numbers) > 2)]
     entries, longer = b"", b""
     for tag, numbers in sorted(tags.items()):
@@ -63,7 +63,7 @@ def tiff(values, order="<", photometric=None, bits=16, compressed=False, **other
 
 
 def packed_12_bits(values):
-    """Two values in three bytes; an even number of columns."""
+    """Pack each two values into three bytes; the number of columns must be even."""
     first, second = values.ravel()[::2].astype(int), values.ravel()[1::2].astype(int)
     middle = (first & 15) << 4 | second >> 8
     return np.stack([first >> 4, middle, second & 255], axis=1).astype(np.uint8).tobytes()
@@ -129,7 +129,7 @@ def test_channels_that_lie_one_after_the_other_are_refused_as_pillow_misreads_th
 ):
     contents = tiff(VALUES[..., :3], compressed=compressed, t284=[2])
     for read in (decoded, lambda contents: pil_to_rgb(Image.open(BytesIO(contents)))):
-        with pytest.raises(ImageError, match="channels lie one after the other") as caught:
+        with pytest.raises(ImageError, match="separate planes") as caught:
             read(contents)
         assert not isinstance(caught.value, UnreadableImageError)
 
@@ -159,7 +159,7 @@ def test_12_bits_of_a_tiff_fill_the_whole_scale(decoded):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_16_bits_of_a_tiff_that_states_its_largest_value(decoded, bits, channels):
     values = (GREY if channels == 1 else VALUES[..., :3]) >> (16 - bits)
-    largest = [2**bits - 1 - bits] * channels  # of the pixels, by some writers
+    largest = [2**bits - 1 - bits] * channels  # some writers store the largest pixel here
     pixels = decoded(tiff(values, t341=largest))
     expected = np.rint(values * (255 / (2**bits - 1)))
     np.testing.assert_array_equal(pixels[..., :channels], np.atleast_3d(expected))

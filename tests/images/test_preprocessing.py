@@ -39,7 +39,7 @@ def theirs(preset, image):
 
 
 def scenery(width, height):
-    """Soft shapes with sharp edges and some noise, as photographs have."""
+    """Make a picture of soft shapes, sharp edges and noise, similar to a photo."""
     rng = np.random.default_rng(width * 1000 + height)
     coarse = Image.fromarray(rng.integers(0, 256, (7, 6, 3), dtype=np.uint8))
     pixels = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(int)
@@ -79,10 +79,10 @@ def test_degenerate_pictures_give_their_colour(size, interpolation):
 def test_very_long_picture_is_not_resized_whole(size, interpolation):
     image = Image.new("RGB", size, (10, 200, 30))
     Image.core.reset_stats()
-    preset_of(224, 256, interpolation)(image)  # whole, it would take 5 GB
+    preset_of(224, 256, interpolation)(image)  # resizing all of it would take 5 GB
     stats = Image.core.get_stats()
     blocks = stats["allocated_blocks"] + stats["reused_blocks"]
-    assert 1 <= blocks <= 8  # of 16 MiB at most
+    assert 1 <= blocks <= 8  # a block has at most 16 MiB
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
@@ -105,7 +105,7 @@ def test_picture_of_the_right_size_is_kept(interpolation):
 @pytest.mark.parametrize("size", [(256, 256), (232, 300), (97, 110), (130, 96), (40, 500)])
 def test_an_array_gives_the_pixels_of_the_same_image(name, size):
     preset, image = ours(PRESETS[name]), scenery(*size)
-    # Views into other arrays, as tensors and channels-first arrays are read, are pictures too.
+    # Arrays may be views: tensors and channels-first arrays are transposed without a copy.
     view = np.asarray(image).transpose(2, 0, 1).copy().transpose(1, 2, 0)
     for pixels in (np.asarray(image), view):
         np.testing.assert_array_equal(preset(pixels), preset(image))

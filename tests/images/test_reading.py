@@ -15,7 +15,7 @@ from sktransfer.images.reading import read_batches
 from sktransfer.images.sources import as_images
 from tests.conftest import HANGS, make_pictures
 
-# Every picture comes out as it went in.
+# Preprocessing that leaves the 8 x 8 pictures below unchanged.
 AS_IS = Preprocessing(8, 8, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 PICTURES, _ = make_pictures(23, size=8)
 
@@ -44,7 +44,7 @@ def damage(path):
 
 
 class RecordedPath(os.PathLike):
-    """A path that notes when it is read, and may take a while."""
+    """A path that records when it is read, and may take some time to be read."""
 
     def __init__(self, path, row=0, read_rows=None, seconds=0.0):
         self.path, self.row, self.seconds = path, row, seconds
@@ -117,7 +117,7 @@ def test_slow_first_picture_does_not_change_the_order(paths):
 def test_first_error_in_order_is_raised(paths, broken, n_threads):
     for row in broken:
         damage(paths[row])
-    X = [*paths[:3], slow(paths[3]), *paths[4:]]  # the others fail before it does
+    X = [*paths[:3], slow(paths[3]), *paths[4:]]  # the later rows fail before row 3 does
     with pytest.raises(UnreadableImageError, match=r"^row 3 of X "):
         list(read(X, n_threads=n_threads))
     assert reader_threads() == []
@@ -198,7 +198,7 @@ def test_stopping_early_does_not_wait_for_pictures_ahead(paths, monkeypatch):
     batches = read([*paths[:7], *X[7:]], batch_size=7, n_threads=1)
     next(batches)
     batches.close()
-    assert len(read_rows) <= 1  # of 16 that were to come: the one that was in hand
+    assert len(read_rows) <= 1  # of the 16 rows ahead, only the one that was being read
 
 
 def test_no_thread_starts_before_the_first_batch_is_asked_for():
@@ -213,7 +213,7 @@ def test_inputs_are_not_written_to():
     before = [image.tobytes() for image in images]
     for X in (pictures, images):
         for batch in read(X):
-            batch.pixels[:] = 7  # batches are the consumer's own
+            batch.pixels[:] = 7  # the caller may write to a batch
     np.testing.assert_array_equal(pictures, PICTURES)
     assert [image.tobytes() for image in images] == before
 
@@ -227,7 +227,7 @@ def test_one_open_image_in_many_rows(tmp_path, format_name):
     options = {} if format_name == "GIF" else {"exif": exif}
     Image.fromarray(noise).save(path, format_name, **options)
     (expected,) = read([path])
-    for _ in range(3):  # decoding it in two threads at once fails now and then only
+    for _ in range(3):  # decoding an image in two threads at once does not fail every time
         with Image.open(path) as image:
             (batch,) = read([image] * 6, batch_size=6, n_threads=4)
         for pixels in batch.pixels:

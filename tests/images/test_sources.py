@@ -281,7 +281,7 @@ def test_errors_do_not_repeat_whole_pictures(item):
 def test_errors_of_files_name_row_and_path(paths):
     Path(paths[2]).write_bytes(b"no picture")
     source = as_images(paths)
-    source.check()  # nothing is decoded, so nothing is found
+    source.check()  # files are not decoded, so the damage is not found
     with pytest.raises(UnreadableImageError) as caught:
         source.read(2)
     assert str(caught.value).startswith(f"row 2 of X ({paths[2]!r}): ")
@@ -371,7 +371,7 @@ def test_users_pil_images_and_arrays_are_unchanged():
 @pytest.mark.parametrize(
     ("X", "expected"),
     [
-        ("a.png", True),  # one picture where many belong; as_images explains
+        ("a.png", True),  # a single path; as_images raises a helpful error for it
         (Path("a.png"), True),
         (Image.new("RGB", (3, 3)), True),
         ([b"a.png"], True),
@@ -424,7 +424,7 @@ def test_the_child_of_a_fork_reads_an_image_that_a_thread_was_decoding(tmp_path,
     thread.start()
     held.wait(300)
     with Image.open(path) as image:
-        image.fp.seek(7)  # where the thread has come to
+        image.fp.seek(7)  # the position that the thread has reached
         at = os.lseek(image.fp.fileno(), 0, os.SEEK_CUR)
         child = os.fork()
         if child == 0:
