@@ -1,4 +1,4 @@
-"""Fixtures for all tests: small pictures made here, and the shared data where it exists."""
+"""Fixtures for all tests: generated pictures, and the shared data where it is available."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-# Seconds after which something hangs. A deadline only: no test asserts how long anything takes,
-# for a busy machine takes its time.
+# Seconds after which a test assumes that something hangs. No test asserts a shorter duration,
+# because a busy machine can be slow.
 HANGS = 600
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -16,24 +16,24 @@ MOBILENET_WEIGHTS = SHARED / "weights" / "mobilenet_v2_imagenet1k_features.safet
 
 
 def needs(path: Path) -> pytest.MarkDecorator:
-    """Skip a test where a part of the shared data is missing."""
+    """Return a mark that skips a test if a part of the shared data is missing."""
     return pytest.mark.skipif(not path.exists(), reason=f"{path.name} is not on this machine")
 
 
 def make_pictures(n: int, size: int = 32, n_classes: int = 2, seed: int = 0):
-    """Noisy pictures whose colour tells their class: (n, size, size, 3) uint8, and labels."""
+    """Make noisy pictures, (n, size, size, 3) uint8, whose colour depends on their class."""
     rng = np.random.default_rng(seed)
     y = np.arange(n) % n_classes
     hues = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200], [180, 180, 40]])[:n_classes]
     noise = rng.normal(0, 40, (n, size, size, 3))
     X = np.clip(hues[y][:, None, None, :] + noise, 0, 255).astype(np.uint8)
-    X.flags.writeable = False  # inputs are never written to
+    X.flags.writeable = False  # the library must not write to its input
     return X, y
 
 
 @pytest.fixture(autouse=True, scope="session")
 def one_torch_thread():
-    """Networks here take milliseconds: threads that wait for each other only cost time."""
+    """Compute on one thread: the networks here are so small that more threads only cost time."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -42,13 +42,13 @@ def one_torch_thread():
 
 @pytest.fixture(autouse=True)
 def one_torch_seed():
-    """Random layers are the same in every run, whatever ran before."""
+    """Seed torch, so that random layers do not depend on the tests that ran before."""
     torch.manual_seed(0)
 
 
 @pytest.fixture
 def pictures():
-    """Twenty-four pictures of two classes, read-only."""
+    """Twenty-four read-only pictures of two classes, and their labels."""
     return make_pictures(24)
 
 

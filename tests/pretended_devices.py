@@ -1,13 +1,13 @@
-"""A GPU, or a Mac, on a machine without one: tensors that say so, computed by the CPU.
+"""Simulate a GPU or a Mac: tensors report its device, and the CPU computes.
 
-A tensor's device is written on its storage, so views, parameters, pickles and checkpoints keep
-it. Every call of a torch function is looked at before it runs: one that a real device would
-refuse is refused in its words; any other gives the CPU's own values, so that whole fits run to
-their end and can be compared with the CPU's.
+A tensor's device is stored on its storage, so views, parameters, pickles and checkpoints keep
+it. Each call of a torch function is checked before it runs. If a real device would reject it,
+the same error is raised. Otherwise the CPU computes the result, so whole fits run to the end,
+and their results can be compared with those of the CPU.
 
-What is checked: operations of tensors on several devices (numbers of no dimension are allowed,
-as they are on a device), indexing by the indexes of another device, float64 on MPS, and NumPy
-views of device memory. What is not: which operations a device has, and how fast it is.
+The following is checked: operations on tensors of different devices (0-d tensors on the CPU are
+allowed, as on a real device), indexing with indexes on another device, float64 on MPS, and NumPy
+views of device memory. It is not checked whether a device supports an operation.
 """
 
 import contextlib
@@ -27,13 +27,13 @@ _GIGABYTE = 2**30
 
 
 def on(tensor):
-    """The device that a tensor says it is on."""
-    told = getattr(tensor.untyped_storage(), "pretended", None)
-    return tensor.device if told is None else told
+    """Return the device that a tensor reports."""
+    pretended = getattr(tensor.untyped_storage(), "pretended", None)
+    return tensor.device if pretended is None else pretended
 
 
 def _tensors(values):
-    """All tensors in values, and in lists and tuples of them."""
+    """Yield all tensors in values, and in nested lists and tuples."""
     for value in values:
         if isinstance(value, Tensor):
             yield value
@@ -42,7 +42,7 @@ def _tensors(values):
 
 
 def _put(tensor, device):
-    """Write a device on a tensor, unless its memory is that of another one."""
+    """Make a tensor on the CPU report another device."""
     if device.type != "cpu" and tensor.device.type == "cpu":
         if device.type == "mps":
             _check_of_mps(tensor.dtype)
@@ -59,7 +59,7 @@ def _check_of_mps(dtype):
 
 
 class PretendedDevice(TorchFunctionMode):
-    """While it is active, ``device=name`` works, by the rules of such a device."""
+    """Mode in which ``device=name`` works, and follows the rules of such a device."""
 
     def __init__(self, name):
         super().__init__()
@@ -80,12 +80,13 @@ class PretendedDevice(TorchFunctionMode):
         result = func(*args, **kwargs)
         if device.type != "cpu":
             for tensor in _tensors((result,)):
-                if tensor.untyped_storage()._cdata not in given:  # memory of its own
+                # A view shares its storage with an argument, and so has its device already.
+                if tensor.untyped_storage()._cdata not in given:
                     _put(tensor, device)
         return result
 
     def _asked(self, device):
-        """A device that is named, in full: ``cuda`` means the first one."""
+        """Return the requested device with its index: ``cuda`` is the first GPU."""
         if device is None:
             return None
         device = torch.device(device)
@@ -93,12 +94,13 @@ class PretendedDevice(TorchFunctionMode):
         return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
 
     def _common(self, func, args, tensors):
-        """The device of an operation, which must be one."""
+        """Return the device of an operation; raise if its tensors are on several."""
         name = getattr(func, "__name__", "")
         if name in ("__getitem__", "__setitem__", "index_put_", "index_put"):
             return self._indexed(args)
         if name in _ACROSS_DEVICES:
             return on(tensors[0]) if tensors else _CPU
+        # A 0-d tensor on the CPU may be combined with any device, except where it is copied.
         joins = name in ("cat", "stack", "hstack", "vstack", "concat")
         devices = {on(t) for t in tensors if joins or t.ndim or on(t).type != "cpu"}
         in_place = name in _IN_PLACE or (name.endswith("_") and not name.endswith("__"))
@@ -129,7 +131,7 @@ class PretendedDevice(TorchFunctionMode):
         return devices.pop() if devices else _CPU
 
     def moved(self, tensor, *args, device=None, dtype=None, non_blocking=False, copy=False, **how):
-        """`Tensor.to`: a copy where the device is another one."""
+        """Replace `Tensor.to`: copy the tensor if the target is another device."""
         args = list(args)
         if args and isinstance(args[0], Tensor):
             other = args.pop(0)
@@ -141,7 +143,7 @@ class PretendedDevice(TorchFunctionMode):
         target = self._asked(device) or on(tensor)
         dtype = dtype or tensor.dtype
         if dtype != tensor.dtype and "mps" in (on(tensor).type, target.type):
-            _check_of_mps(dtype)  # which casts before it hands a tensor on
+            _check_of_mps(dtype)  # MPS casts a tensor before it moves it to another device
         if "meta" in (target.type, tensor.device.type):
             return tensor.to(target, dtype, **how)
         copy = copy or target != on(tensor) or any(args[1:])
@@ -150,7 +152,7 @@ class PretendedDevice(TorchFunctionMode):
         return _put(tensor.to(dtype, copy=copy, **how), target)
 
 
-# Those that take tensors of several devices, and give what the first one's device has.
+# Functions that take tensors of several devices; the result is on the first one's device.
 _ACROSS_DEVICES = frozenset(
     {
         *("copy_", "_foreach_copy_", "set_", "__set__", "__deepcopy__"),
@@ -163,7 +165,8 @@ _IN_PLACE = frozenset(["__iadd__", "__isub__", "__imul__", "__itruediv__"])
 
 
 def _active():
-    """The mode that called: a handler runs while the mode itself is set aside."""
+    """Return the mode that called a handler."""
+    # torch disables a mode while its own handler runs, so torch can't be asked for it.
     return _Machine.mode
 
 
@@ -200,7 +203,7 @@ _SPECIAL = {
 
 
 class _Machine:
-    """What of torch asks for the hardware itself, put in place for a while."""
+    """Replacements for the functions of torch that ask for the hardware itself."""
 
     mode = None
 
@@ -233,13 +236,13 @@ class _Machine:
         monkeypatch.setattr(torch, "autocast", _Autocast)
         registry = [(0, _location, _relocated), *torch.serialization._package_registry]
         monkeypatch.setattr(torch.serialization, "_package_registry", registry)
-        # Engines that hold tensors of this device go with it.
+        # Engines that hold tensors of this device must not be found after the block.
         monkeypatch.setattr(process_memory, "_kept", OrderedDict(process_memory._kept))
         monkeypatch.setattr(_Machine, "mode", mode)
 
 
 class _Stream(torch.Stream):
-    """A queue of kernels that have run already."""
+    """A stream without pending work: the CPU has run each operation when it returns."""
 
     def wait_stream(self, *_):
         pass
@@ -249,7 +252,7 @@ class _Stream(torch.Stream):
 
 
 class _Autocast(torch.autocast):
-    """The CPU's, which computes."""
+    """Autocast of the CPU, because the CPU computes."""
 
     def __init__(self, device_type, *args, **kwargs):
         super().__init__("cpu", *args, **kwargs)
@@ -260,22 +263,22 @@ def _nothing(*_, **__):
 
 
 def _location(storage):
-    """What `torch.save` writes down as a storage's place."""
-    told = getattr(storage, "pretended", None)
-    return None if told is None else str(told)
+    """Return the location of a storage, for `torch.save`."""
+    pretended = getattr(storage, "pretended", None)
+    return None if pretended is None else str(pretended)
 
 
 def _relocated(storage, location):
-    """`torch.load` puts a storage where it was, or where `map_location` says; else the CPU."""
+    """Put a storage on its device, for `torch.load`."""
     if _active() is None or not location.startswith(_active().device.type):
-        return None  # torch's own way, which has no such device
+        return None  # another entry of torch's registry handles this location
     storage.pretended = torch.device(location)
     return storage
 
 
 @contextlib.contextmanager
 def pretending(monkeypatch, name, free_memory=64 * _GIGABYTE):
-    """A machine that has the device `name`, "cuda:0" or "mps", while the block runs."""
+    """Simulate the device `name`, "cuda:0" or "mps", while the block runs."""
     mode = PretendedDevice(name)
     with monkeypatch.context() as patches:
         _Machine(patches, mode, free_memory)
@@ -285,7 +288,7 @@ def pretending(monkeypatch, name, free_memory=64 * _GIGABYTE):
 
 @contextlib.contextmanager
 def having(monkeypatch, name, free_memory=64 * _GIGABYTE):
-    """As `pretending`, but with the real device where this machine has it: better evidence."""
+    """Use the device `name` if this machine has it, or else simulate it like `pretending`."""
     if name not in available_devices():
         with pretending(monkeypatch, name, free_memory):
             yield

@@ -1,4 +1,4 @@
-"""Data flows one way, and imports follow it."""
+"""Imports follow the data: each folder imports only from folders before it."""
 
 import ast
 import subprocess
@@ -16,13 +16,13 @@ ORDER = [
     *("exceptions", "_common", "images", "backbones", "activations", "training"),
     *("estimators", "inspection", "__init__"),
 ]
-# They list files: they stand on images, and no other folder stands on them.
+# Data sets import from images only, and no folder that estimators need imports them.
 ASIDE = {"datasets": "images"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 def place(module):
-    """Where a dotted module name stands in ORDER."""
+    """Return the position of a module in ORDER."""
     folder = [*module.split("."), "__init__"][1]
     return ORDER.index(ASIDE.get(folder, folder))
 
@@ -33,18 +33,18 @@ def test_every_folder_has_a_place():
 
 
 def imported_names(path):
-    """Dotted names of all that a file imports, anywhere in it."""
+    """Yield the dotted names that a file imports, also within functions."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
-            # What a package itself offers stands where the package stands.
+            # With the imported name, because `from sktransfer import images` imports a folder.
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def imported_modules(path):
-    """Names of sktransfer's that a file imports."""
+    """Return the names in sktransfer that a file imports."""
     return [name for name in imported_names(path) if name.split(".")[0] == "sktransfer"]
 
 
@@ -85,7 +85,7 @@ def test_files_stay_under_300_lines_of_code(path):
 def test_import_has_no_side_effects():
     code = """
 import sys, threading, torch
-import sklearn.utils  # loads pandas by itself where it is installed
+import sklearn.utils  # imports pandas itself, if it is installed
 theirs = set(sys.modules)
 threads, count = threading.active_count(), torch.get_num_threads()
 state = torch.random.get_rng_state()

@@ -31,7 +31,7 @@ LITE0 = {"backbone": "efficientnet_lite0", "image_size": 32, "device": "cpu", "e
 
 
 def small(**parameters):
-    """An extractor that costs milliseconds."""
+    """Make an extractor that takes milliseconds."""
     defaults = {"weights": None, "image_size": 32, "device": "cpu", "batch_size": 8}
     return PretrainedFeatureExtractor("mnasnet0_5", **{**defaults, **parameters})
 
@@ -56,7 +56,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def forbid(monkeypatch):
-    """Make computing, or decoding, an error from now on."""
+    """Return a function that makes further computing, or decoding, an error."""
     places = {"computing": (streaming, "engine_for"), "decoding": (Preprocessing, "__call__")}
 
     def forbid(*steps):
@@ -71,7 +71,7 @@ def forbid(monkeypatch):
 
 @pytest.fixture
 def computed(monkeypatch):
-    """For each batch that was computed: the link it started from, and its rows."""
+    """First link and number of rows of each batch that was computed."""
     batches = []
     original = streaming.engine_for
 
@@ -174,7 +174,7 @@ def test_copies_of_a_file_are_computed_once(folder, tmp_path, picture_files, dec
     assert len(decoded) == 3
     assert_array_equal(features[[3, 4]], features[[0, 1]])
     decoded.clear()
-    features = small().fit_transform([*paths[:3], paths[1]])  # without a cache: by path
+    features = small().fit_transform([*paths[:3], paths[1]])  # without a cache, paths are compared
     assert len(decoded) == 3
     assert_array_equal(features[3], features[1])
 
@@ -260,7 +260,7 @@ def test_what_others_store_meanwhile_is_not_computed(folder, picture_files, deco
 
     monkeypatch.setattr(streaming, "engine_for", first_someone_else)
     close(small(cache=folder, batch_size=2).fit_transform(paths), expected)
-    ahead = 2 * 4  # in hand, being decoded, or about to be
+    ahead = 2 * 4  # rows of the batch in use, and of those being decoded
     assert sum(batches) <= ahead
     assert len(decoded) <= 24 + ahead
     assert cache_info(folder).rows == 24
@@ -308,7 +308,7 @@ def test_shallower_depths_start_from_deeper_ones(folder, picture_files, computed
     }
     models = {2: classifier(unfreeze_depth=2, cache=folder).fit(paths, y)}
     assert {start for start, _ in computed} == {0}
-    forbid("decoding")  # from here on no picture is decoded
+    forbid("decoding")
     starts = [0]
     for depth in (1, 0):
         computed.clear()
@@ -336,7 +336,7 @@ def test_the_deepest_stored_stage_is_where_it_starts(folder, pictures, computed,
 
 
 def test_each_picture_starts_where_it_can(folder, picture_files, computed, decoded):
-    # Ten pictures are stored at depth 2, five of them at depth 0 too.
+    # Ten pictures are stored at depth 2, and five of them also at depth 0.
     paths, y = picture_files
     expected = extractor().fit_transform(paths)
     classifier(unfreeze_depth=2, cache=folder).fit(paths[4:14], y[4:14])
@@ -363,7 +363,7 @@ def test_pixels_are_stored_when_everything_trains(folder, picture_files, decoded
     assert decoded == []
 
 
-# One picture alone is where every library takes another kernel.
+# With 23 of 24 stored, a single picture is computed: libraries use other kernels for a batch of 1.
 @pytest.mark.parametrize("n_stored", [16, 23])
 @pytest.mark.parametrize("depth", [0, 1])
 def test_prediction_uses_the_cache(folder, picture_files, computed, decoded, depth, n_stored):
@@ -407,7 +407,7 @@ def test_pickles_keep_the_folder_and_nothing_of_it(folder, pictures, forbid, fit
     assert_array_equal(again.predict_proba(X), expected)
 
 
-# What can't be read.
+# Unreadable pictures.
 
 
 def test_broken_files_beside_a_cache(folder, picture_files):
@@ -467,7 +467,7 @@ def test_a_search_decodes_each_picture_once(folder, picture_files, decoded, dept
 
 
 def test_a_search_in_any_order_decodes_no_picture_twice_a_depth(folder, picture_files, decoded):
-    # What is stored of a later stage says nothing of an earlier one.
+    # Activations of a later stage can't replace those of an earlier one.
     paths, y = picture_files
     grid = {"unfreeze_depth": [0, 1], "weight_decay": [1e-4, 1e-2]}
     model = classifier(cache=folder, max_epochs=1, optimizer="adamw", head_init="random")
@@ -525,7 +525,7 @@ def test_an_interrupted_pass_keeps_what_it_computed(folder, picture_files, monke
     with closing(
         sqlite3.connect(folder / "activations" / "activations.sqlite", timeout=0)
     ) as other:
-        other.execute("BEGIN EXCLUSIVE")  # nobody holds a lock
+        other.execute("BEGIN EXCLUSIVE")  # fails if a lock is left
     computed.clear()
     close(small(cache=folder).fit_transform(paths), small().fit_transform(paths))
     assert computed[0] == (0, 8)
@@ -533,7 +533,7 @@ def test_an_interrupted_pass_keeps_what_it_computed(folder, picture_files, monke
 
 
 def open_files(folder):
-    """Files below a folder that this process holds open, where the system tells."""
+    """Return the files below a folder that this process has open, on systems with /proc."""
     descriptors = Path("/proc/self/fd")
     if not descriptors.exists():
         return []
@@ -560,7 +560,7 @@ def test_an_interruption_while_decoding_keeps_what_was_computed(folder, picture_
 
 
 def test_an_error_that_is_kept_keeps_no_threads(folder, picture_files, monkeypatch):
-    # Interactive sessions hold on to the last error, with all that its frames hold.
+    # Interactive sessions keep the last error, and thereby all objects in its frames.
     def fail(*_args):
         raise RuntimeError("the device is gone")
 
@@ -593,7 +593,7 @@ def test_nothing_stays_open(folder, pictures):
     assert not open_files(folder)
 
 
-# Faults, as a user meets them.
+# Faults, as they appear to the user.
 
 
 @pytest.mark.parametrize("estimator", [small, classifier])
@@ -626,7 +626,8 @@ def test_a_cache_that_is_no_path_is_an_error(pictures, cache):
 
 
 def test_a_warm_store_is_not_written_to(folder, pictures, monkeypatch):
-    monkeypatch.setattr(database, "_RECENT", float("inf"))  # however long this machine takes
+    # Times of use are only updated when they are not recent; a slow machine must not matter.
+    monkeypatch.setattr(database, "_RECENT", float("inf"))
     small(cache=folder).fit_transform(pictures[0])
     file = folder / "activations" / "activations.sqlite"
     before = file.read_bytes()
@@ -645,7 +646,7 @@ def test_unused_rows_make_room_for_new_ones(folder, monkeypatch):
 
 
 def test_images_do_not_stay_in_memory_through_the_cache(folder):
-    # Rows wait to be written as copies, not as views of whole batches.
+    # Activations that wait to be written are copies: a view would keep its whole batch alive.
     X, _ = make_pictures(8)
     kept = []
     original = stored.StoredActivations.flush

@@ -104,10 +104,11 @@ def test_every_clipart_drawing_opens_and_lies_within_a_white_margin():
         pixels = np.asarray(decode_file(path))
         height, width, _ = pixels.shape
         assert height == width <= 183, path
-        margin = width // 23  # a sixteenth, less what compression smears
+        # The margin is a sixteenth of the width. Compression blurs its inner edge.
+        margin = width // 23
         drawing = pixels[margin:-margin, margin:-margin]
         assert drawing.min() < 200, path
-        # Blanked where the drawing is, the picture is white.
+        # Outside of the drawing, the picture is white.
         outside = pixels.copy()
         outside[margin:-margin, margin:-margin] = 255
         assert outside.min() > 220, path
@@ -119,7 +120,7 @@ def test_no_two_clipart_files_hold_the_same_bytes():
 
 
 def drawing_in_grey(image):
-    """The drawing without its margin as 24 x 24 grey values, standardised."""
+    """Return a drawing without its margin as 24 x 24 standardised grey values."""
     grey = image.convert("L")
     box = grey.point(lambda value: 255 * (value < 235)).getbbox()
     values = np.asarray(grey.crop(box).resize((24, 24), Image.Resampling.BOX), dtype=float).ravel()
@@ -142,7 +143,7 @@ def test_no_clipart_drawing_is_another_recoloured_or_mirrored():
 
 def test_no_two_clipart_drawings_have_nearly_the_same_features():
     names = load_clipart().data
-    # Small pictures keep this fast, and retouched drawings are found at this size too.
+    # A small size keeps this fast, and is large enough to find retouched drawings.
     extractor = PretrainedFeatureExtractor("efficientnet_lite0", image_size=96, device="cpu")
     features = extractor.fit_transform(names)
     features /= np.linalg.norm(features, axis=1, keepdims=True)

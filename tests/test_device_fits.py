@@ -1,6 +1,6 @@
-"""Whole fits on a GPU and on a Mac, as tests/pretended_devices.py pretends to have them.
+"""Whole fits on a GPU and on a Mac, which tests/pretended_devices.py simulates.
 
-On a machine that has one of them, it is the real one that runs.
+On a machine that has such a device, the real one is used.
 """
 
 import pickle
@@ -37,8 +37,8 @@ SMALL = {
 }
 X, y = make_pictures(16)
 
-# Together they pass every place where training, screening, calibration or prediction makes a
-# tensor.
+# Together these reach every place where training, screening, calibration or prediction creates
+# a tensor.
 FITS = {
     "solved": {},
     "solved, of views": {"augment": "light", "n_views": 2, "tta": 2},
@@ -97,7 +97,7 @@ FITS = {
 
 @pytest.fixture(params=["cuda:0", "mps"])
 def device(request, monkeypatch):
-    """The name of a device that this machine pretends to have."""
+    """Name of a device that is simulated, unless this machine has it."""
     with having(monkeypatch, request.param):
         yield request.param
 
@@ -108,7 +108,7 @@ def classifier(**options):
 
 @cache
 def on_cpu(name):
-    """What the same fit gives on the CPU, which computes in both cases."""
+    """Return the probabilities of the same fit on the CPU."""
     return classifier(device="cpu", **FITS[name]).fit(X, y).predict_proba(X)
 
 
@@ -117,7 +117,7 @@ def is_real(device):
 
 
 def agrees(fitted, expected):
-    # A real device adds up in another order, and cuDNN rounds to TF32 unless told not to.
+    # A real device sums in another order, and cuDNN rounds to TF32 by default.
     atol = 1e-5 if fitted.device_ == "cpu" or not is_real(fitted.device_) else 1e-2
     np.testing.assert_allclose(fitted.predict_proba(X), expected, atol=atol)
 
@@ -194,7 +194,7 @@ def test_other_kinds_of_fit(fit, monkeypatch):
 
 
 class Interrupt(Callback):
-    """Ends the process, as far as training can tell, in the second epoch."""
+    """Stop training in the second epoch, as if the process had been killed."""
 
     def on_epoch_begin(self, net, **kwargs):
         if len(net.history) == 2:
@@ -219,7 +219,7 @@ def test_a_range_test_of_learning_rates():
 
 @pytest.mark.parametrize("stage", [None, ["layer1", "layer4"], "logits"])
 def test_features_on_a_device(tmp_path, monkeypatch, stage):
-    # "logits" are of pretrained weights alone; the offline network has some.
+    # "logits" needs pretrained weights, which efficientnet_lite0 has without a download.
     name, weights = ("efficientnet_lite0", "DEFAULT") if stage == "logits" else ("resnet18", None)
     options = {"weights": weights, "stage": stage, "image_size": 32, "batch_size": 8}
     extractor = PretrainedFeatureExtractor(name, engine="torch", **options)
@@ -247,18 +247,18 @@ def test_random_numbers_of_a_device_go_on_as_if_nothing_had_been(kind, monkeypat
         assert restored == [state]
 
 
-# Opened where the device is missing.
+# Estimators that are loaded on a machine without their device.
 
 
 @pytest.fixture
 def elsewhere():
-    """Skips a test on a machine where no device is missing."""
+    """Skip a test on a machine that has one of the devices."""
     if is_real("cuda:0") or is_real("mps"):
         pytest.skip("this machine has the device")
 
 
 def opened(pickled):
-    """An estimator from bytes, and the warnings of that."""
+    """Unpickle an estimator, and return it with the warnings that this emits."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         return pickle.loads(pickled), caught

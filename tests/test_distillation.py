@@ -16,7 +16,7 @@ def student(**parameters):
 
 
 class Oracle(ClassifierMixin, BaseEstimator):
-    """Tells the class by the colour, and is as sure as it is told to be."""
+    """Classify pictures by their colour, with the probability given as `sure`."""
 
     def __init__(self, sure=0.7, classes=(0, 1, 2), shape=None, value=None):
         self.sure = sure
@@ -52,7 +52,7 @@ def alone():
 
 def test_the_teacher_alone_is_imitated(alone):
     taught = student(distill_from=TEACHER, distill_weight=1).fit(X, Y)
-    assert distance(alone, TEACHER) > 0.1  # it was surer
+    assert distance(alone, TEACHER) > 0.1  # without a teacher it is more confident
     assert distance(taught, TEACHER) < 0.02
     assert_array_equal(taught.predict(TEST), TEST_Y)
 
@@ -143,7 +143,7 @@ def test_a_search_clones_a_teacher_that_is_not_frozen():
         search.fit(X, Y)
 
 
-# Teachers that can't teach.
+# Invalid teachers.
 
 
 @pytest.mark.parametrize("teacher", [Oracle(), student(), FrozenEstimator(Oracle())])

@@ -1,4 +1,4 @@
-"""The code on the pages of the documentation runs and prints what the pages say."""
+"""The code in the documentation runs, and prints the output shown there."""
 
 import doctest
 import re
@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-# A page without code would pass without a word.
+# A page without code would pass without being tested.
 WITHOUT_CODE = {"index.md"}
 
 

@@ -1,4 +1,4 @@
-"""The examples run. The quick start is left to CI, which runs it as a newcomer would."""
+"""The examples run. CI runs the quick start itself, in a new environment."""
 
 import subprocess
 import sys

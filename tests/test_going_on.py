@@ -1,4 +1,4 @@
-"""What a fit found stays: weights, lists and parameters that change after it."""
+"""A fit is not affected by weights, lists and parameters that change afterwards."""
 
 import pickle
 
@@ -16,7 +16,7 @@ NAME = "mnasnet0_5"
 
 
 def small(**parameters):
-    """A classifier that costs a fraction of a second."""
+    """Make a classifier that is fitted within a fraction of a second."""
     defaults = {"image_size": 32, "device": "cpu", "random_state": 0, "weights": None}
     return PretrainedImageClassifier(NAME, **{**defaults, **parameters})
 
@@ -54,7 +54,7 @@ def test_a_fit_does_not_go_on_with_other_weights(pictures, weights, way, method,
     with pytest.raises(WeightsError, match="not the ones that this PretrainedImageClassifier"):
         getattr(going_on, method)(*pictures)
     assert_array_equal(classifier.predict_proba(pictures[0]), expected)
-    if going_on is classifier:  # what the failure left is the earlier fit
+    if going_on is classifier:  # the failed call has left the earlier fit unchanged
         assert classifier.n_iter_ == len(classifier.history_)
     else:
         with pytest.raises(WeightsError, match="not the ones"):
@@ -71,7 +71,7 @@ def test_a_fit_goes_on_with_the_same_weights_written_again(pictures, weights, st
 
 
 class KilledError(Exception):
-    """What ends a process, as far as training is concerned."""
+    """Raised to stop training as if the process had been killed."""
 
 
 class Kill(Callback):
@@ -112,7 +112,7 @@ def test_a_list_of_layers_that_changes_after_fit_is_noticed(pictures):
     layers[0] = 8
     with pytest.raises(ParameterError, match=r"hidden_layer_sizes was \(4,\) in it and is \(8,\)"):
         classifier.fit(*pictures)
-    classifier.set_params(hidden_layer_sizes=4).fit(*pictures)  # the same in other words
+    classifier.set_params(hidden_layer_sizes=4).fit(*pictures)  # means the same as [4]
     assert classifier.net_.module_.head[1].out_features == 4
 
 

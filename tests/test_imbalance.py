@@ -1,4 +1,4 @@
-"""Drawings of unequally frequent classes: what each remedy does for the rarest of them."""
+"""Effect of each remedy for class imbalance on the recall of the rarest classes."""
 
 import numpy as np
 import pytest
@@ -7,18 +7,18 @@ from sklearn.metrics import recall_score
 from sktransfer import PretrainedImageClassifier, load_clipart
 
 RARE = ["bug", "flower", "house"]
-# Rows to train on; all others are tested on.
+# Number of training rows per class; all others are test rows.
 COUNTS = {"fruit": 45, "mammal": 60, "music": 40, "bug": 5, "flower": 5, "house": 5}
 
 
 @pytest.fixture(scope="session")
 def computed(tmp_path_factory):
-    """A folder that keeps what the frozen stages made of the drawings."""
+    """Cache folder, so that the frozen stages run once for all tests."""
     return tmp_path_factory.mktemp("computed")
 
 
 def split(seed):
-    """An unbalanced training set, and the rest of the drawings."""
+    """Return an unbalanced training set, and all other drawings as the test set."""
     paths, labels = load_clipart(return_X_y=True)
     order = np.random.default_rng(seed).permutation(len(labels))
     paths, labels = paths[order], labels[order]
@@ -28,7 +28,7 @@ def split(seed):
 
 
 def rare_recall(folder, seed, **parameters):
-    """Mean recall of the rarest classes, on drawings that were not trained on."""
+    """Return the mean recall of the rarest classes on the test set."""
     X, y, test_X, test_y = split(seed)
     classifier = PretrainedImageClassifier(
         "efficientnet_lite0",
@@ -69,7 +69,7 @@ def test_a_remedy_lifts_the_recall_of_rare_classes(computed, plain, remedy):
 
 @REMEDIES
 def test_a_remedy_works_by_descent_too(computed, remedy):
-    # Few epochs: the training rows are learned by heart in the end, whatever they weigh.
+    # Few epochs, because weights have no effect once all training rows are fitted perfectly.
     descent = {"hidden_layer_sizes": (32,), "lr": 1e-3, "max_epochs": 5}
     before = [rare_recall(computed, seed, **descent) for seed in range(2)]
     after = [rare_recall(computed, seed, **descent, **remedy) for seed in range(2)]

@@ -34,7 +34,7 @@ def several(**parameters):
 
 
 def make_labelled(n, seed=0, noise=20):
-    """Pictures whose three channels are bright or dark by themselves: (n, 3) indicator."""
+    """Make pictures whose channels are bright or dark independently, and y of shape (n, 3)."""
     rng = np.random.default_rng(seed)
     y = (rng.random((n, 3)) < [0.5, 0.4, 0.25]).astype(int)
     levels = np.where(y, 200, 60)[:, None, None, :]
@@ -131,11 +131,11 @@ def test_tags_tell_of_several_labels():
     assert get_tags(several()).classifier_tags.multi_class
 
 
-# Weights.
+# Class and sample weights.
 
 
 def rare(seed=0):
-    """Pictures of noise: nothing but how often a label is there can be learned."""
+    """Make pictures of noise, so that only the frequency of a label can be learned."""
     rng = np.random.default_rng(seed)
     y = np.zeros((40, 2), int)
     y[:6, 0] = y[::2, 1] = 1
@@ -145,7 +145,7 @@ def rare(seed=0):
 def test_class_weight_lifts_a_rare_label():
     noise, y = rare()
     test, _ = rare(1)
-    strong = {"weight_decay": 0.1}  # noise can be learned by heart: keep the model simple
+    strong = {"weight_decay": 0.1}  # otherwise the model would memorise the noise
     plain = several(**strong).fit(noise, y).predict_proba(test).mean(axis=0)
     balanced = several(class_weight="balanced", **strong).fit(noise, y).predict_proba(test)
     by_hand = several(class_weight={0: 34 / 6}, **strong).fit(noise, y).predict_proba(test)
@@ -177,7 +177,7 @@ def test_bad_sample_weights_are_told(weights, words):
         several().fit(X, Y, sample_weight=weights)
 
 
-# Bad y.
+# Invalid y.
 
 
 @pytest.mark.parametrize("value", [0, 1])
@@ -215,7 +215,7 @@ def test_validation_data_must_have_the_same_columns():
         several().fit(X, Y, validation_data=(X, Y[:, 0]))
 
 
-# Around fit.
+# Validation, continued training and other features of fit.
 
 
 @pytest.mark.parametrize("value", [0, 1])

@@ -1,4 +1,4 @@
-"""Several threads and processes at once, and processes that die."""
+"""Several threads and processes at once, and processes that are killed."""
 
 import gc
 import json
@@ -60,13 +60,14 @@ def scores(search):
 
 @pytest.fixture(scope="module")
 def serial():
-    """The scores of a search in one process, without a cache."""
+    """Scores of a search in one process, without a cache."""
     found = scores(search().fit(*make_pictures(24)))
-    assert len(np.unique(found.round(6))) > 2  # there is something to compare
+    assert len(np.unique(found.round(6))) > 2  # equal scores would show no difference
     return found
 
 
-# What scripts begin with. Those that only store rows do without torch, which takes seconds.
+# The first lines of the scripts below. Scripts that only use the store do not import torch, which
+# would take seconds.
 STORE = """
 import json, multiprocessing, os, random, signal, sys, time, types
 from pathlib import Path
@@ -91,7 +92,7 @@ from tests.test_parallel import extractor, scores, search
 
 
 def run_script(path, script, *args, **environment):
-    """What a script printed last, as JSON; it runs in a process of its own."""
+    """Run a script in a new process, and return the JSON in the last line that it prints."""
     path.write_text(script)
     finished = subprocess.run(
         [sys.executable, str(path), *map(str, args)],
@@ -107,9 +108,9 @@ def run_script(path, script, *args, **environment):
 
 @pytest.fixture(scope="module", autouse=True)
 def workers_with_their_own_number_of_threads():
-    """One set of loky's workers for all tests; they take seconds to start.
+    """Use the same loky workers for all tests, because they take seconds to start.
 
-    joblib gives each its share of the cores, unless the environment says something else.
+    Without OMP_NUM_THREADS, joblib gives each worker its share of the cores.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("OMP_NUM_THREADS", raising=False)
@@ -122,7 +123,7 @@ def workers_with_their_own_number_of_threads():
 
 
 def workers(backend):
-    """Workers that compute on one thread each, as these tests do: more would round otherwise."""
+    """Use workers of one thread each, like these tests: more threads round differently."""
     threads = {"inner_max_num_threads": 1} if backend == "loky" else {}
     return joblib.parallel_config(backend, **threads)
 
@@ -138,7 +139,7 @@ def test_a_search_in_parallel_has_the_serial_scores(
         found = search(n_jobs=2, cache=folder).fit(X, pictures[1])
     assert_allclose(scores(found), serial, rtol=1e-4)
     assert cache_info(folder).rows == 48  # two depths
-    with workers(backend):  # and once more, from the cache
+    with workers(backend):  # again, from the cache
         again = search(n_jobs=2, cache=folder).fit(X, pictures[1])
     assert_allclose(scores(again), scores(found), rtol=1e-6)
     assert cache_info(folder).rows == 48
@@ -157,7 +158,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow  # half a minute, to start three processes
+@pytest.mark.slow  # starting three processes takes half a minute
 def test_a_search_on_dask_has_the_serial_scores(tmp_path, serial):
     pytest.importorskip("distributed")
     found, rows = run_script(tmp_path / "script.py", ESTIMATORS + DASK)
@@ -167,7 +168,7 @@ def test_a_search_on_dask_has_the_serial_scores(tmp_path, serial):
 
 def test_arrays_that_loky_maps_from_a_file(tmp_path):
     X, y = make_pictures(24, size=128)
-    assert X.nbytes > 1_000_000  # from there on workers get read-only maps
+    assert X.nbytes > 1_000_000  # larger arrays reach the workers as read-only memory maps
     before = X.copy()
     alone = search().fit(X, y)
     with workers("loky"):
@@ -263,8 +264,8 @@ def test_eight_new_processes_with_the_same_cold_keys(tmp_path):
     check_stampede(tmp_path, run_script(tmp_path / "script.py", script))
 
 
-# Forked processes begin with what their parent had: its locks, its connections, and no
-# threads. One process tries it all, as starting one takes seconds.
+# Forked processes inherit their parent's locks and connections, but not its threads. A single
+# script tests all cases, because starting one takes seconds.
 FORKS = """
 def transform(kill):
     X, _ = make_pictures(24)
@@ -328,7 +329,7 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def forks(tmp_path_factory):
-    """What became of the forked processes, and the folder they worked in."""
+    """The folder that the forked processes worked in, and the results of the script."""
     folder = tmp_path_factory.mktemp("forks")
     script = ESTIMATORS + STAMPEDE + FORKS
     return folder, run_script(folder / "script.py", script, OMP_NUM_THREADS="2")
@@ -401,7 +402,7 @@ def test_eight_processes_read_and_write(tmp_path):
     assert check == "ok"
 
 
-# Processes that die, and processes that fork.
+# Processes that are killed, and processes that fork.
 
 KILLS = """
 def write_until_killed(pipe, number):
@@ -430,7 +431,8 @@ def one_round(number, n_writers):
                 os._exit(1)
         os.close(write_end)
         writers.append((pid, read_end, number * 10 + writer))
-    # In every other round, once each has written something; else in the midst of beginning.
+    # In every other round, wait until each has written something. Otherwise kill them while they
+    # are starting.
     begun = [os.read(read_end, 2**16) if number % 2 else b"" for _, read_end, _ in writers]
     time.sleep(random.uniform(0.005, 0.12))
     for pid, *_ in writers:
@@ -438,7 +440,7 @@ def one_round(number, n_writers):
     n_rows = 0
     for told, (pid, read_end, name) in zip(begun, writers):
         _, status = os.waitpid(pid, 0)
-        assert os.WIFSIGNALED(status)  # it did not end by itself
+        assert os.WIFSIGNALED(status)  # it was killed, and did not fail by itself
         with os.fdopen(read_end, "rb") as pipe:
             for line in (told + pipe.read()).splitlines():
                 counter, n = map(int, line.split())
@@ -523,26 +525,26 @@ print(json.dumps(cache_info("cache").rows))
 
 
 def test_a_new_process_finds_the_same_rows(tmp_path):
-    # Keys must not depend on the process: hash seeds, ids, the order of sets.
+    # Keys must not depend on hash seeds, ids or the order of sets, which differ per process.
     features = extractor(cache=tmp_path / "cache").fit_transform(make_pictures(6)[0])
     assert run_script(tmp_path / "script.py", ESTIMATORS + AGAIN, PYTHONHASHSEED="7") == 6
     assert_array_equal(np.load(tmp_path / "again.npy"), features)
 
 
-# Long lives.
+# Processes that run for a long time.
 
 
 def resident():
-    """Bytes of memory that this process holds."""
+    """Return the resident memory of this process in bytes."""
     gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def held():
-    """Bytes of the arrays, tensors and other objects that are alive.
+    """Return the size of all live arrays, tensors and other objects in bytes.
 
-    Other than the memory of the process, it does not depend on what the allocator keeps for
-    threads, of which there are more on a busy machine.
+    Unlike the memory of the process, it does not include the allocator's reserves for threads,
+    which vary with the load of the machine.
     """
     gc.collect()
     tensors = [o for o in gc.get_objects() if issubclass(type(o), torch.Tensor)]
@@ -552,7 +554,7 @@ def held():
 
 @pytest.fixture
 def traced():
-    """NumPy's and Python's allocations are counted."""
+    """Trace the allocations of NumPy and Python."""
     tracemalloc.start()
     yield
     tracemalloc.stop()
@@ -571,7 +573,7 @@ def test_fits_leave_nothing_behind(tmp_path, pictures):
     before = held()
     for seed in range(4, 14):
         fit(seed)
-    assert held() - before < 10 * X.nbytes / 2  # not even half of the pictures of each fit
+    assert held() - before < 10 * X.nbytes / 2  # less than half of the pictures per fit
 
 
 @pytest.mark.slow

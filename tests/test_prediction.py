@@ -1,4 +1,4 @@
-"""What a fitted classifier says, by one pass or the mean of several, and how sure it is."""
+"""Predictions: their forms, their mean over several passes, their spread and calibration."""
 
 from dataclasses import replace
 from itertools import product
@@ -29,7 +29,7 @@ def pretrained(**parameters):
 
 
 def noisy(n=24, n_classes=3, seed=0):
-    """Pictures that are hard to tell apart, so that nobody is sure."""
+    """Make pictures that are hard to classify, so that probabilities are not near 0 or 1."""
     X, y = make_pictures(n, n_classes=n_classes, seed=seed)
     noise = np.random.default_rng(seed + 10).integers(0, 256, X.shape)
     return (0.2 * X + 0.8 * noise).astype(np.uint8), y
@@ -51,20 +51,20 @@ def dropped():
 
 
 def using(fitted, **parameters):
-    """The same model, asked in another way."""
+    """Return the same fitted model with other parameters for prediction."""
     other = clone(fitted)
     vars(other).update(vars(fitted))
     return other.set_params(**parameters)
 
 
 def as_it_comes(fitted):
-    """The same model for pictures that have its size already, and are not resized and cropped."""
+    """Return the same model without resizing, for pictures that have its input size already."""
     other = using(fitted)
     other._preprocessing = replace(fitted._preprocessing, resize_size=32)
     return other
 
 
-# One answer, in three forms.
+# predict, predict_proba and decision_function agree.
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_mc_dropout_is_surer_of_what_is_easy():
 
 def test_more_draws_begin_with_the_fewer(dropped):
     few, spread = using(dropped, mc_dropout=2).predict_proba(TEST, return_std=True)
-    draws = few - spread, few + spread  # two values lie as far from their mean as they spread
+    draws = few - spread, few + spread  # two values differ from their mean by their spread
     third = 3 * using(dropped, mc_dropout=3).predict_proba(TEST) - 2 * few
     assert_allclose(third.sum(axis=1), 1, rtol=1e-4)
     assert third.min() > -1e-5
@@ -210,7 +210,7 @@ def test_a_spread_needs_several_draws(plain):
 def test_draws_need_dropout_in_the_fitted_head(plain):
     with pytest.raises(ParameterError, match=r"mc_dropout=5.*fitted head has dropout=0"):
         using(plain, mc_dropout=5).predict(TEST)
-    with pytest.raises(ParameterError, match=r"mc_dropout=5"):  # it takes another fit
+    with pytest.raises(ParameterError, match=r"mc_dropout=5"):  # dropout has to be set before fit
         using(plain, mc_dropout=5, dropout=0.5).predict(TEST)
 
 
@@ -219,7 +219,7 @@ def test_draws_need_dropout_in_the_fitted_head(plain):
 
 @pytest.fixture(scope="module")
 def drawings(tmp_path_factory):
-    """Drawings, and parameters with which they are computed once."""
+    """Drawings, their labels, and a parameter that caches their activations."""
     paths, y = load_clipart(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(y))[:150]
     return paths[order], y[order], {"cache": tmp_path_factory.mktemp("cache")}
@@ -233,7 +233,7 @@ def test_calibration_keeps_predictions_and_lowers_the_loss_on_held_out_rows(draw
     plain = pretrained(**given).fit(paths[:90], y[:90], **held_out)
     calibrated = pretrained(**given, calibrate="temperature").fit(paths[:90], y[:90], **held_out)
     assert plain.temperature_ == 1
-    assert calibrated.temperature_ > 1.5  # it learned by heart, and was too sure
+    assert calibrated.temperature_ > 1.5  # it had overfitted, and was overconfident
     assert_array_equal(calibrated.predict(paths), plain.predict(paths))
     before = log_loss(y[90:], plain.predict_proba(paths[90:]))
     after = log_loss(y[90:], calibrated.predict_proba(paths[90:]))
@@ -283,7 +283,7 @@ def test_one_heavy_row_does_not_speak_for_all(drawings):
 
 
 class _Given:
-    """A splitter with a split that is known."""
+    """A splitter that returns the given splits."""
 
     def __init__(self, splits):
         self.splits = splits

@@ -1,4 +1,4 @@
-"""The pretended devices refuse what real ones do, and nothing else."""
+"""The simulated devices reject the same operations as real ones, and no others."""
 
 import copy
 import io
@@ -17,7 +17,7 @@ INDEXED = "indices should be either on cpu or on the same device"
 
 @pytest.fixture(params=["cuda:0", "cuda:1", "mps"])
 def device(request, monkeypatch):
-    """The name of a device that this machine pretends to have."""
+    """Name of a device that is simulated."""
     with pretending(monkeypatch, request.param):
         yield request.param
 

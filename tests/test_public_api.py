@@ -1,4 +1,4 @@
-"""The public names, their signatures, and that their docstrings say everything."""
+"""The public names and signatures, and the completeness of their docstrings."""
 
 import inspect
 import re
@@ -62,7 +62,7 @@ def test_signature(name):
 
 
 def section(docstring, title):
-    """Names documented in one section of a numpydoc docstring."""
+    """Return the names that are documented in a section of a numpydoc docstring."""
     match = re.search(rf"\n{title}\n-+\n(.*?)(\n\n[A-Z][^\n]*\n-+\n|\Z)", docstring, re.DOTALL)
     return re.findall(r"^([\w, ]+) : ", match[1], re.MULTILINE) if match else []
 

@@ -1,7 +1,7 @@
-"""scikit-learn's own estimator checks, really run.
+"""scikit-learn's own estimator checks.
 
-The checks feed 2-D arrays of any width and range, which no picture is. A subclass here
-turns each row into a small grey picture; everything else is the estimator as it is.
+The checks use 2-D arrays of any width and range, which are not pictures. Subclasses defined here
+turn each row into a small grey picture, and change nothing else in the estimators.
 """
 
 import math
@@ -16,12 +16,13 @@ from sktransfer.images.sources import as_images
 
 
 class RowsAsPictures:
-    """Rows of any numbers -> square grey pictures, one pixel a number, values squashed to 0..1."""
+    """Turn rows of numbers into square grey pictures, with one pixel per number."""
 
     def _images(self, X, *, reset):
         rows = validate_data(self, X, reset=reset, dtype=np.float64)
         side = math.ceil(math.sqrt(rows.shape[1]))
         pixels = np.full((len(rows), side * side), 0.5)
+        # A sigmoid maps values of any range to 0..1, and keeps their order.
         pixels[:, : rows.shape[1]] = 1 / (1 + np.exp(-rows))
         return as_images(pixels.reshape(len(rows), side, side), (side, side))
 
@@ -47,7 +48,7 @@ ESTIMATORS = [
 ]
 
 
-# One check leaves a class without weight on purpose, of which a fit tells.
+# One check gives all rows of a class the weight 0, which fit warns of.
 @pytest.mark.filterwarnings("ignore:No row of the classes:sktransfer.exceptions.TrainingWarning")
 @parametrize_with_checks(ESTIMATORS)
 def test_sklearn_check(estimator, check):
@@ -60,4 +61,5 @@ def test_at_least_45_checks_run(estimator):
         getattr(check, "func", check).__name__
         for _, check in estimator_checks_generator(estimator, legacy=True)
     ]
-    assert len([name for name in names if name != "check_array_api_input"]) >= 45  # it is skipped
+    # check_array_api_input is generated, but skipped.
+    assert len([name for name in names if name != "check_array_api_input"]) >= 45

@@ -1,4 +1,4 @@
-"""The places where a scikit-learn user puts an estimator, each one really run on pictures."""
+"""The estimators in scikit-learn's meta-estimators, pipelines and searches, on real pictures."""
 
 import shutil
 
@@ -147,14 +147,14 @@ def test_stacking_and_voting(data):
         ("tuned", classifier()),
         ("knn", make_pipeline(extractor(), KNeighborsClassifier(3))),
     ]
-    # Predicts before it stacks only where X can be stacked: paths as they are suffice.
+    # Without passthrough=True only predictions are stacked, so X may hold paths.
     stack = StackingClassifier(members, LogisticRegression(), cv=2).fit(X, y)
     assert stack.score(X, y) == 1.0
     assert VotingClassifier(members, voting="soft").fit(X, y).score(X, y) == 1.0
 
 
 def test_self_training(pictures):
-    # It insists on 2-D numbers: flattened rows, or features.
+    # SelfTrainingClassifier requires a numeric 2-D X: flattened pixels, or features.
     X, y = pictures
     codes = y.copy()
     codes[12:] = -1

@@ -1,4 +1,4 @@
-"""When training ends, goes on and is taken up again."""
+"""How training ends early, continues and is resumed."""
 
 import warnings
 from functools import partial
@@ -25,14 +25,14 @@ from tests.conftest import make_pictures
 
 
 def learner(backbone="efficientnet_lite0", **parameters):
-    """A classifier whose epochs make a difference: a random head, descended."""
+    """Make a classifier whose random head is trained in epochs, not by L-BFGS."""
     defaults = {"image_size": 64, "device": "cpu", "random_state": 0, "hidden_layer_sizes": (16,)}
     defaults |= {"lr": 3e-3, "max_epochs": 4, "batch_size": 8}
     return PretrainedImageClassifier(backbone, **{**defaults, **parameters})
 
 
 def tuner(**parameters):
-    """One with a stage that trains too, from random values."""
+    """Make a classifier with an unfrozen stage, from random weights."""
     defaults = {"backbone": "mnasnet0_5", "weights": None, "image_size": 32}
     defaults |= {"hidden_layer_sizes": (), "unfreeze_depth": 1, "head_init": "random"}
     return learner(**{**defaults, **parameters})
@@ -50,7 +50,7 @@ TEST, TEST_Y = noisy(12, seed=1)
 
 @pytest.fixture
 def seen(monkeypatch):
-    """The targets of the rows that are trained and validated on."""
+    """Targets of the training rows and the validation rows."""
     found = []
     original = Recipe.train
 
@@ -63,7 +63,7 @@ def seen(monkeypatch):
 
 
 class At(Callback):
-    """Does something once, in an epoch counted from 1."""
+    """Raise an error once, in a given epoch, counted from 1."""
 
     def __init__(self, epoch, error, moment="batch"):
         self.epoch, self.error, self.moment, self.done = epoch, error, moment, False
@@ -81,7 +81,7 @@ class At(Callback):
         self._now(net, "epoch")
 
 
-# Early stopping, and what is validated on.
+# Early stopping and validation data.
 
 
 @pytest.mark.parametrize("ema_decay", [None, 0.5])
@@ -191,7 +191,7 @@ def test_groups_must_be_one_a_row():
         learner(validation_fraction=GroupShuffleSplit(1)).fit(X, Y, groups=[1, 2])
 
 
-# Pieces.
+# partial_fit.
 
 
 def test_pieces_are_learned():
@@ -251,7 +251,7 @@ def test_the_optimizer_remembers_from_piece_to_piece():
                 classifier._optimizer_state = ("sgd", 0, None)
         return classifier.history_[-1]["train_loss"]
 
-    assert after(forgets=False) < after(forgets=True)  # by its momentum
+    assert after(forgets=False) < after(forgets=True)  # momentum is kept between the calls
 
 
 @pytest.mark.parametrize("optimizers", [("sgd", "adam"), ("adam", "sgd"), ("auto", "sgd")])
@@ -374,11 +374,11 @@ def test_what_a_warm_start_cannot_change(fitted_tuner, method, name, value, was)
 @pytest.mark.parametrize("depth", [2, "all"])
 def test_a_warm_start_may_unfreeze_more(method, depth):
     kept = {"hidden_layer_sizes": (), "unfreeze_depth": 1, "head_init": "random"}
-    kept |= {"warm_start": True, "max_epochs": 1}  # and BatchNorm's statistics, pretrained
+    kept |= {"warm_start": True, "max_epochs": 1}  # BatchNorm's statistics stay pretrained, too
     classifier = learner(**kept)
     getattr(classifier, method)(X, Y)
     before = classifier.predict_proba(TEST)
-    # A rate that changes next to nothing shows that all that was trained is still there.
+    # At so low a rate scores stay the same if, and only if, the trained weights were kept.
     getattr(classifier.set_params(unfreeze_depth=depth, lr=1e-9), method)(X, Y)
     assert len(list(classifier.net_.module_.stages.children())) > 1
     assert_allclose(classifier.predict_proba(TEST), before, atol=1e-3)
@@ -557,7 +557,7 @@ def test_a_killed_fit_goes_on_to_the_same_weights(tmp_path, make, parameters, mo
     count = Count()
     resumed = make(**parameters, checkpoint_dir=str(folder), callbacks=[count]).fit(X, Y)
     epochs = [event for event in count.events if isinstance(event, int)]
-    assert epochs[0] == 3  # two had been written down: what was killed is done again
+    assert epochs[0] == 3  # two epochs were saved; the one that was killed is repeated
     assert_array_equal(resumed.predict_proba(TEST), expected.predict_proba(TEST))
     assert resumed.history_ == expected.history_
     assert list(folder.iterdir()) == []
@@ -588,7 +588,7 @@ def test_another_fit_does_not_take_it_up(tmp_path, change):
     expected = learner(**change).fit(X, Y)
     other = learner(checkpoint_dir=tmp_path, **change).fit(X, Y)
     assert_array_equal(other.predict_proba(TEST), expected.predict_proba(TEST))
-    assert list(tmp_path.iterdir())  # the killed one's is left for it
+    assert list(tmp_path.iterdir())  # the checkpoint of the killed fit is still there
 
 
 def test_other_pictures_do_not_take_it_up(tmp_path):

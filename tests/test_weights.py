@@ -1,4 +1,4 @@
-"""What rows weigh: as good as absent at 0, and the same from piece to piece."""
+"""Sample weights: 0 is the same as leaving a row out, and partial_fit keeps their scale."""
 
 from functools import partial
 
@@ -14,7 +14,7 @@ from tests.conftest import make_pictures
 N = 30
 X, Y = make_pictures(N, n_classes=3)
 TEST, _ = make_pictures(9, n_classes=3, seed=1)
-# The others would do harm: they have the wrong labels.
+# The other rows have wrong labels and weight 0, so training on them would change the results.
 PRESENT = np.arange(N) % 5 != 1
 LABELS = np.where(PRESENT, Y, (Y + 1) % 3)
 WEIGHTS = np.where(PRESENT, 2.0, 0.0)
@@ -68,7 +68,7 @@ def test_weight_0_is_as_good_as_absent_in_pieces(parameters):
 
 
 def one_step(weight, label=0, **parameters):
-    """How scores change by a piece of one row, of this weight."""
+    """Return the change of the scores by a partial_fit on one row of the given weight."""
     plain = partial(torch.optim.SGD)
     classifier = learner(optimizer=plain, weight_decay=0.0, lr=1e-4, **HEAD, **parameters)
     classifier.partial_fit(X, Y)
@@ -82,7 +82,7 @@ def test_weights_keep_their_meaning_from_piece_to_piece():
     assert np.abs(one).max() > 1e-5
     assert_allclose(three, 3 * one, rtol=0.05, atol=3e-6)
     assert np.abs(one_step(1e-6)[0]).max() < 2e-6
-    assert record["train_loss"] == other["train_loss"]  # a mean, whatever the weights
+    assert record["train_loss"] == other["train_loss"]  # a weighted mean
 
 
 def test_class_weights_keep_their_meaning_from_piece_to_piece():

@@ -1,4 +1,4 @@
-"""Labelled sets of pictures: a folder of one's own, and the packaged clip-art."""
+"""Labelled pictures: a folder of the user's, and the packaged clip art."""
 
 from sktransfer.datasets._loaders import load_clipart, load_image_folder
 

@@ -1,4 +1,4 @@
-"""load_image_folder and load_clipart."""
+"""load_image_folder and load_clipart: functions that return paths and labels."""
 
 import os
 from pathlib import Path
@@ -13,21 +13,21 @@ _CLIPART = Path(__file__).parent / "clipart"
 
 
 def load_image_folder(path: str | os.PathLike[str], *, return_X_y: bool = False) -> Any:
-    """List the pictures of a folder with one subfolder a class.
+    """List the pictures in a folder with one subfolder per class.
 
-    Files count by their extension, unopened, or else by their first bytes, so that a JPEG
-    without an extension is a picture too; the bytes of a TIFF count only without an
-    extension, as the raw files of cameras begin like them. Hidden files and folders are
-    ignored, and so are files that are no pictures. A class folder without pictures is left
-    out with a warning, and so are pictures that are not read, such as HEIC, and links to
-    nothing.
+    Pictures are recognised by their extension, or else by their first bytes, so a JPEG without
+    an extension is listed too. A TIFF without one of its extensions is only listed if its name
+    has no extension at all, because raw files of cameras begin with the same bytes. Hidden
+    files and folders are ignored, and so are other kinds of files. Class folders without
+    pictures, pictures in unsupported formats such as HEIC, and broken links are left out with
+    a warning.
 
     Parameters
     ----------
     path : str or path-like
         For example a folder ``photos`` with ``photos/ant/1.jpg`` and ``photos/bee/2.png``.
-        Pictures in folders below a class folder count too, also in linked ones; they have the
-        label of the class folder.
+        Subfolders of a class folder, also linked ones, are searched too; their pictures have
+        the label of the class folder.
     return_X_y : bool, default=False
         Return ``(data, target)`` instead of a Bunch.
 
@@ -36,17 +36,17 @@ def load_image_folder(path: str | os.PathLike[str], *, return_X_y: bool = False)
     data : Bunch
         With the attributes
 
-        - ``data`` : ndarray of shape (n,), str. Paths, class by class in natural order
-          (``img2`` before ``img10``).
-        - ``target`` : ndarray of shape (n,), str. The subfolder's name of each path.
+        - ``data`` : ndarray of shape (n,), str. Paths, sorted by class and then in natural
+          order (``img2`` before ``img10``).
+        - ``target`` : ndarray of shape (n,), str. Class of each path: the subfolder's name.
         - ``target_names`` : list of str. The classes, in natural order.
-        - ``DESCR`` : str
+        - ``DESCR`` : str. A short description.
 
     Raises
     ------
     ImageError
-        If `path` is not a folder or holds no picture, or if links make a folder count twice,
-        as one that leads back to its parent does.
+        If `path` is not a folder or contains no picture, or if links lead to the same folder
+        twice, such as a link to a parent folder.
 
     Examples
     --------
@@ -67,18 +67,20 @@ def load_image_folder(path: str | os.PathLike[str], *, return_X_y: bool = False)
 
 
 def load_clipart(*, return_X_y: bool = False) -> Any:
-    """The packaged sample set: 481 drawings of 8 classes.
+    """Load the packaged sample data set: 481 drawings in 8 classes.
 
-    The drawings are from the Open Clip Art Library, release 0.18, whose contributors put
-    them into the public domain (Creative Commons Public Domain Dedication, CC-PD). They
-    were rendered from SVG, flattened on white, scaled down to a longest side of 160 pixels
-    at most, and centred on a white square a seventh larger (183 for most), so that the crop
-    of a network's preprocessing (224 of 256) takes margin and not drawing. Each drawing is
-    there once: what stood in two classes has the label that a person gives it, and of
-    drawings that differ by a touch, a mirror or a colour one is left, so that no fold of a
-    cross-validation knows another's pictures; hence the gaps in the files' numbers. The
-    classes are unbalanced, and no network was trained on pictures like these: a small,
-    honest test of transfer.
+    The drawings are from the Open Clip Art Library, release 0.18, whose contributors placed
+    them in the public domain (Creative Commons Public Domain Dedication, CC-PD). They were
+    rendered from SVG on white, with a longest side of at most 160 pixels, and centred on a
+    white square that is a seventh larger (183 pixels for most). The crop of a network's
+    preprocessing (224 of 256) then removes margin and not drawing.
+
+    Each drawing occurs once. Drawings that were in two classes were labelled by hand. Of
+    drawings that differ only in a detail, a mirror image or a colour, one was kept, so that no
+    near-duplicate is in both a training and a test set. The file numbers therefore have gaps.
+
+    The classes are unbalanced, and the drawings differ from the photos that networks are
+    pretrained on, so the data set is a small but realistic test of transfer learning.
 
     Parameters
     ----------
@@ -102,7 +104,7 @@ def load_clipart(*, return_X_y: bool = False) -> Any:
     if return_X_y:
         return bunch.data, bunch.target
     bunch.DESCR = (
-        "481 drawings of 8 classes from the Open Clip Art Library, release 0.18; public domain "
-        "(CC-PD). Drawings of up to 160 pixels, each on a white square with a margin of a seventh."
+        "481 drawings in 8 classes from the Open Clip Art Library, release 0.18; public domain "
+        "(CC-PD). Drawings of up to 160 pixels, each on a white square that is a seventh larger."
     )
     return bunch

@@ -1,4 +1,4 @@
-"""Pictures of what happens: training curves, learning rates, augmentation."""
+"""Displays of training curves, learning rates and augmented pictures."""
 
 from sktransfer.inspection.augmentations import plot_augmentations
 from sktransfer.inspection.learning_rate import LearningRateDisplay, find_lr

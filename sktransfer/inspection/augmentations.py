@@ -1,4 +1,4 @@
-"""What an augmentation does to pictures of one's own."""
+"""plot_augmentations: show the effect of an augmentation on the user's pictures."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ def plot_augmentations(
     random_state: Any = None,
     figure: Any = None,
 ) -> Any:
-    """Draw pictures as they are, and augmented views of each beside them.
+    """Draw pictures, each followed by augmented views of it.
 
     Parameters
     ----------
     X : array, list, Series or one-column DataFrame
-        A few pictures or paths, as for `fit`; one row of the figure each.
+        A few pictures or paths, in any form that `fit` takes. The figure has one row per
+        picture.
     augment : str or transform, default="standard"
-        As the parameter of :class:`PretrainedImageClassifier`.
+        Same as the parameter `augment` of :class:`PretrainedImageClassifier`.
     n_views : int, default=6
-        Views of each picture.
+        Number of augmented views per picture.
     image_size : int, default=224
-        Side in pixels of the square the network sees.
+        Side of the network's square input, in pixels.
     random_state : int, RandomState or None, default=None
     figure : matplotlib Figure, optional
-        Where to draw; a new one by default.
+        Figure to draw on. By default a new one is made.
 
     Returns
     -------
@@ -71,7 +72,7 @@ def plot_augmentations(
         size = (1.4 * (n_views + 1), 1.5 * len(source))
         figure = plt.figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(source), n_views + 1, squeeze=False)
-    # As the weights' presets do: the shorter side to a little more than the crop.
+    # 8/7 is 256 to 224, the ratio of most weights' presets. Mean and std are not used here.
     square = Preprocessing(round(image_size * 8 / 7), image_size, "bilinear", (0,) * 3, (1,) * 3)
     for row in range(len(source)):
         pixels = square(source.read(row))

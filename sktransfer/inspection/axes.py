@@ -1,4 +1,4 @@
-"""Where a Display draws."""
+"""The matplotlib Axes that displays draw on."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from sktransfer._common.sklearn_private import check_matplotlib_support
 
 
 def axes_or_new(ax: Any, caller: str) -> Any:
-    """The matplotlib Axes given, or those of a new figure.
+    """Return the given Axes, or those of a new figure.
 
     Raises
     ------
     ImportError
-        If matplotlib is missing; names the caller.
+        If matplotlib is missing. The message names `caller`.
     """
     check_matplotlib_support(caller)
+    # Imported here, because matplotlib is an optional dependency.
     import matplotlib.pyplot as plt
 
     return plt.subplots(layout="constrained")[1] if ax is None else ax

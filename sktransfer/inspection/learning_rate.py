@@ -1,4 +1,4 @@
-"""find_lr: how the loss goes as the learning rate grows, and the rate that suggests."""
+"""find_lr and LearningRateDisplay: a learning rate range test."""
 
 from __future__ import annotations
 
@@ -22,28 +22,29 @@ from sktransfer.exceptions import (
 )
 from sktransfer.inspection.axes import axes_or_new
 
-# Share of the mean that each new loss is, with fastai's correction of the first ones; and how
-# many times its lowest value the mean may reach before the test is over.
-_NEW = 0.1
+# fastai's values: the weight of a new loss in the moving average, and the multiple of its lowest
+# value at which the average ends the test.
+_NEW_LOSS_WEIGHT = 0.1
 _DIVERGED = 4.0
 
 
 class LearningRateDisplay:
-    """The loss at each learning rate of a range test.
+    """Loss against learning rate, from a range test.
 
-    Made by :func:`find_lr`.
+    Use :func:`find_lr` to create one.
 
     Parameters
     ----------
     rates : ndarray of shape (n_steps,)
+        Learning rate of each step.
     losses : ndarray of shape (n_steps,)
-        Of the training batches, smoothed.
+        Smoothed loss of each step's training batch.
 
     Attributes
     ----------
     suggestion : float
-        A tenth of the rate at which the loss was lowest: there it still falls, and steps of
-        ten times the size don't break it.
+        A tenth of the rate with the lowest loss. At this rate the loss still decreases, and
+        there is a margin of ten times before training becomes unstable.
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
     line_ : matplotlib Line2D
@@ -55,13 +56,14 @@ class LearningRateDisplay:
         self.suggestion = float(rates[losses.argmin()] / 10)
 
     def plot(self, *, ax: Any = None, **line_kw: Any) -> LearningRateDisplay:
-        """Draw the loss over the learning rate, and the suggestion.
+        """Plot the loss against the learning rate, and mark the suggestion.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
+            Axes to draw on. By default a new figure is made.
         **line_kw
-            For matplotlib's ``plot``.
+            Keyword arguments of matplotlib's ``plot``.
 
         Returns
         -------
@@ -86,29 +88,30 @@ def find_lr(
     lr_max: float = 1.0,
     n_steps: int = 100,
 ) -> LearningRateDisplay:
-    """Train a copy with a learning rate that grows from step to step, and watch the loss.
+    """Find a learning rate by training a copy while the rate grows from step to step.
 
-    What a fit does before its last phase is done as in a fit: where stages train, the head is
-    trained first, at the estimator's own `lr`. Stages keep their share of the rate
-    (`lr_decay`). Frozen stages run once over the pictures.
+    Only the last phase of training is tested; earlier phases run as in `fit`. Where stages are
+    unfrozen, the head is therefore trained first, at the estimator's own `lr`. The rates of
+    unfrozen stages are scaled by `lr_decay`. Frozen stages run once over the pictures.
 
     Source: Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017,
-    section 3.3; the suggestion and the smoothing are fastai's.
+    section 3.3. The suggestion and the smoothing are those of fastai.
 
     Parameters
     ----------
     estimator : PretrainedImageClassifier
-        Left as it is.
+        It is not changed.
     X : array, tensor, list, Series or one-column DataFrame
-        Pictures, as for its `fit`.
+        Pictures, in any form that `fit` takes.
     y : array-like of shape (n,), or indicator of shape (n, n_classes)
     sample_weight : array-like of shape (n,), optional
     lr_min : float, default=1e-6
         Learning rate of the head in the first step.
     lr_max : float, default=1.0
-        The same in the last.
+        Learning rate of the head in the last step.
     n_steps : int, default=100
-        Batches; fewer if the loss rises to four times its lowest, which ends the test.
+        Number of batches to train on. The test ends earlier if the loss rises to four times
+        its lowest value.
 
     Returns
     -------
@@ -118,8 +121,8 @@ def find_lr(
     Raises
     ------
     ParameterError
-        If the estimator has no learning rate, because L-BFGS solves its problem; or if its loss
-        was out of hand at once.
+        If the estimator has no learning rate, because L-BFGS solves its problem, or if the loss
+        diverges within the first three steps.
 
     Examples
     --------
@@ -139,11 +142,11 @@ def find_lr(
         raise ParameterError(f"find_lr needs a whole n_steps of at least 3; got {n_steps!r}.")
     if is_solved(estimator):
         raise ParameterError(
-            "find_lr found nothing to try: L-BFGS solves this problem, and knows no learning "
+            "find_lr found nothing to try: L-BFGS solves this problem, and needs no learning "
             "rate. Set optimizer='adamw', or unfreeze_depth=1."
         )
     test = _RangeTest(lr_min, lr_max, n_steps)
-    # Without the teacher, which cloning would make forget what it has learned.
+    # clone would replace a fitted teacher by an unfitted copy, so the teacher is set afterwards.
     teacher = estimator.distill_from
     copied = clone(copy.copy(estimator).set_params(distill_from=None)).set_params(
         distill_from=teacher,
@@ -154,23 +157,24 @@ def find_lr(
         warm_start=False,
         checkpoint_dir=None,
         gradual_unfreezing=False,
-        fine_tune="always",  # else there might be no rate to find
+        fine_tune="always",  # "auto" may skip the phase that is tested
     )
     with warnings.catch_warnings(), contextlib.suppress(TrainingDivergedError):
-        # It ends in the middle of an epoch, and by rates that are meant to be too high.
+        # These are expected: the test ends in the middle of an epoch, and at rates that are too
+        # high on purpose.
         for expected in (InterruptedWarning, ForgettingWarning, ShortTrainingWarning):
             warnings.simplefilter("ignore", expected)
         copied.fit(X, y, sample_weight=sample_weight)
     if len(test.losses) < 3:
         raise ParameterError(
-            f"find_lr could take no three steps from lr_min={lr_min:g} before the loss was out of "
-            "hand. Give a smaller lr_min, or look after the pictures and labels."
+            f"find_lr could not take three steps from lr_min={lr_min:g} before the loss diverged. "
+            "Set a smaller lr_min, or check the pictures and labels."
         )
     return LearningRateDisplay(rates=np.array(test.rates), losses=np.array(test.losses))
 
 
 class _RangeTest(Callback):  # type: ignore[misc]
-    """Lets the last phase of a training take some steps, each at a higher rate."""
+    """Callback that raises the learning rate in each step of the last training phase."""
 
     def __init__(self, lr_min: float, lr_max: float, n_steps: int) -> None:
         self.grid = np.geomspace(lr_min, lr_max, n_steps).tolist()
@@ -179,26 +183,29 @@ class _RangeTest(Callback):  # type: ignore[misc]
         self._mean = 0.0
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        # As many epochs as steps, which have at least one batch each; and rates that nobody
-        # else changes, as a schedule for the epochs of a fit would.
+        # Each epoch has at least one batch, so this many epochs are enough for all steps.
         net.max_epochs = len(self.grid)
+        # The schedule would overwrite the rates of this test.
         net.callbacks_ = [each for each in net.callbacks_ if each[0] != "schedule"]
+        # A schedule may have scaled "lr" already; "initial_lr" is the rate before it did. The
+        # last group is the head.
         rates = [group.get("initial_lr", group["lr"]) for group in net.optimizer_.param_groups]
-        self._shares = [rate / rates[-1] for rate in rates]
+        self._factors = [rate / rates[-1] for rate in rates]
 
     def on_batch_begin(self, net: Any, training: bool = False, **kwargs: Any) -> None:
         if training:
             rate = self.grid[len(self.rates)]
-            for group, share in zip(net.optimizer_.param_groups, self._shares, strict=True):
-                group["lr"] = rate * share
+            for group, factor in zip(net.optimizer_.param_groups, self._factors, strict=True):
+                group["lr"] = rate * factor
 
     def on_batch_end(
         self, net: Any, training: bool = False, loss: Any = None, **kwargs: Any
     ) -> None:
         if not training:
             return
-        self._mean = (1 - _NEW) * self._mean + _NEW * float(loss)
-        self.losses.append(self._mean / (1 - (1 - _NEW) ** (len(self.losses) + 1)))
+        self._mean = (1 - _NEW_LOSS_WEIGHT) * self._mean + _NEW_LOSS_WEIGHT * float(loss)
+        # The average starts at 0; dividing by the sum of the weights corrects the first losses.
+        self.losses.append(self._mean / (1 - (1 - _NEW_LOSS_WEIGHT) ** (len(self.losses) + 1)))
         self.rates.append(net.optimizer_.param_groups[-1]["lr"])
         over = len(self.losses) == len(self.grid)
         if over or self.losses[-1] > _DIVERGED * min(self.losses):

@@ -1,4 +1,4 @@
-"""TrainingCurveDisplay: loss and score by epoch, in scikit-learn's Display style."""
+"""TrainingCurveDisplay: loss and score per epoch, as a display in the style of scikit-learn."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _LOSSES = {"train_loss": "training", "valid_loss": "validation"}
 
 
 class TrainingCurveDisplay:
-    """Losses and validation score of each epoch of a fit.
+    """Training loss, validation loss and validation score of each epoch.
 
-    Made by :meth:`from_estimator`.
+    Use :meth:`from_estimator` to create one.
 
     Parameters
     ----------
     history : list of dict
-        As ``history_`` of a :class:`PretrainedImageClassifier`.
+        One dict per epoch, such as ``history_`` of a :class:`PretrainedImageClassifier`.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        With the losses.
+        Axes of the losses.
     score_ax_ : matplotlib Axes or None
-        With the score, on the right; None without validation rows.
+        Axes of the score, on the right. None without validation data.
     figure_ : matplotlib Figure
     lines_ : list of matplotlib Line2D
 
@@ -52,16 +52,16 @@ class TrainingCurveDisplay:
     def from_estimator(
         cls, estimator: Any, *, ax: Any = None, **line_kw: Any
     ) -> TrainingCurveDisplay:
-        """Draw what a fitted classifier remembers of its training.
+        """Plot the training history of a fitted classifier.
 
         Parameters
         ----------
         estimator : PretrainedImageClassifier
-            Fitted.
+            A fitted classifier.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure by default.
+            Axes to draw on. By default a new figure is made.
         **line_kw
-            For matplotlib's ``plot``.
+            Keyword arguments of matplotlib's ``plot``.
 
         Returns
         -------
@@ -78,13 +78,14 @@ class TrainingCurveDisplay:
         return cls(history=estimator.history_).plot(ax=ax, **line_kw)
 
     def plot(self, *, ax: Any = None, **line_kw: Any) -> TrainingCurveDisplay:
-        """Draw the curves; the phases of training are parted by dotted lines.
+        """Plot the curves, with dotted lines between the phases of training.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
+            Axes to draw on. By default a new figure is made.
         **line_kw
-            For matplotlib's ``plot``.
+            Keyword arguments of matplotlib's ``plot``.
 
         Returns
         -------
@@ -96,30 +97,32 @@ class TrainingCurveDisplay:
         epochs = range(1, len(self.history) + 1)
         self.ax_, self.figure_, self.lines_ = ax, ax.figure, []
         for key, label in _LOSSES.items():
-            if any(key in row for row in self.history):
-                values = [row.get(key) for row in self.history]
+            # Phases differ in their entries; epochs without this one leave a gap in the curve.
+            if any(key in record for record in self.history):
+                values = [record.get(key) for record in self.history]
                 style = {"marker": ".", "label": label, **line_kw}
                 self.lines_ += ax.plot(epochs, values, **style)
         ax.set(xlabel="epoch", ylabel="loss")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         self.score_ax_ = self._plot_score(epochs, line_kw)
-        self._part_phases()
-        # Below, where neither curves nor the other axes' lie.
+        self._separate_phases()
+        # Below the axes, because a legend inside could cover the curves of either y-axis.
         ax.legend(handles=self.lines_, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
         return self
 
     def _plot_score(self, epochs: range, line_kw: Mapping[str, Any]) -> Any:
-        if not any("valid_score" in row for row in self.history):
+        if not any("valid_score" in record for record in self.history):
             return None
+        # On a second y-axis: scores are on another scale than losses, and may be negative.
         ax = self.ax_.twinx()
-        values = [row.get("valid_score") for row in self.history]
+        values = [record.get("valid_score") for record in self.history]
         style = {"marker": ".", "linestyle": "--", "color": "C2", "label": "score", **line_kw}
         self.lines_ += ax.plot(epochs, values, **style)
         ax.set_ylabel("validation score")
         return ax
 
-    def _part_phases(self) -> None:
-        phases = [row["phase"] for row in self.history]
+    def _separate_phases(self) -> None:
+        phases = [record["phase"] for record in self.history]
         starts = [i for i, phase in enumerate(phases) if i == 0 or phase != phases[i - 1]]
         for start in starts:
             if start:

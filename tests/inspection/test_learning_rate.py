@@ -88,12 +88,12 @@ def test_stages_keep_their_share(data, monkeypatch):
 def test_what_comes_before_is_done_as_in_a_fit(data):
     model = classifier(unfreeze_depth=1, lr=1e-2, batch_size=4, fine_tune="always")
     found = find_lr(model, *data, lr_min=1e-9, lr_max=1e-8, n_steps=6)
-    with warnings.catch_warnings():  # too high a rate for the stages
+    with warnings.catch_warnings():  # the rate is too high for the stages
         warnings.simplefilter("ignore", TrainingWarning)
         history = model.fit(*data).history_
     heads = [row["train_loss"] for row in history if row["phase"] == "head"]
     assert heads[0] > 2 * heads[-1]
-    assert found.losses[-1] < 1.2 * heads[-1]  # all rows once, with the head that a fit has
+    assert found.losses[-1] < 1.2 * heads[-1]  # the test began with a trained head
 
 
 def test_the_teacher_of_a_student_stays_fitted(data):
