@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from sktransfer._common.threads import computing, reading_threads
-from sktransfer.activations.engines.choice import Engine, EngineChoice, engine_for
+from sktransfer.activations.engines.choice import EngineChoice, engine_for
+from sktransfer.activations.engines.interface import Engine
 from sktransfer.activations.engines.torch_engine import HostCopy
 from sktransfer.activations.progress import counting
 from sktransfer.activations.results import Results
@@ -236,9 +237,9 @@ class _Run:
             return _Step(part.rows, copy, batch.unreadable, whole, sorted(new))
 
     def _engine(self, start: int, inputs: Tensor, n_pictures: int) -> Engine:
-        shelf = self.stored.cache if self.stored.cache.is_open else None
+        cache = self.stored.cache if self.stored.cache.is_open else None
         settings = self.settings
-        return engine_for(settings.network, start, inputs, settings.choice, n_pictures, shelf)
+        return engine_for(settings.network, start, inputs, settings.choice, n_pictures, cache)
 
 
 def _joined(rows: Sequence[int], pieces: Sequence[tuple[Sequence[int], Tensor]]) -> Tensor:

@@ -9,6 +9,8 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,27 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sktransfer.activations.engines.interface import (
+    ConversionError,
+    Engine,
+    EngineKind,
+    ModelCache,
+)
 from sktransfer.activations.engines.torch_engine import TorchEngine
+from sktransfer.backbones.frozen import FrozenNetwork
 
 logger = logging.getLogger("sktransfer")
 
+# Number of pictures from which OpenVINO has repaid its conversion (0.3 to 5 s, once per
+# process), on two cores: `python -m benchmarks.engines` measures it for every family. Most
+# repay it within 50 to 700 pictures; networks that take one or two milliseconds per picture
+# need more.
+_REPAID_AFTER = 400
+_LIGHT_NETWORKS_REPAID_AFTER = 2500
+_LIGHT_NETWORKS = (
+    *("alexnet", "mnasnet0_5", "mobilenet_v3_small", "mobilenet_v3_large"),
+    *("shufflenet_v2_x0_5", "shufflenet_v2_x1_0"),
+)
 # Relative to the largest value. Measured over all families: below 3e-6.
 _TOLERANCE = 1e-4
 _TELEMETRY = "openvino_telemetry"
@@ -27,14 +46,84 @@ _TELEMETRY = "openvino_telemetry"
 _loaded_by: int | None = None
 
 
+class OpenVINOKind(EngineKind):
+    """OpenVINO, which runs networks in float32 on CPUs, faster than torch once converted."""
+
+    name = "openvino"
+    title = "OpenVINO"
+    fixed_shape = True  # it compiles a model for one picture size
+
+    def unavailable(self, device: str, precision: str) -> str | None:
+        """For other devices and precisions, and where it is not installed."""
+        if device != "cpu":
+            return (
+                f"engine='openvino' computes on the CPU, and device is {device!r}. Use "
+                "engine='torch' there, or device='cpu'."
+            )
+        if precision != "float32":
+            return (
+                f"engine='openvino' computes in float32; precision={precision!r} needs "
+                "engine='torch'."
+            )
+        if not is_installed():
+            return (
+                "engine='openvino' needs a package that is not installed. Install it by "
+                "`pip install 'sktransfer[openvino]'`, or use engine='torch'."
+            )
+        return None
+
+    def works_in_this_process(self) -> bool:
+        """Whether it was not loaded before this process was forked."""
+        return _loaded_by in (None, os.getpid())
+
+    def worth_it(self, network: FrozenNetwork, n_pictures: int) -> bool:
+        """From so many pictures on that it has repaid its conversion."""
+        light = network.backbone_name in _LIGHT_NETWORKS
+        return n_pictures >= (_LIGHT_NETWORKS_REPAID_AFTER if light else _REPAID_AFTER)
+
+    def prepare(
+        self,
+        network: FrozenNetwork,
+        start: int,
+        example: Tensor,
+        *,
+        device: str,
+        precision: str,
+        model_cache: ModelCache | None,
+    ) -> Engine:
+        """An `OpenVINOEngine`, converted now or taken from the cache."""
+        # Two are enough to trace and to check with; more would only take longer.
+        return _prepared(network, start, example[:2], torch.get_num_threads(), model_cache)
+
+
 def is_installed() -> bool:
     """Whether the package is there; it is not loaded."""
     return "openvino" in sys.modules or importlib.util.find_spec("openvino") is not None
 
 
-def is_usable() -> bool:
-    """Whether OpenVINO is installed, and was not loaded before this process was forked."""
-    return is_installed() and _loaded_by in (None, os.getpid())
+def _prepared(
+    network: FrozenNetwork,
+    start: int,
+    example: Tensor,
+    n_threads: int,
+    model_cache: ModelCache | None,
+) -> Engine:
+    """Converted now, or taken from the cache; checked against torch either way."""
+    part = network.after(start)
+    # The digest covers the links before `start` too, which do not matter here.
+    identity = f"openvino {version('openvino')} {start} {tuple(example.shape[1:])}".encode()
+    key = sha256(identity + network.digests("")[-1]).digest()
+    found = model_cache.get_model(key) if model_cache is not None else None
+    if found is not None:
+        try:
+            return checked(OpenVINOEngine(found, n_threads), part, example)
+        except ConversionError as error:
+            logger.warning("A stored OpenVINO model is replaced: %s.", error)
+    model = convert(part, example)
+    engine = checked(OpenVINOEngine(model, n_threads), part, example)
+    if model_cache is not None:
+        model_cache.put_model(key, model)
+    return engine
 
 
 def convert(network: nn.Module, example: Tensor) -> bytes:
@@ -73,10 +162,6 @@ def _logging_as_it_was() -> Iterator[None]:
     finally:
         root.setLevel(level)
         root.handlers[:], root.filters[:] = handlers, filters
-
-
-class ConversionError(Exception):
-    """Why a network can't be run by OpenVINO."""
 
 
 class OpenVINOEngine:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from sktransfer._common.process_memory import tensor_bytes
 from sktransfer.activations.engines.folding import folded
+from sktransfer.activations.engines.interface import Engine, EngineKind, ModelCache
+from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.exceptions import DeviceMemoryError
 
 logger = logging.getLogger("sktransfer")
@@ -16,6 +18,39 @@ logger = logging.getLogger("sktransfer")
 # Measured against 64 at once: 1.9 times as fast for mobilenet_v2, 1.6 for densenet121, 1.2 for
 # resnet50, and not slower for any of ten families; fewer than 16 are, for the lightest.
 _CPU_BATCH = 16
+
+
+class TorchKind(EngineKind):
+    """PyTorch, which runs every network on every device."""
+
+    name = "torch"
+    title = "torch"
+
+    def unavailable(self, device: str, precision: str) -> str | None:
+        """For float16 elsewhere than on CUDA devices."""
+        if precision == "float16" and not device.startswith("cuda"):
+            return (
+                f"precision='float16' is for CUDA devices, and device is {device!r}. Use "
+                "'float32' or 'bfloat16'."
+            )
+        return None
+
+    def worth_it(self, network: FrozenNetwork, n_pictures: int) -> bool:
+        """Always: there is nothing to convert."""
+        return True
+
+    def prepare(
+        self,
+        network: FrozenNetwork,
+        start: int,
+        example: Tensor,
+        *,
+        device: str,
+        precision: str,
+        model_cache: ModelCache | None,
+    ) -> Engine:
+        """A `TorchEngine`, for batches of any shape."""
+        return TorchEngine(network.after(start), device, precision)
 
 
 class TorchEngine:

@@ -1,6 +1,3 @@
-import os
-import subprocess
-import sys
 import threading
 import time
 from weakref import ref
@@ -12,33 +9,25 @@ from torch import nn
 from sktransfer._common import process_memory
 from sktransfer._common.threads import computing
 from sktransfer.activations.engines import choice as engine_module
-from sktransfer.activations.engines import openvino_engine
-from sktransfer.activations.engines.choice import (
+from sktransfer.activations.engines import openvino_engine, torch_engine
+from sktransfer.activations.engines.choice import TORCH, EngineChoice, engine_for
+from sktransfer.activations.engines.interface import ConversionError, EngineKind
+from sktransfer.activations.engines.openvino_engine import (
     _LIGHT_NETWORKS,
     _LIGHT_NETWORKS_REPAID_AFTER,
     _REPAID_AFTER,
-    EngineChoice,
-    engine_for,
 )
 from sktransfer.activations.engines.torch_engine import TorchEngine
-from sktransfer.activations.store.cache import cache_info
-from sktransfer.activations.streaming import FrozenPass
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.backbones.networks import backbone_names
 from sktransfer.exceptions import EngineUnavailableError
-from sktransfer.images.sources import ImageSource
-from tests.backbones.helpers import PRESET, empty_backbone, pixels
-from tests.conftest import HANGS, make_pictures
+from tests.backbones.helpers import empty_backbone, pixels
+from tests.conftest import HANGS
 
 
 class Mean(nn.Module):
     def forward(self, x):
         return x.float().mean((2, 3))
-
-
-class Scaled(nn.Module):
-    def forward(self, x):
-        return x.float() / 255
 
 
 def of(name="resnet18", n_links=1):
@@ -75,7 +64,7 @@ def fake_openvino(monkeypatch, installed):  # noqa: ARG001
         def __init__(self, *asked):
             prepared.append(asked)
 
-    monkeypatch.setattr(engine_module, "_openvino_engine", Fake)
+    monkeypatch.setattr(openvino_engine, "_prepared", Fake)
     return prepared
 
 
@@ -145,6 +134,10 @@ def test_is_installed_asks_for_the_package(monkeypatch):
 # When OpenVINO repays its conversion.
 
 
+def prefers_openvino(choice, network, n_pictures):
+    return choice.kind_for(network, n_pictures).name == "openvino"
+
+
 @pytest.mark.parametrize(
     ("choice", "n_pictures", "prefers"),
     [
@@ -161,21 +154,21 @@ def test_is_installed_asks_for_the_package(monkeypatch):
 )
 @pytest.mark.usefixtures("installed")
 def test_prefers_openvino(choice, n_pictures, prefers):
-    assert choice.prefers_openvino(of(), n_pictures) == prefers
+    assert prefers_openvino(choice, of(), n_pictures) == prefers
 
 
 @pytest.mark.parametrize("name", _LIGHT_NETWORKS)
 @pytest.mark.usefixtures("installed")
 def test_light_networks_need_more_pictures(name):
     assert name in backbone_names()
-    assert not EngineChoice().prefers_openvino(of(name), _LIGHT_NETWORKS_REPAID_AFTER - 1)
-    assert EngineChoice().prefers_openvino(of(name), _LIGHT_NETWORKS_REPAID_AFTER)
-    assert EngineChoice("openvino").prefers_openvino(of(name), 1)
+    assert not prefers_openvino(EngineChoice(), of(name), _LIGHT_NETWORKS_REPAID_AFTER - 1)
+    assert prefers_openvino(EngineChoice(), of(name), _LIGHT_NETWORKS_REPAID_AFTER)
+    assert prefers_openvino(EngineChoice("openvino"), of(name), 1)
 
 
 @pytest.mark.usefixtures("installed")
 def test_a_name_that_begins_like_a_light_one_is_not_light():
-    assert EngineChoice().prefers_openvino(of("alexnet_twice_as_deep"), _REPAID_AFTER)
+    assert prefers_openvino(EngineChoice(), of("alexnet_twice_as_deep"), _REPAID_AFTER)
 
 
 @pytest.mark.usefixtures("installed")
@@ -187,13 +180,13 @@ def test_backbones_are_recognised_whatever_is_asked_of_them():
         backbone.feature_network(None, "avg"),
         backbone.frozen_network(1),
     ):
-        assert not EngineChoice().prefers_openvino(network, _REPAID_AFTER)
+        assert not prefers_openvino(EngineChoice(), network, _REPAID_AFTER)
 
 
 @pytest.mark.parametrize("engine", ["auto", "openvino"])
 @pytest.mark.usefixtures("installed")
 def test_an_empty_network_is_torchs(engine):
-    assert not EngineChoice(engine).prefers_openvino(FrozenNetwork(), 10**6)
+    assert not prefers_openvino(EngineChoice(engine), FrozenNetwork(), 10**6)
     engine = engine_for(FrozenNetwork(), 0, pixels(), EngineChoice(engine), 10**6)
     assert isinstance(engine, TorchEngine)
     assert torch.equal(engine(pixels()), pixels())
@@ -202,94 +195,79 @@ def test_an_empty_network_is_torchs(engine):
 @pytest.mark.parametrize("engine", ["auto", "openvino"])
 def test_without_openvino_torch_runs_everything(installed, engine):
     installed(False)
-    assert not EngineChoice(engine).prefers_openvino(of(), 10**6)
+    assert not prefers_openvino(EngineChoice(engine), of(), 10**6)
     prepared = engine_for(of(), 0, pixels(), EngineChoice(engine), 10**6)
     assert isinstance(prepared, TorchEngine)
 
 
-@pytest.mark.parametrize(
-    ("choice", "words"),
-    [
-        (EngineChoice(), "cpu float32"),
-        (EngineChoice("openvino"), "cpu float32"),
-        (EngineChoice("torch", "mps"), "mps float32"),
-        (EngineChoice("torch", "cpu", "bfloat16"), "cpu bfloat16"),
-    ],
-    ids=str,
-)
-def test_arithmetic(choice, words):
-    assert choice.arithmetic == words
+# Another engine.
 
 
-def test_all_cuda_devices_have_one_arithmetic():
-    of_device = [EngineChoice("torch", f"cuda:{i}", "float16").arithmetic for i in range(2)]
-    assert of_device[0] == of_device[1]
-    assert of_device[0].startswith("cuda float16 ")
+class Toy(EngineKind):
+    """Runs everything but float16, on one device, from three pictures on."""
+
+    name = "toy"
+    title = "Toy"
+    works = True
+
+    def __init__(self):
+        self.n_prepared = 0
+
+    def unavailable(self, device, precision):
+        return f"engine='toy' needs device='meta', not {device!r}" if device != "meta" else None
+
+    def works_in_this_process(self):
+        return self.works
+
+    def worth_it(self, network, n_pictures):
+        return n_pictures >= 3
+
+    def prepare(self, network, start, example, **options):
+        self.n_prepared += 1
+        if network.backbone_name == "odd":
+            raise ConversionError("it is odd")
+        return TorchEngine(network.after(start), "cpu")
 
 
-SWITCHES = [
-    ("cpu", "torch.set_float32_matmul_precision('medium')"),
-    ("cpu", "torch.set_float32_matmul_precision('high')"),
-    ("cpu", "torch.backends.fp32_precision = 'tf32'"),
-    ("cpu", "torch.backends.mkldnn.fp32_precision = 'bf16'"),
-    ("cpu", "torch.backends.mkldnn.matmul.fp32_precision = 'bf16'"),
-    ("cpu", "torch.backends.mkldnn.conv.fp32_precision = 'bf16'"),
-    ("cuda", "torch.set_float32_matmul_precision('high')"),
-    ("cuda", "torch.backends.fp32_precision = 'tf32'"),
-    ("cuda", "torch.backends.cuda.matmul.allow_tf32 = True"),
-    ("cuda", "torch.backends.cuda.matmul.fp32_precision = 'tf32'"),
-    ("cuda", "torch.backends.cudnn.allow_tf32 = False"),
-    ("cuda", "torch.backends.cudnn.conv.fp32_precision = 'ieee'"),
-    *(("cuda", f"torch.backends.cuda.matmul.{name} ^= True") for name in engine_module._SUMS),
-]
-FULL = ["torch.set_float32_matmul_precision('highest')", "torch.backends.fp32_precision = 'ieee'"]
-
-# The switches are the process's, and some can't be put back: each is tried in a fork of its own.
-SWITCHED = """
-import os, sys, torch
-from sktransfer.activations.engines.choice import EngineChoice
-for line in sys.stdin:
-    device, switch = line.rstrip().split(" ", 1)
-    if os.fork() == 0:
-        before = EngineChoice("torch", device).arithmetic
-        exec(switch)
-        print(before == EngineChoice("torch", device).arithmetic, flush=True)
-        os._exit(0)
-    os.wait()
-"""
+@pytest.fixture
+def toy(monkeypatch):
+    kind = Toy()
+    monkeypatch.setattr(engine_module, "KINDS", (kind, *engine_module.KINDS))
+    return kind
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_switches_of_torchs_change_the_arithmetic_unless_they_ask_for_full_precision():
-    tried = [*SWITCHES, *(("cpu", switch) for switch in FULL)]
-    lines = "".join(f"{device} {switch}\n" for device, switch in tried)
-    command = [sys.executable, "-c", SWITCHED]
-    done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False"] * len(SWITCHES) + ["True"] * len(FULL)
+def test_another_engine_needs_a_place_in_the_list_and_no_more(toy):
+    assert EngineChoice("toy", "meta").kind_for(of(), 1) is toy
+    assert EngineChoice("auto", "meta").kind_for(of(), 3) is toy
+    assert EngineChoice("auto", "meta").kind_for(of(), 2) is TORCH
+    assert EngineChoice("auto").kind_for(of(), 3) is TORCH
+    assert EngineChoice("torch", "meta").kind_for(of(), 3) is TORCH
+    assert EngineChoice("toy", "meta").check() is None
+    with pytest.raises(EngineUnavailableError, match="engine='toy' needs device='meta', not 'cpu'"):
+        EngineChoice("toy").check()
 
 
-@pytest.mark.parametrize("variable", engine_module._VARIABLES)
-def test_variables_change_the_arithmetic(monkeypatch, variable):
-    monkeypatch.delenv(variable, raising=False)
-    before = EngineChoice().arithmetic
-    monkeypatch.setenv(variable, "BF16")
-    assert EngineChoice().arithmetic == f"{before} {variable}=BF16"
+def test_no_engine_is_better_than_torch_at_what_torch_refuses(toy):
+    assert toy.unavailable("meta", "float16") is None
+    with pytest.raises(EngineUnavailableError, match="precision='float16' is for CUDA devices"):
+        EngineChoice("toy", "meta", "float16").check()
 
 
-def test_rows_of_a_lower_precision_are_not_given_to_who_asks_for_the_highest(tmp_path):
-    network = FrozenNetwork(
-        [("flat", nn.Flatten()), ("a", Scaled()), ("linear", nn.Linear(3072, 64))]
-    )
-    source = ImageSource(list(make_pictures(4)[0]))
-    expected, _ = FrozenPass(network, PRESET.at_size(32)).collect(source)
-    one_pass = FrozenPass(network, PRESET.at_size(32), cache=tmp_path)
-    torch.set_float32_matmul_precision("medium")
-    try:
-        one_pass.collect(source)
-    finally:
-        torch.set_float32_matmul_precision("highest")
-    assert torch.equal(one_pass.collect(source)[0], expected)
-    assert cache_info(tmp_path).rows == 8
+def test_torch_takes_over_in_processes_where_an_engine_does_not_work(toy, monkeypatch):
+    monkeypatch.setattr(toy, "works", False)
+    choice = EngineChoice("toy", "meta")
+    assert choice.check() is None
+    assert choice.kind_for(of(), 3) is TORCH
+
+
+def test_torch_takes_over_from_an_engine_that_fails(toy, caplog):
+    network, choice = of("odd"), EngineChoice("toy", "meta")
+    with caplog.at_level("WARNING", logger="sktransfer"):
+        engines = [engine_for(network, 0, pixels(), choice, 9) for _ in range(2)]
+    assert caplog.messages == ["Toy can't run odd (it is odd); torch runs it."]
+    assert isinstance(engines[0], TorchEngine)
+    assert engines[0] is engines[1]
+    assert toy.n_prepared == 1
 
 
 # Preparing.
@@ -403,7 +381,7 @@ def test_an_engine_that_fails_to_be_prepared_is_not_kept(monkeypatch):
 
     network = of()
     with monkeypatch.context() as patch:
-        patch.setattr(engine_module, "TorchEngine", fail)
+        patch.setattr(torch_engine, "TorchEngine", fail)
         with pytest.raises(MemoryError):
             engine_for(network, 0, pixels(), EngineChoice("torch"), 2)
     engine = engine_for(network, 0, pixels(), EngineChoice("torch"), 2)
@@ -465,7 +443,7 @@ def test_threads_that_ask_at_once_share_one_engine(monkeypatch):
             time.sleep(0.05)
             super().__init__(*asked)
 
-    monkeypatch.setattr(engine_module, "TorchEngine", Slow)
+    monkeypatch.setattr(torch_engine, "TorchEngine", Slow)
     network, engines = of(), []
     in_threads(*[lambda: engines.append(engine_for(network, 0, pixels(), EngineChoice(), 2))] * 4)
     assert len(prepared) == 1

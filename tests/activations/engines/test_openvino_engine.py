@@ -12,9 +12,10 @@ from torchvision.models import VisionTransformer
 
 from sktransfer.activations.engines import openvino_engine
 from sktransfer.activations.engines.choice import EngineChoice, engine_for
+from sktransfer.activations.engines.interface import ConversionError
 from sktransfer.activations.engines.openvino_engine import (
-    ConversionError,
     OpenVINOEngine,
+    OpenVINOKind,
     checked,
     convert,
 )
@@ -358,11 +359,9 @@ def test_parts_of_a_network_have_their_own_places(conversions):
 
 
 def test_another_version_of_openvino_converts_anew(monkeypatch, conversions):
-    from sktransfer.activations.engines import choice as engine
-
     shelf = Shelf()
     prepare(quick(), pixels(2), shelf=shelf)
-    monkeypatch.setattr(engine, "version", lambda _: "9999.9")
+    monkeypatch.setattr(openvino_engine, "version", lambda _: "9999.9")
     prepare(quick(), pixels(2), shelf=shelf)
     assert len(shelf) == len(conversions) == 2
 
@@ -508,13 +507,13 @@ print(sys.modules["openvino_telemetry"] is theirs)
 def test_usable_in_the_process_that_loaded_it():
     openvino_engine._openvino()
     assert openvino_engine._loaded_by == os.getpid()
-    assert openvino_engine.is_usable()
+    assert OpenVINOKind().works_in_this_process()
 
 
 @pytest.mark.parametrize("engine", ["auto", "openvino"])
 def test_torch_runs_where_a_parent_loaded_openvino(monkeypatch, log, engine):
     monkeypatch.setattr(openvino_engine, "_loaded_by", os.getppid())
-    assert not openvino_engine.is_usable()
+    assert not OpenVINOKind().works_in_this_process()
     prepared = engine_for(quick(), 0, pixels(2), EngineChoice(engine), 10**6)
     assert isinstance(prepared, TorchEngine)
     assert log.records == []
