@@ -10,12 +10,12 @@ from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
 LITE0 = "efficientnet_lite0"
 
 
-def classifier(**parameters):
+def make_classifier(**parameters):
     """A classifier on mnasnet0_5, or on another `backbone`."""
     return PretrainedImageClassifier(**_defaults(parameters), **{"random_state": 0, **parameters})
 
 
-def extractor(**parameters):
+def make_extractor(**parameters):
     """An extractor on mnasnet0_5, or on another `backbone`."""
     return PretrainedFeatureExtractor(**_defaults(parameters), **parameters)
 

@@ -3,6 +3,7 @@ import pickle
 import sqlite3
 import threading
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
-from sktransfer import (
-    PretrainedFeatureExtractor,
-    PretrainedImageClassifier,
-    cache_info,
-    clear_cache,
-)
+from sktransfer import cache_info, clear_cache
 from sktransfer.activations import streaming
 from sktransfer.activations.store import database, stored
 from sktransfer.backbones import frozen
@@ -26,23 +22,22 @@ from sktransfer.images import sources
 from sktransfer.images.preprocessing import Preprocessing
 from sktransfer.images.sources import ImageSource
 from tests.conftest import make_pictures
+from tests.small_estimators import LITE0, make_classifier, make_extractor
 
-LITE0 = {"backbone": "efficientnet_lite0", "image_size": 32, "device": "cpu", "engine": "torch"}
+# An extractor that takes milliseconds.
+small = partial(make_extractor, batch_size=8)
 
-
-def small(**parameters):
-    """Make an extractor that takes milliseconds."""
-    defaults = {"weights": None, "image_size": 32, "device": "cpu", "batch_size": 8}
-    return PretrainedFeatureExtractor("mnasnet0_5", **{**defaults, **parameters})
+extractor = partial(make_extractor, backbone=LITE0, engine="torch")
 
 
-def extractor(**parameters):
-    return PretrainedFeatureExtractor(**{**LITE0, **parameters})
-
-
-def classifier(**parameters):
-    defaults = {"random_state": 0, "max_epochs": 2, "fine_tune": "always", "lr": 1e-5}
-    return PretrainedImageClassifier(**{**LITE0, **defaults, **parameters})
+classifier = partial(
+    make_classifier,
+    backbone=LITE0,
+    engine="torch",
+    fine_tune="always",
+    max_epochs=2,
+    lr=1e-5,
+)
 
 
 def close(values, expected):
@@ -197,11 +192,11 @@ def test_copies_of_a_file_are_computed_once(folder, tmp_path, picture_files, dec
 )
 def test_what_changes_features_is_kept_apart(folder, pictures, other, shared):
     X, _ = pictures
-    base = {**LITE0, "weights": None}
-    PretrainedFeatureExtractor(**base, cache=folder).fit_transform(X)
-    expected = PretrainedFeatureExtractor(**{**base, **other}).fit_transform(X)
+    extractor(weights=None, cache=folder).fit_transform(X)
+    other = {"weights": None, **other}
+    expected = extractor(**other).fit_transform(X)
     for _ in range(2):
-        features = PretrainedFeatureExtractor(**{**base, **other}, cache=folder).fit_transform(X)
+        features = extractor(**other, cache=folder).fit_transform(X)
         tolerance = 1e-2 if "precision" in other else 1e-5
         assert_allclose(features, expected, rtol=tolerance, atol=tolerance * np.abs(expected).max())
     assert cache_info(folder).rows == 48 - shared

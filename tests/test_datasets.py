@@ -7,10 +7,10 @@ import pytest
 from PIL import Image, ImageOps
 
 import sktransfer
-from sktransfer import PretrainedFeatureExtractor
 from sktransfer.datasets import load_clipart, load_image_folder
 from sktransfer.exceptions import ImageError, ImageWarning
 from sktransfer.images.decoding import decode_file
+from tests.small_estimators import LITE0, make_extractor
 
 TWINS = Path(__file__).parent / "clipart_twins"
 
@@ -144,7 +144,7 @@ def test_no_clipart_drawing_is_another_recoloured_or_mirrored():
 def test_no_two_clipart_drawings_have_nearly_the_same_features():
     names = load_clipart().data
     # A small size keeps this fast, and is large enough to find retouched drawings.
-    extractor = PretrainedFeatureExtractor("efficientnet_lite0", image_size=96, device="cpu")
+    extractor = make_extractor(backbone=LITE0, image_size=96)
     features = extractor.fit_transform(names)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     assert pairs_above(0.94, features @ features.T, names) == []

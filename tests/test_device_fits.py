@@ -5,20 +5,21 @@ On a machine that has such a device, the real one is used.
 
 import pickle
 import warnings
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
 import torch
 from skorch.callbacks import Callback, EpochScoring
 
-from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier, free_memory
+from sktransfer import free_memory
 from sktransfer._common.devices import available_devices
 from sktransfer._common.random import seeded
 from sktransfer.exceptions import DeviceWarning
 from sktransfer.inspection import find_lr
 from tests.conftest import make_pictures
 from tests.pretended_devices import having
+from tests.small_estimators import LITE0, make_classifier, make_extractor
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:L-BFGS did not converge"),
@@ -27,14 +28,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Fine-tuning ended"),
 ]
 
-SMALL = {
-    "backbone": "squeezenet1_1",
-    "weights": None,
-    "image_size": 32,
-    "max_epochs": 2,
-    "batch_size": 8,
-    "random_state": 0,
-}
 X, y = make_pictures(16)
 
 # Together these reach every place where training, screening, calibration or prediction creates
@@ -102,8 +95,14 @@ def device(request, monkeypatch):
         yield request.param
 
 
-def classifier(**options):
-    return PretrainedImageClassifier(engine="torch", **{**SMALL, **options})
+classifier = partial(
+    make_classifier,
+    backbone="squeezenet1_1",
+    device="auto",
+    engine="torch",
+    max_epochs=2,
+    batch_size=8,
+)
 
 
 @cache
@@ -220,10 +219,9 @@ def test_a_range_test_of_learning_rates():
 @pytest.mark.parametrize("stage", [None, ["layer1", "layer4"], "logits"])
 def test_features_on_a_device(tmp_path, monkeypatch, stage):
     # "logits" needs pretrained weights, which efficientnet_lite0 has without a download.
-    name, weights = ("efficientnet_lite0", "DEFAULT") if stage == "logits" else ("resnet18", None)
-    options = {"weights": weights, "stage": stage, "image_size": 32, "batch_size": 8}
-    extractor = PretrainedFeatureExtractor(name, engine="torch", **options)
-    expected = extractor.set_params(device="cpu").fit_transform(X)
+    backbone = LITE0 if stage == "logits" else "resnet18"
+    extractor = make_extractor(backbone=backbone, stage=stage, batch_size=8, engine="torch")
+    expected = extractor.fit_transform(X)
     extractor.set_params(device="auto", engine="auto", cache=tmp_path)
     for device in ("cuda:0", "mps"):
         with having(monkeypatch, device):
@@ -287,7 +285,7 @@ def test_a_classifier_of_a_device_opens_on_a_cpu_and_says_so_once(monkeypatch, f
 
 @pytest.mark.usefixtures("elsewhere")
 def test_an_extractor_of_a_device_opens_on_a_cpu_and_says_so_once(monkeypatch):
-    extractor = PretrainedFeatureExtractor("resnet18", weights=None, image_size=32)
+    extractor = make_extractor(backbone="resnet18", device="auto")
     with having(monkeypatch, "mps"):
         expected = extractor.fit_transform(X)
         pickled = pickle.dumps(extractor)

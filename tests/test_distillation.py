@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -5,14 +7,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
-from sktransfer import PretrainedImageClassifier
 from sktransfer.exceptions import ParameterError
 from tests.conftest import make_pictures
+from tests.small_estimators import LITE0, make_classifier
 
-
-def student(**parameters):
-    defaults = {"image_size": 64, "device": "cpu", "random_state": 0}
-    return PretrainedImageClassifier("efficientnet_lite0", **{**defaults, **parameters})
+student = partial(make_classifier, backbone=LITE0, image_size=64)
 
 
 class Oracle(ClassifierMixin, BaseEstimator):
@@ -101,9 +100,7 @@ def test_a_teacher_goes_with(parameters):
 def test_a_classifier_of_ours_teaches():
     strings = np.array(["red", "green", "blue"])[Y]
     teacher = student(weight_decay=0.1).fit(X, strings)
-    small = PretrainedImageClassifier(
-        "mnasnet0_5", weights=None, image_size=32, device="cpu", random_state=0
-    )
+    small = make_classifier()
     plain = small.fit(X, strings)
     before = distance(plain, teacher)
     taught = small.set_params(distill_from=teacher, distill_weight=1).fit(X, strings)

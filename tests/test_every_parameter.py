@@ -32,7 +32,7 @@ from sktransfer.exceptions import (
     TrainingWarning,
 )
 from tests.conftest import make_pictures
-from tests.small_estimators import LITE0, classifier, extractor
+from tests.small_estimators import LITE0, make_classifier, make_extractor
 
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore::{category.__module__}.{category.__name__}")
@@ -287,8 +287,8 @@ def test_every_parameter_has_a_case(estimator, cases):
 @pytest.mark.parametrize(
     ("make", "name", "case"),
     [
-        pytest.param(make, name, case, id=f"{make.__name__}-{name}")
-        for make, cases in ((extractor, EXTRACTOR), (classifier, CLASSIFIER))
+        pytest.param(make, name, case, id=f"{make.__name__}, {name}")
+        for make, cases in ((make_extractor, EXTRACTOR), (make_classifier, CLASSIFIER))
         for name, case in cases.items()
     ],
 )

@@ -7,18 +7,12 @@ from numpy.testing import assert_array_equal
 from safetensors.torch import load_file, save_file
 from skorch.callbacks import Callback
 
-from sktransfer import PretrainedImageClassifier
 from sktransfer.backbones.networks import build_random
 from sktransfer.exceptions import ImageError, ParameterError, WeightsError
 from tests.conftest import make_pictures
+from tests.small_estimators import make_classifier
 
-NAME = "mnasnet0_5"
-
-
-def small(**parameters):
-    """Make a classifier that is fitted within a fraction of a second."""
-    defaults = {"image_size": 32, "device": "cpu", "random_state": 0, "weights": None}
-    return PretrainedImageClassifier(NAME, **{**defaults, **parameters})
+NAME = make_classifier().backbone
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +41,7 @@ def unpickled(classifier):
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 @pytest.mark.parametrize("key", ["layers.0.weight", "classifier.1.weight"])
 def test_a_fit_does_not_go_on_with_other_weights(pictures, weights, way, method, key):
-    classifier = small(weights=weights, warm_start=True).fit(*pictures)
+    classifier = make_classifier(weights=weights, warm_start=True).fit(*pictures)
     expected = classifier.predict_proba(pictures[0])
     going_on = way(classifier)
     replace_weights(weights, key)
@@ -63,7 +57,7 @@ def test_a_fit_does_not_go_on_with_other_weights(pictures, weights, way, method,
 
 @pytest.mark.parametrize("way", [lambda classifier: classifier, unpickled])
 def test_a_fit_goes_on_with_the_same_weights_written_again(pictures, weights, state, way):
-    classifier = way(small(weights=weights, optimizer="adamw").partial_fit(*pictures))
+    classifier = way(make_classifier(weights=weights, optimizer="adamw").partial_fit(*pictures))
     weights.unlink()
     save_file(state, weights)
     classifier.partial_fit(*pictures)
@@ -82,7 +76,9 @@ class Kill(Callback):
 
 def begin(folder, **parameters):
     with pytest.raises(KilledError):
-        small(**parameters, checkpoint_dir=folder, callbacks=[Kill()]).fit(*make_pictures(12))
+        make_classifier(**parameters, checkpoint_dir=folder, callbacks=[Kill()]).fit(
+            *make_pictures(12)
+        )
     return set(folder.iterdir())
 
 
@@ -94,13 +90,13 @@ def test_a_fit_of_another_network_is_not_taken_up(tmp_path, monkeypatch, weights
     theirs = begin(tmp_path / "shared", **settings)
     X, y = make_pictures(12)
     mine = {**settings, **other}
-    trained = small(**mine, checkpoint_dir=tmp_path / "shared").fit(X, y)
-    assert_array_equal(trained.predict_proba(X), small(**mine).fit(X, y).predict_proba(X))
+    trained = make_classifier(**mine, checkpoint_dir=tmp_path / "shared").fit(X, y)
+    assert_array_equal(trained.predict_proba(X), make_classifier(**mine).fit(X, y).predict_proba(X))
     assert set((tmp_path / "shared").iterdir()) == theirs
 
 
 def test_a_new_fit_takes_other_weights(pictures, weights):
-    classifier = small(weights=weights).fit(*pictures)
+    classifier = make_classifier(weights=weights).fit(*pictures)
     before = classifier.decision_function(pictures[0])
     replace_weights(weights)
     assert (classifier.fit(*pictures).decision_function(pictures[0]) != before).any()
@@ -108,7 +104,9 @@ def test_a_new_fit_takes_other_weights(pictures, weights):
 
 def test_a_list_of_layers_that_changes_after_fit_is_noticed(pictures):
     layers = [4]
-    classifier = small(hidden_layer_sizes=layers, max_epochs=1, warm_start=True).fit(*pictures)
+    classifier = make_classifier(hidden_layer_sizes=layers, max_epochs=1, warm_start=True).fit(
+        *pictures
+    )
     layers[0] = 8
     with pytest.raises(ParameterError, match=r"hidden_layer_sizes was \(4,\) in it and is \(8,\)"):
         classifier.fit(*pictures)
@@ -127,7 +125,7 @@ def test_a_list_of_layers_that_changes_after_fit_is_noticed(pictures):
     ],
 )
 def test_bad_parameters_are_told_after_fit_too(pictures, parameters, error, words):
-    classifier = small().fit(*pictures).set_params(**parameters)
+    classifier = make_classifier().fit(*pictures).set_params(**parameters)
     for method in (classifier.predict, classifier.predict_proba, classifier.decision_function):
         with pytest.raises(error, match=words):
             method(pictures[0])
@@ -136,7 +134,7 @@ def test_bad_parameters_are_told_after_fit_too(pictures, parameters, error, word
 def test_a_shape_that_is_set_after_fit_waits_for_the_next(pictures):
     X, y = pictures
     rows = X.reshape(len(X), -1)
-    classifier = small(image_shape=(32, 32, 3)).fit(rows, y)
+    classifier = make_classifier(image_shape=(32, 32, 3)).fit(rows, y)
     expected = classifier.predict_proba(rows)
     classifier.set_params(image_shape=(16, 64, 3))
     assert_array_equal(classifier.predict_proba(rows), expected)

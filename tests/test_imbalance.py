@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import recall_score
 
-from sktransfer import PretrainedImageClassifier, load_clipart
+from sktransfer import load_clipart
+from tests.small_estimators import LITE0, make_classifier
 
 RARE = ["bug", "flower", "house"]
 # Number of training rows per class; all others are test rows.
@@ -30,16 +31,15 @@ def split(seed):
 def rare_recall(folder, seed, **parameters):
     """Return the mean recall of the rarest classes on the test set."""
     X, y, test_X, test_y = split(seed)
-    classifier = PretrainedImageClassifier(
-        "efficientnet_lite0",
+    model = make_classifier(
+        backbone=LITE0,
         image_size=64,
-        device="cpu",
         engine="torch",
         cache=folder,
         random_state=seed,
         **{"weight_decay": 1e-3, **parameters},
     ).fit(X, y)
-    return recall_score(test_y, classifier.predict(test_X), labels=RARE, average="macro")
+    return recall_score(test_y, model.predict(test_X), labels=RARE, average="macro")
 
 
 @pytest.fixture(scope="module")

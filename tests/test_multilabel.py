@@ -1,4 +1,5 @@
 import pickle
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -17,20 +18,11 @@ from sklearn.utils.estimator_checks import (
     check_classifiers_multilabel_representation_invariance,
 )
 
-from sktransfer import PretrainedImageClassifier
 from sktransfer.exceptions import ParameterError
+from tests.small_estimators import LITE0, make_classifier
 from tests.test_sklearn_checks import FlatClassifier
 
-
-def several(**parameters):
-    defaults = {
-        "backbone": "efficientnet_lite0",
-        "image_size": 32,
-        "device": "cpu",
-        "random_state": 0,
-        "loss": "binary_cross_entropy",
-    }
-    return PretrainedImageClassifier(**{**defaults, **parameters})
+several = partial(make_classifier, backbone=LITE0, loss="binary_cross_entropy")
 
 
 def make_labelled(n, seed=0, noise=20):

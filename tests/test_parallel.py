@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import joblib
@@ -16,8 +17,9 @@ from joblib.externals.loky import get_reusable_executor
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.model_selection import GridSearchCV
 
-from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier, cache_info
+from sktransfer import cache_info
 from tests.conftest import HANGS, make_pictures
+from tests.small_estimators import LITE0, make_classifier, make_extractor
 
 ROOT = Path(__file__).resolve().parents[1]
 GRID = {"unfreeze_depth": [1, 0], "weight_decay": [1e-4, 1e2]}
@@ -25,22 +27,16 @@ GRID = {"unfreeze_depth": [1, 0], "weight_decay": [1e-4, 1e2]}
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
-def classifier(**parameters):
-    defaults = {
-        "image_size": 32,
-        "device": "cpu",
-        "engine": "torch",
-        "random_state": 0,
-        "fine_tune": "always",
-    }
-    return PretrainedImageClassifier(
-        "efficientnet_lite0", **{**defaults, "max_epochs": 1, "optimizer": "adamw", **parameters}
-    )
+classifier = partial(
+    make_classifier,
+    backbone=LITE0,
+    engine="torch",
+    fine_tune="always",
+    max_epochs=1,
+    optimizer="adamw",
+)
 
-
-def extractor(**parameters):
-    defaults = {"weights": None, "image_size": 32, "device": "cpu", "batch_size": 4}
-    return PretrainedFeatureExtractor("mnasnet0_5", **{**defaults, **parameters})
+extractor = partial(make_extractor, batch_size=4)
 
 
 def search(n_jobs=None, **parameters):

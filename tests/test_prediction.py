@@ -1,6 +1,7 @@
 """Predictions: their forms, their mean over several passes, their spread and calibration."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -12,20 +13,13 @@ from sklearn.metrics import log_loss
 from torch import nn
 from torchvision.transforms import v2
 
-from sktransfer import PretrainedImageClassifier, load_clipart
+from sktransfer import load_clipart
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.augmentation import AugmentedView
 from tests.conftest import make_pictures
+from tests.small_estimators import LITE0, make_classifier
 
-
-def small(**parameters):
-    defaults = {"weights": None, "image_size": 32, "device": "cpu", "random_state": 0}
-    return PretrainedImageClassifier("mnasnet0_5", **{**defaults, **parameters})
-
-
-def pretrained(**parameters):
-    defaults = {"image_size": 32, "device": "cpu", "random_state": 0}
-    return PretrainedImageClassifier("efficientnet_lite0", **{**defaults, **parameters})
+pretrained = partial(make_classifier, backbone=LITE0)
 
 
 def noisy(n=24, n_classes=3, seed=0):
@@ -302,7 +296,7 @@ def test_the_temperature_is_forgotten_by_the_next_fit():
 
 
 def test_another_way_of_asking_needs_no_cache(tmp_path):
-    cached = small(cache=tmp_path / "cache", tta=3).fit(X, Y)
-    expected = small(tta=3).fit(X, Y).predict_proba(TEST)
+    cached = make_classifier(cache=tmp_path / "cache", tta=3).fit(X, Y)
+    expected = make_classifier(tta=3).fit(X, Y).predict_proba(TEST)
     for _ in range(2):
         assert_allclose(cached.predict_proba(TEST), expected, rtol=1e-5)

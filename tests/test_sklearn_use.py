@@ -1,6 +1,7 @@
 """The estimators in scikit-learn's meta-estimators, pipelines and searches, on real pictures."""
 
 import shutil
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -23,20 +24,13 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.utils import Bunch
 
-from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
 from sktransfer.exceptions import TrainingWarning
 from tests.conftest import make_pictures
+from tests.small_estimators import LITE0, make_classifier, make_extractor
 
-LITE0 = {"backbone": "efficientnet_lite0", "image_size": 32, "device": "cpu"}
+extractor = partial(make_extractor, backbone=LITE0)
 
-
-def extractor(**parameters):
-    return PretrainedFeatureExtractor(**{**LITE0, **parameters})
-
-
-def classifier(**parameters):
-    defaults = {"random_state": 0, "fine_tune": "always", "lr": 1e-5}
-    return PretrainedImageClassifier(**{**LITE0, **defaults, **parameters})
+classifier = partial(make_classifier, backbone=LITE0, fine_tune="always", lr=1e-5)
 
 
 @pytest.fixture
@@ -109,9 +103,7 @@ def test_a_class_missing_from_a_fold_is_no_error(data):
 
 def test_feature_union_of_two_backbones(data):
     X, y = data
-    union = FeatureUnion(
-        [("lite0", extractor()), ("mnas", extractor(backbone="mnasnet0_5", weights=None))]
-    )
+    union = FeatureUnion([("lite0", extractor()), ("mnas", extractor(backbone="mnasnet0_5"))])
     model = make_pipeline(union, StandardScaler(), LogisticRegression()).fit(X, y)
     assert model.score(X, y) == 1.0
     names = union.get_feature_names_out()

@@ -18,24 +18,32 @@ from sklearn.model_selection import (
 )
 from skorch.callbacks import Callback
 
-from sktransfer import PretrainedImageClassifier, load_clipart
+from sktransfer import load_clipart
 from sktransfer.exceptions import ParameterError, TrainingDivergedError, TrainingWarning
 from sktransfer.training.recipe import Recipe
 from tests.conftest import make_pictures
+from tests.small_estimators import LITE0, make_classifier
 
+# A classifier whose random head is trained in epochs, not by L-BFGS.
+learner = partial(
+    make_classifier,
+    backbone=LITE0,
+    image_size=64,
+    hidden_layer_sizes=(16,),
+    lr=3e-3,
+    max_epochs=4,
+    batch_size=8,
+)
 
-def learner(backbone="efficientnet_lite0", **parameters):
-    """Make a classifier whose random head is trained in epochs, not by L-BFGS."""
-    defaults = {"image_size": 64, "device": "cpu", "random_state": 0, "hidden_layer_sizes": (16,)}
-    defaults |= {"lr": 3e-3, "max_epochs": 4, "batch_size": 8}
-    return PretrainedImageClassifier(backbone, **{**defaults, **parameters})
-
-
-def tuner(**parameters):
-    """Make a classifier with an unfrozen stage, from random weights."""
-    defaults = {"backbone": "mnasnet0_5", "weights": None, "image_size": 32}
-    defaults |= {"hidden_layer_sizes": (), "unfreeze_depth": 1, "head_init": "random"}
-    return learner(**{**defaults, **parameters})
+# A classifier with an unfrozen stage, from random weights.
+tuner = partial(
+    learner,
+    backbone="mnasnet0_5",
+    image_size=32,
+    hidden_layer_sizes=(),
+    unfreeze_depth=1,
+    head_init="random",
+)
 
 
 def noisy(n=24, seed=0, noise=0.85):
@@ -212,8 +220,7 @@ def test_pieces_are_learned():
 
 def test_an_incremental_learning_curve_rises_as_the_ordinary_one(tmp_path):
     paths, labels = load_clipart(return_X_y=True)
-    parameters = {"image_size": 64, "device": "cpu", "engine": "torch", "cache": tmp_path}
-    classifier = PretrainedImageClassifier("efficientnet_lite0", random_state=0, **parameters)
+    classifier = make_classifier(backbone=LITE0, image_size=64, engine="torch", cache=tmp_path)
     curve = partial(
         learning_curve,
         *(classifier, paths[::2], labels[::2]),
@@ -233,9 +240,9 @@ def test_an_incremental_learning_curve_rises_as_the_ordinary_one(tmp_path):
 
 def test_pieces_move_the_default_classifier():
     many, y = noisy(60, noise=0.7)
-    classifier = PretrainedImageClassifier(
-        "efficientnet_lite0", image_size=64, device="cpu", random_state=0, lr=3e-2
-    ).partial_fit(many[:10], y[:10])
+    classifier = make_classifier(backbone=LITE0, image_size=64, lr=3e-2).partial_fit(
+        many[:10], y[:10]
+    )
     before = classifier.predict_proba(many)[np.arange(60), y].mean()
     for start in range(10, 60, 10):
         classifier.partial_fit(many[start : start + 10], y[start : start + 10])

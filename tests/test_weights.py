@@ -8,8 +8,8 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.model_selection import PredefinedSplit
 
-from sktransfer import PretrainedImageClassifier
 from tests.conftest import make_pictures
+from tests.small_estimators import LITE0, make_classifier
 
 N = 30
 X, Y = make_pictures(N, n_classes=3)
@@ -20,13 +20,9 @@ LABELS = np.where(PRESENT, Y, (Y + 1) % 3)
 WEIGHTS = np.where(PRESENT, 2.0, 0.0)
 
 HEAD = {"hidden_layer_sizes": (8,)}
-STAGE = {"backbone": "mnasnet0_5", "weights": None, "unfreeze_depth": 1, "fine_tune": "always"}
+STAGE = {"backbone": "mnasnet0_5", "unfreeze_depth": 1, "fine_tune": "always"}
 
-
-def learner(**parameters):
-    usual = {"backbone": "efficientnet_lite0", "image_size": 32, "device": "cpu", "lr": 1e-2}
-    usual |= {"max_epochs": 2, "batch_size": 8, "random_state": 0}
-    return PretrainedImageClassifier(**{**usual, **parameters})
+learner = partial(make_classifier, backbone=LITE0, lr=1e-2, max_epochs=2, batch_size=8)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import inspect
 import threading
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,12 +9,12 @@ from PIL import Image
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
 from sktransfer._common.warning import users_line, warn, warning_at
 from sktransfer.exceptions import ImageWarning, ShortTrainingWarning
 from tests.conftest import make_pictures
+from tests.small_estimators import make_classifier, make_extractor
 
-SMALL = {"backbone": "squeezenet1_1", "weights": None, "image_size": 32, "device": "cpu"}
+NAME = "squeezenet1_1"
 
 
 def line_before():
@@ -25,10 +26,7 @@ def places(caught, category):
     return {(each.filename, each.lineno) for each in caught if issubclass(each.category, category)}
 
 
-def short(**options):
-    return PretrainedImageClassifier(
-        **SMALL, hidden_layer_sizes=4, lr=1e-3, max_epochs=4, random_state=0, **options
-    )
+short = partial(make_classifier, backbone=NAME, hidden_layer_sizes=4, lr=1e-3, max_epochs=4)
 
 
 @pytest.mark.parametrize("how", ["alone", "pipeline", "search"])
@@ -53,7 +51,7 @@ def test_warnings_of_reading_threads_point_at_the_line_that_calls_transform(tmp_
         pixels = np.full((32, 32), 4000 + i, np.uint16)
         paths.append(str(tmp_path / f"{i}.png"))
         Image.fromarray(pixels).save(paths[-1])
-    extractor = PretrainedFeatureExtractor(**SMALL, n_jobs=3).fit(paths)
+    extractor = make_extractor(backbone=NAME, n_jobs=3).fit(paths)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         extractor.transform(paths)

@@ -7,7 +7,6 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 from torchvision.transforms import v2
 
-from sktransfer import PretrainedImageClassifier
 from sktransfer.activations.augmented import Augmented, decode
 from sktransfer.activations.engines.choice import EngineChoice
 from sktransfer.activations.streaming import FrozenPass
@@ -20,6 +19,7 @@ from sktransfer.images.augmentation import AugmentedView
 from sktransfer.images.preprocessing import Preprocessing
 from sktransfer.images.sources import as_images
 from tests.conftest import make_pictures
+from tests.small_estimators import make_classifier
 
 PRESET = Preprocessing(36, 32, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -107,12 +107,7 @@ def test_as_they_are():
 @pytest.mark.parametrize("n_views", [1, 4, None])
 def test_pictures_are_decoded_once_whatever_the_views(picture_files, decoded, n_views):
     paths, y = picture_files
-    classifier = PretrainedImageClassifier(
-        "mnasnet0_5",
-        weights=None,
-        image_size=32,
-        device="cpu",
-        random_state=0,
+    classifier = make_classifier(
         augment="standard",
         n_views=n_views,
         max_epochs=3,
@@ -231,13 +226,11 @@ def test_views_by_a_transform_of_the_users_are_never_kept(tmp_path):
 
 def test_a_fit_by_chance_keeps_no_views(tmp_path):
     X, y = make_pictures(6)
-    parameters = {"weights": None, "image_size": 32, "device": "cpu", "engine": "torch"}
     for random_state, n_views in [(np.random.RandomState(0), 0), (0, 2)]:
         folder = tmp_path / str(n_views)
-        classifier = PretrainedImageClassifier(
-            "mnasnet0_5", **parameters, random_state=random_state, augment="light", n_views=2
-        )
-        classifier.set_params(cache=folder).fit(X, y)
+        make_classifier(
+            cache=folder, engine="torch", random_state=random_state, augment="light", n_views=2
+        ).fit(X, y)
         assert bool(sum(1 for path in folder.rglob("*") if path.is_file())) == bool(n_views)
 
 

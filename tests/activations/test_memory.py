@@ -1,15 +1,16 @@
 import os
 import tempfile
+from functools import partial
 
 import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from sktransfer import PretrainedImageClassifier
 from sktransfer.activations import results
 from sktransfer.activations.memory import allocate
 from sktransfer.exceptions import ImageError
 from tests.conftest import make_pictures
+from tests.small_estimators import LITE0, make_classifier, make_extractor
 
 
 @pytest.fixture
@@ -106,12 +107,7 @@ def test_room_on_the_disk_is_taken_at_once(monkeypatch, folder):  # noqa: ARG001
 # In a fit.
 
 
-def classifier(**parameters):
-    defaults = {"image_size": 32, "device": "cpu", "random_state": 0, "max_epochs": 2}
-    fine_tuning = {"fine_tune": "always", "lr": 1e-5}
-    return PretrainedImageClassifier(
-        "efficientnet_lite0", **{**defaults, **fine_tuning, **parameters}
-    )
+classifier = partial(make_classifier, backbone=LITE0, fine_tune="always", max_epochs=2, lr=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -148,11 +144,8 @@ def test_unreadable_pictures_stop_a_mapped_fit_too(monkeypatch, picture_files):
 
 
 def test_features_are_never_mapped(monkeypatch, mapped, pictures):
-    from sktransfer import PretrainedFeatureExtractor
-
     monkeypatch.setenv("SKTRANSFER_MEMORY", "0")
-    extractor = PretrainedFeatureExtractor("efficientnet_lite0", image_size=32, device="cpu")
-    assert extractor.fit_transform(pictures[0]).shape == (24, 1280)
+    assert make_extractor(backbone=LITE0).fit_transform(pictures[0]).shape == (24, 1280)
     assert mapped == []
 
 

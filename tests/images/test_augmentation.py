@@ -9,7 +9,6 @@ from scipy.ndimage import affine_transform
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import to_dtype
 
-from sktransfer import PretrainedImageClassifier
 from sktransfer._common.random import OwnGenerator, seeded
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.augmentation import (
@@ -19,6 +18,7 @@ from sktransfer.images.augmentation import (
     named_transform,
 )
 from tests.conftest import HANGS, make_pictures
+from tests.small_estimators import make_classifier
 
 
 def photo(size=48, seed=0):
@@ -214,13 +214,11 @@ def test_a_transform_gets_channels_first():
 )
 def test_anything_else_than_such_pictures_is_an_error_of_fit(transform, got):
     X, y = make_pictures(6)
-    classifier = PretrainedImageClassifier(
-        "mnasnet0_5", weights=None, image_size=32, device="cpu", augment=transform, n_views=1
-    )
+    classifier = make_classifier(augment=transform, n_views=1)
     with pytest.raises(ParameterError, match=rf"augment=.*\(3, 32, 32\).*got .*{got}"):
         classifier.fit(X, y)
 
 
 def test_an_unknown_name_is_an_error_of_fit():
     with pytest.raises(ValueError, match=r"augment.*heavy"):
-        PretrainedImageClassifier(augment="heavy").fit(*make_pictures(6))
+        make_classifier(augment="heavy").fit(*make_pictures(6))

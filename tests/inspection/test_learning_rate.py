@@ -10,16 +10,14 @@ import numpy as np
 import pytest
 from torch.optim import SGD
 
-from sktransfer import LearningRateDisplay, PretrainedImageClassifier, find_lr
+from sktransfer import LearningRateDisplay, find_lr
 from sktransfer.activations.streaming import FrozenPass
 from sktransfer.exceptions import ParameterError, TrainingWarning
 from sktransfer.training.net import TransferNet
 from tests.conftest import make_pictures
+from tests.small_estimators import LITE0, make_classifier
 
-
-def classifier(**parameters):
-    defaults = {"image_size": 32, "device": "cpu", "random_state": 0, "hidden_layer_sizes": (16,)}
-    return PretrainedImageClassifier("efficientnet_lite0", **{**defaults, **parameters})
+classifier = partial(make_classifier, backbone=LITE0, hidden_layer_sizes=(16,))
 
 
 @pytest.fixture

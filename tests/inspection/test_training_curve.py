@@ -6,7 +6,8 @@ import matplotlib.pyplot as plt
 import pytest
 from sklearn.exceptions import NotFittedError
 
-from sktransfer import PretrainedImageClassifier, TrainingCurveDisplay
+from sktransfer import TrainingCurveDisplay
+from tests.small_estimators import LITE0, make_classifier
 
 HISTORY = [
     {"phase": "probe", "epoch": 1, "train_loss": 2.0, "valid_loss": 2.5, "valid_score": 0.4},
@@ -49,9 +50,7 @@ def test_it_draws_where_it_is_told_and_as():
 
 
 def test_from_estimator_needs_a_fitted_one(pictures):
-    classifier = PretrainedImageClassifier(
-        "efficientnet_lite0", image_size=32, device="cpu", validation_fraction=0.25, random_state=0
-    )
+    classifier = make_classifier(backbone=LITE0, validation_fraction=0.25)
     with pytest.raises(NotFittedError):
         TrainingCurveDisplay.from_estimator(classifier)
     display = TrainingCurveDisplay.from_estimator(classifier.fit(*pictures))
