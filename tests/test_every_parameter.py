@@ -158,7 +158,7 @@ def measured(model):
 def rows_of_nan(model):
     """Which rows of features are NaN where the first of two files can't be read."""
     Path("damaged.png").write_bytes(b"no picture")
-    drawing = Path(__file__).parent / "clipart_twins" / "bird_014.webp"
+    drawing = Path(__file__).parent / "datasets" / "clipart_twins" / "bird_014.webp"
     try:
         features = model.fit_transform(["damaged.png", drawing])
     except ImageError as raised:

@@ -6,7 +6,7 @@ import re
 import pytest
 
 import sktransfer
-from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier, exceptions
+from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
 
 PUBLIC = [
     "LearningRateDisplay",
@@ -99,14 +99,3 @@ def test_functions_are_documented_with_examples(name):
     gives_nothing = inspect.signature(function).return_annotation is None
     assert ("Returns\n-------" in doc) != gives_nothing
     assert ">>> " in doc
-
-
-@pytest.mark.parametrize("name", exceptions.__all__)
-def test_errors_are_builtins_too(name):
-    error = getattr(exceptions, name)
-    bases = (ValueError, RuntimeError, UserWarning)
-    if name != "SktransferError":
-        assert issubclass(error, bases)
-    root = exceptions.SktransferWarning if "Warning" in name else exceptions.SktransferError
-    assert issubclass(error, root)
-    assert error.__doc__

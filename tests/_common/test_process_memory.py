@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from sktransfer import PretrainedFeatureExtractor, free_memory
+from sktransfer import free_memory
 from sktransfer._common import process_memory
 from sktransfer._common.process_memory import kept, tensor_bytes
 from sktransfer.backbones.loading import load_backbone
+from tests.small_estimators import make_extractor
 
 
 class Thing:
@@ -118,7 +119,7 @@ def test_shared_tensors_count_once():
 
 def test_free_memory_lets_go_of_networks_and_engines(pictures):
     free_memory()
-    extractor = PretrainedFeatureExtractor("mnasnet0_5", weights=None, image_size=32, device="cpu")
+    extractor = make_extractor()
     features = extractor.fit(pictures[0]).transform(pictures[0])
     assert len(process_memory._kept) == 2
     network = ref(load_backbone("mnasnet0_5", None))
@@ -140,12 +141,7 @@ def test_one_call_after_the_other_of_five_extractors_prepares_nothing_again(pict
     monkeypatch.setattr("sktransfer.backbones.loading.kept", counted)
     monkeypatch.setattr("sktransfer.activations.engines.choice.kept", counted)
     stages = ["level1", "level2", "level3", "level4", None]
-    extractors = [
-        PretrainedFeatureExtractor(
-            "mnasnet0_5", weights=None, stage=stage, image_size=32, device="cpu"
-        ).fit(pictures[0])
-        for stage in stages
-    ]
+    extractors = [make_extractor(stage=stage).fit(pictures[0]) for stage in stages]
     for _ in range(3):
         for extractor in extractors:
             extractor.transform(pictures[0][:2])
