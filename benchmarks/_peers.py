@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchvision import models
 
 from benchmarks._common import clock
-from sktransfer.backbones.weights import read_file
+from sktransfer.backbones.state_dicts import read_state_dict
 
 # The first block of MobileNetV2 that trains at each unfreeze_depth: where its resolution
 # last halves, and where it does so the time before.
@@ -91,7 +91,7 @@ def plain_network(name: str, weights: str | Path | None = None, head: nn.Module 
     """The network of torchvision with another head, by default none; as it comes otherwise."""
     network = models.get_model(name, weights=None)
     if weights is not None:
-        network.load_state_dict(read_file(weights), strict=False)
+        network.load_state_dict(read_state_dict(weights), strict=False)
     last = "fc" if hasattr(network, "fc") else "classifier"
     setattr(network, last, head or nn.Identity())
     return network.eval()

@@ -3,7 +3,7 @@
 from sktransfer import exceptions
 from sktransfer._common.process_memory import free_memory
 from sktransfer.activations.store.cache import cache_info, clear_cache
-from sktransfer.backbones.registry import list_backbones
+from sktransfer.backbones.catalogue import list_backbones
 from sktransfer.datasets import load_clipart, load_image_folder
 from sktransfer.estimators.classifier import PretrainedImageClassifier
 from sktransfer.estimators.extractor import PretrainedFeatureExtractor

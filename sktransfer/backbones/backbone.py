@@ -8,14 +8,13 @@ from functools import cached_property
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 from sktransfer._common.process_memory import tensor_bytes
 from sktransfer.backbones.features import Normalise, TappedStages
 from sktransfer.backbones.freezing import TrainableStages, freeze
 from sktransfer.backbones.frozen import FrozenNetwork, state_digest
 from sktransfer.backbones.pooling import Pool
-from sktransfer.backbones.stages import CutNetwork, NamedModules, cut
+from sktransfer.backbones.stages import CutNetwork, NamedModules
 from sktransfer.exceptions import BackboneError
 from sktransfer.images.preprocessing import Preprocessing
 
@@ -65,24 +64,10 @@ class Backbone:
     # Widths already found: each takes a forward without values, some 70 ms.
     _widths: dict[tuple[str, str, int], int] = field(default_factory=dict, init=False, repr=False)
 
-    @classmethod
-    def from_network(
-        cls,
-        name: str,
-        network: nn.Module,
-        preprocessing: Preprocessing,
-        *,
-        pretrained: bool = False,
-        has_classifier: bool = False,
-    ) -> "Backbone":
-        """Freeze a whole network and cut it."""
-        if isinstance(network, models.GoogLeNet | models.Inception3):
-            network.transform_input = pretrained
-        pieces = cut(network)
-        stages = [module for _, module in (*pieces.maps, *pieces.neck)]
-        for module in (*stages, pieces.classifier, pieces.pooling):
+    def __post_init__(self) -> None:
+        parts = [*self.pieces.maps, *self.pieces.neck]
+        for module in (*(m for _, m in parts), self.pieces.classifier, self.pieces.pooling):
             freeze(module)
-        return cls(name, pieces, preprocessing, pretrained, has_classifier)
 
     @property
     def stages(self) -> list[Stage]:

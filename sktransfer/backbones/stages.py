@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.ops import Permute
 
-from sktransfer.backbones.lite0 import EfficientNetLite0
-
 NamedModules = Sequence[tuple[str, nn.Module]]
 
 
@@ -132,7 +130,7 @@ def _regnet(net: models.RegNet) -> CutNetwork:
     return _plain([("stem", net.stem), *blocks], net.fc)
 
 
-def _features(net: Any) -> CutNetwork:
+def cut_features(net: Any) -> CutNetwork:
     """MobileNetV2, EfficientNet and its V2 and Lite variants."""
     return _plain(_by_resolution(net.features), net.classifier[-1])
 
@@ -259,9 +257,8 @@ def _vision_transformer(net: models.VisionTransformer) -> CutNetwork:
 _FAMILIES = {
     models.ResNet: _resnet,
     models.RegNet: _regnet,
-    models.MobileNetV2: _features,
-    models.EfficientNet: _features,
-    EfficientNetLite0: _features,
+    models.MobileNetV2: cut_features,
+    models.EfficientNet: cut_features,
     models.MobileNetV3: _mobilenet_v3,
     models.MNASNet: _mnasnet,
     models.ShuffleNetV2: _shufflenet,

@@ -18,6 +18,7 @@ from sktransfer.images import sources
 from sktransfer.images.augmentation import AugmentedView
 from sktransfer.images.preprocessing import Preprocessing
 from sktransfer.images.sources import as_images
+from tests.backbones.helpers import cut
 from tests.conftest import make_pictures
 from tests.small_estimators import make_classifier
 
@@ -135,7 +136,7 @@ def test_the_identity_tells_networks_and_preprocessings_apart():
     def identity(seed, mean=PRESET.mean, **asked):
         preset = replace(PRESET, mean=mean)
         network = build_random("mnasnet0_5", seed)
-        backbone = Backbone.from_network("mnasnet0_5", network, preset)
+        backbone = Backbone("mnasnet0_5", cut("mnasnet0_5", network), preset)
         one_pass = replace(make_pass(), network=backbone.feature_network(**asked))
         return Augmented(pixels, one_pass, "standard", 3).identity()
 

@@ -19,7 +19,7 @@ from sktransfer.exceptions import UnreadableImageError, WeightsError
 from sktransfer.images import sources
 from sktransfer.images.preprocessing import Preprocessing
 from sktransfer.images.sources import as_images
-from tests.backbones.helpers import lively_network
+from tests.backbones.helpers import cut, lively_network
 
 PRESET = Preprocessing(32, 32, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -55,7 +55,7 @@ def make_pass(network=None, batch_size=5, n_jobs=2, **options):
 @pytest.fixture(scope="module")
 def backbone():
     network = lively_network("shufflenet_v2_x0_5", 32)
-    return Backbone.from_network("shufflenet_v2_x0_5", network, PRESET)
+    return Backbone("shufflenet_v2_x0_5", cut("shufflenet_v2_x0_5", network), PRESET)
 
 
 def test_collect_by_hand(pictures):
@@ -313,7 +313,7 @@ def test_damaged_weights_are_found(pictures):
     network = lively_network("shufflenet_v2_x0_5", 32)
     with torch.no_grad():
         network.conv5[0].weight[3, 0] = float("nan")
-    backbone = Backbone.from_network("shufflenet_v2_x0_5", network, PRESET)
+    backbone = Backbone("shufflenet_v2_x0_5", cut("shufflenet_v2_x0_5", network), PRESET)
     with pytest.raises(WeightsError, match="incomplete or damaged"):
         make_pass(backbone.feature_network()).collect(as_images(pictures[0]))
 

@@ -1,14 +1,29 @@
 """Networks, states and structures that several test files ask for."""
 
+import io
+
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sktransfer.backbones.backbone import Backbone
+from sktransfer.backbones.names import source_of
 from sktransfer.backbones.networks import build_empty, build_random
 from sktransfer.images.preprocessing import Preprocessing
 
 PRESET = Preprocessing(64, 64, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+TINY_STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.zeros(2)}
+
+
+def saved(save=torch.save):
+    """Bytes of a file that holds `TINY_STATE`."""
+    buffer = io.BytesIO()
+    save(TINY_STATE, buffer)
+    return buffer.getvalue()
+
+
+def published_weights(name):
+    return source_of(name).published_weights(name)
 
 
 def lively_network(name, size=64):
@@ -39,10 +54,15 @@ def lively_network(name, size=64):
     return network.eval()
 
 
-def empty_backbone(name, size=224, **options):
+def cut(name, network, pretrained=False):
+    return source_of(name).cut(network, pretrained=pretrained)
+
+
+def empty_backbone(name, size=224, pretrained=False, **options):
     """A backbone without values, and the network it was cut from."""
     network = build_empty(name, image_size=size)
-    return Backbone.from_network(name, network, PRESET.at_size(size), **options), network
+    pieces = cut(name, network, pretrained)
+    return Backbone(name, pieces, PRESET.at_size(size), pretrained, **options), network
 
 
 def pixels(n=2, size=64, seed=0):

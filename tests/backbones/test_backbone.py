@@ -11,6 +11,7 @@ from sktransfer.backbones.networks import build_random
 from sktransfer.exceptions import BackboneError
 from tests.backbones.helpers import (
     PRESET,
+    cut,
     empty_backbone,
     lively_network,
     pixels,
@@ -27,7 +28,7 @@ def close(x, y):
 
 
 def make_backbone(name=NAME, **options):
-    return Backbone.from_network(name, lively_network(name), PRESET, **options)
+    return Backbone(name, cut(name, lively_network(name)), PRESET, **options)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_digest_tells_preprocessings_apart(backbone):
 def test_digest_tells_classifiers_apart():
     network = lively_network(NAME)
     first, second, third = (
-        Backbone.from_network(NAME, n, PRESET, has_classifier=h)
+        Backbone(NAME, cut(NAME, n), PRESET, has_classifier=h)
         for n, h in ((network, True), (copy.deepcopy(network), True), (network, False))
     )
     with torch.no_grad():
@@ -108,7 +109,7 @@ def test_digest_tells_classifiers_apart():
 
 def test_digest_does_not_depend_on_the_order_of_memory(backbone):
     network = lively_network(NAME).to(memory_format=torch.channels_last)
-    other = Backbone.from_network(NAME, network, PRESET, has_classifier=True)
+    other = Backbone(NAME, cut(NAME, network), PRESET, has_classifier=True)
     assert other.digest == backbone.digest
 
 
@@ -390,7 +391,7 @@ def test_two_splits_do_not_share_what_trains(backbone):
 
 def test_split_of_random_weights_learns_its_statistics():
     network = build_random(NAME, 0)
-    assert Backbone.from_network(NAME, network, PRESET).split(1)[1].fixed_statistics is False
+    assert Backbone(NAME, cut(NAME, network), PRESET).split(1)[1].fixed_statistics is False
     network = copy.deepcopy(network)
-    pretrained = Backbone.from_network(NAME, network, PRESET, pretrained=True)
+    pretrained = Backbone(NAME, cut(NAME, network), PRESET, pretrained=True)
     assert pretrained.split(1)[1].fixed_statistics is True

@@ -9,14 +9,14 @@ from torch import nn
 from sktransfer.backbones import frozen as frozen_module
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.frozen import FrozenNetwork, state_digest
-from tests.backbones.helpers import PRESET, lively_network, pixels, run
+from tests.backbones.helpers import PRESET, cut, lively_network, pixels, run
 
 NAME = "shufflenet_v2_x0_5"
 PIXELS = PRESET.cache_key
 
 
 def make_backbone(name=NAME, preprocessing=PRESET):
-    return Backbone.from_network(name, lively_network(NAME), preprocessing, has_classifier=True)
+    return Backbone(name, cut(NAME, lively_network(NAME)), preprocessing, has_classifier=True)
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +200,7 @@ def test_another_protocol_differs_everywhere(backbone, monkeypatch):
 def test_the_order_of_memory_does_not_matter(backbone):
     network = lively_network(NAME).to(memory_format=torch.channels_last)
     assert not network.conv1[0].weight.is_contiguous()
-    other = Backbone.from_network(NAME, network, PRESET)
+    other = Backbone(NAME, cut(NAME, network), PRESET)
     ours = backbone.feature_network().digests(PIXELS)
     assert other.feature_network().digests(PIXELS) == ours
 
@@ -211,9 +211,9 @@ def test_the_process_does_not_matter(backbone):
 import torch
 torch.set_num_threads(1)
 from sktransfer.backbones.backbone import Backbone
-from tests.backbones.helpers import PRESET, lively_network
+from tests.backbones.helpers import PRESET, cut, lively_network
 network = lively_network({NAME!r})
-backbone = Backbone.from_network({NAME!r}, network, PRESET, has_classifier=True)
+backbone = Backbone({NAME!r}, cut({NAME!r}, network), PRESET, has_classifier=True)
 for digest in backbone.feature_network(["stem", "logits"]).digests(PRESET.cache_key):
     print(digest.hex())
 """

@@ -283,13 +283,13 @@ def test_unknown_weights_list_the_names():
 @pytest.fixture
 def reads(monkeypatch):
     """Paths of the files that were read."""
-    paths, read = [], weights_module.read_file
+    paths, read = [], weights_module.read_state_dict
 
     def counted(path):
         paths.append(path)
         return read(path)
 
-    monkeypatch.setattr(weights_module, "read_file", counted)
+    monkeypatch.setattr(weights_module, "read_state_dict", counted)
     return paths
 
 
@@ -326,14 +326,14 @@ def test_a_file_of_the_same_size_and_time_is_read_again(tmp_path, state):
 
 
 def test_a_file_that_changes_while_it_is_read(tmp_path, state, monkeypatch):
-    path, read = save(state, tmp_path / "w.pth"), weights_module.read_file
+    path, read = save(state, tmp_path / "w.pth"), weights_module.read_state_dict
 
     def slow(path):
         values = read(path)
         os.utime(path, ns=(1, 1))
         return values
 
-    monkeypatch.setattr(weights_module, "read_file", slow)
+    monkeypatch.setattr(weights_module, "read_state_dict", slow)
     with pytest.raises(WeightsError, match="changed while it was read"):
         load_backbone(NAME, path)
 

@@ -5,42 +5,10 @@ import pytest
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sktransfer.backbones.networks import (
-    backbone_names,
-    build_empty,
-    build_random,
-    check_backbone_name,
-)
-from sktransfer.exceptions import BackboneError
+from sktransfer.backbones.networks import build_empty, build_random
 from tests.backbones.helpers import same_values
 
 SMALL = "shufflenet_v2_x0_5"
-
-
-def test_names_are_torchvisions_and_lite0():
-    names = backbone_names()
-    assert len(names) == 81
-    assert list(names) == sorted(set(names))
-    assert {"efficientnet_lite0", "resnet18", "vit_h_14", "maxvit_t"} <= set(names)
-
-
-@pytest.mark.parametrize("name", ["resnet18", "efficientnet_lite0"])
-def test_known_name_passes(name):
-    assert check_backbone_name(name) is None
-
-
-@pytest.mark.parametrize(
-    ("name", "near"), [("resnet-18", "resnet18"), ("mobilenetv2", "mobilenet_v2")]
-)
-def test_misspelt_name_gets_a_hint(name, near):
-    with pytest.raises(BackboneError, match=f"Did you mean .*'{near}'.*81"):
-        check_backbone_name(name)
-
-
-@pytest.mark.parametrize("name", ["", "zzzzzzzzzz", "ResNet18_Weights.DEFAULT.x.y.z" * 3])
-def test_name_like_no_other_gets_no_hint(name):
-    with pytest.raises(BackboneError, match=r"is not a known backbone\. list_backbones"):
-        check_backbone_name(name)
 
 
 @pytest.mark.parametrize("name", ["regnet_y_400mf", "swin_v2_t", "vit_b_32", "efficientnet_lite0"])

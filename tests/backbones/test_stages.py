@@ -2,10 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from sktransfer.backbones.networks import backbone_names
-from sktransfer.backbones.registry import list_backbones
-from sktransfer.backbones.stages import ClassToken, InceptionInput, cut
-from tests.backbones.helpers import empty_backbone, lively_network, run
+from sktransfer.backbones import stages
+from sktransfer.backbones.catalogue import list_backbones
+from sktransfer.backbones.names import backbone_names
+from sktransfer.backbones.stages import ClassToken, InceptionInput
+from tests.backbones.helpers import cut, empty_backbone, lively_network, run
 
 SIZES = {
     "alexnet": 63,
@@ -40,14 +41,14 @@ REMAPPED = [("googlenet", True), ("inception_v3", True)]
 def test_stages_then_classifier_equal_own_forward(name, remaps):
     network = lively_network(name, SIZES[name])
     if name in ("googlenet", "inception_v3"):
-        network.transform_input = remaps
+        network.transform_input = remaps  # as torchvision's builders do with weights
     generator = torch.Generator().manual_seed(2)
     x = torch.randn(2, 3, SIZES[name], SIZES[name], generator=generator)
     expected = run([network], x)
     scale = expected.abs().max().item()
     assert (expected[0] - expected[1]).abs().max() > 1e-3 * scale  # the picture matters
 
-    pieces = cut(network)
+    pieces = cut(name, network, pretrained=remaps)
     assert pieces.reads_map == (name == "squeezenet1_1")
     named = pieces.maps if pieces.reads_map else [*pieces.maps, *pieces.neck]
     logits = run([*(module for _, module in named), pieces.classifier], x)
@@ -56,7 +57,7 @@ def test_stages_then_classifier_equal_own_forward(name, remaps):
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "swin_t", "vit_b_32"])
 def test_no_stage_can_be_left_out(name):
-    pieces = cut(lively_network(name, SIZES[name]))
+    pieces = cut(name, lively_network(name, SIZES[name]))
     x = torch.randn(1, 3, SIZES[name], SIZES[name])
     modules = [module for _, module in pieces.maps]
     with torch.inference_mode():
@@ -174,4 +175,4 @@ def test_class_token_is_the_first():
 
 def test_unknown_network_has_no_rule():
     with pytest.raises(TypeError, match="Linear"):
-        cut(nn.Linear(2, 2))
+        stages.cut(nn.Linear(2, 2))

@@ -245,9 +245,9 @@ def test_lists_that_change_after_fit_change_nothing(pictures):
 
 
 def lite0_file():
-    from sktransfer.backbones.weights import published_weights
+    from sktransfer.backbones.weights import find_weights
 
-    return published_weights("efficientnet_lite0")["IMAGENET1K_V1"].path
+    return find_weights("efficientnet_lite0", "DEFAULT").path
 
 
 def test_a_bad_file_is_named(picture_files, tmp_path):

@@ -19,7 +19,7 @@ from sktransfer.activations.engines.openvino_engine import (
 )
 from sktransfer.activations.engines.torch_engine import TorchEngine
 from sktransfer.backbones.frozen import FrozenNetwork
-from sktransfer.backbones.networks import backbone_names
+from sktransfer.backbones.names import backbone_names
 from sktransfer.exceptions import EngineUnavailableError
 from tests.backbones.helpers import empty_backbone, pixels
 from tests.conftest import HANGS

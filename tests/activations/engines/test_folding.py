@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from sktransfer.activations.engines.folding import folded
-from sktransfer.backbones.networks import backbone_names
+from sktransfer.backbones.names import backbone_names
 from tests.backbones.helpers import lively_network, run, same_values, values_of
 from tests.backbones.test_stages import SIZES
 

@@ -23,7 +23,7 @@ from sktransfer.activations.engines.torch_engine import TorchEngine
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.exceptions import ImageWarning
-from tests.backbones.helpers import PRESET, lively_network, pixels, run, same_values, values_of
+from tests.backbones.helpers import PRESET, cut, lively_network, pixels, run, same_values, values_of
 from tests.conftest import HANGS
 
 pytest.importorskip("openvino")
@@ -42,7 +42,7 @@ def small_transformer():
 def make_backbone(name):
     with torch.random.fork_rng():
         network = small_transformer() if name == "vit_b_32" else lively_network(name)
-    return Backbone.from_network(name, network, PRESET, has_classifier=True)
+    return Backbone(name, cut(name, network), PRESET, has_classifier=True)
 
 
 FAMILIES = ["mnasnet0_5", "resnet18", "vit_b_32"]

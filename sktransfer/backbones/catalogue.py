@@ -1,4 +1,4 @@
-"""The facts about every backbone, as a table."""
+"""The catalogue: facts about every backbone, one record each."""
 
 from functools import cache
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from torch import nn
 
 from sktransfer.backbones.backbone import Backbone
-from sktransfer.backbones.networks import backbone_names, build_empty
-from sktransfer.backbones.weights import published_weights
+from sktransfer.backbones.names import backbone_names, source_of
+from sktransfer.backbones.networks import build_empty
 
 
 def list_backbones() -> list[dict[str, Any]]:
@@ -19,7 +19,7 @@ def list_backbones() -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        One record a backbone, sorted by name; ``pandas.DataFrame(list_backbones())`` is
+        One record per backbone, sorted by name; ``pandas.DataFrame(list_backbones())`` is
         a table. Keys:
 
         - ``name`` : str
@@ -28,7 +28,7 @@ def list_backbones() -> list[dict[str, Any]]:
         - ``parameters`` : int, without the classifier.
         - ``input_size`` : int, side of the square input in pixels.
         - ``features`` : int, width of the feature vector.
-        - ``weights`` : dict of str to float, each published weights' name with its
+        - ``weights`` : dict of str to float, names of published weights with their
           ImageNet top-1 accuracy in percent; the first is what ``"DEFAULT"`` means.
 
     Examples
@@ -49,17 +49,17 @@ def list_backbones() -> list[dict[str, Any]]:
 
 @cache
 def _record(name: str) -> dict[str, Any]:
-    weights = published_weights(name)
-    default = next(iter(weights.values()))
-    size = default.preprocessing.crop_size
-    network = build_empty(name, image_size=size)
-    backbone = Backbone.from_network(name, network, default.preprocessing)
+    source = source_of(name)
+    weights = source.published_weights(name)
+    default = next((entry.preprocessing for entry in weights.values()), source.preprocessing(name))
+    network = build_empty(name, image_size=default.crop_size)
+    backbone = Backbone(name, source.cut(network, pretrained=False), default)
     parameters = {s.name: sum(p.numel() for p in s.module.parameters()) for s in backbone.stages}
     return {
         "name": name,
         "stages": {s.name: s.depth if parameters[s.name] else 0 for s in backbone.stages},
         "parameters": sum(parameters.values()),
-        "input_size": size,
+        "input_size": default.crop_size,
         "features": _features_read_by(backbone.pieces.classifier),
         "weights": {label: entry.accuracy for label, entry in weights.items()},
     }

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sktransfer.backbones.networks import backbone_names
-from sktransfer.backbones.registry import list_backbones
+from sktransfer.backbones.catalogue import list_backbones
+from sktransfer.backbones.names import backbone_names
 
 KEYS = ["name", "stages", "parameters", "input_size", "features", "weights"]
 
@@ -18,7 +18,7 @@ def by_name(records):
     return {record["name"]: record for record in records}
 
 
-def test_one_record_a_backbone_in_order(records):
+def test_one_record_per_backbone_in_order(records):
     assert [record["name"] for record in records] == list(backbone_names())
     assert len(records) == 81
 

@@ -1,0 +1,94 @@
+"""The interface of a source of backbones, and the record that describes weights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from sktransfer.backbones.stages import CutNetwork
+from sktransfer.images.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A state dict that can be loaded, and how its pictures are prepared.
+
+    Parameters
+    ----------
+    label : str
+        The name by which the user knows it.
+    preprocessing : Preprocessing
+    accuracy : float
+        ImageNet top-1 accuracy in percent; NaN where unknown.
+    origin : str, optional
+        Where the source fetches published weights from: a URL, or the name of a package.
+    path : str, optional
+        A local file. Neither `origin` nor `path` means random weights.
+    version : str, optional
+        Identity of the local file, so that a replaced file counts as other weights.
+    aliases : tuple of str
+        Other names by which the user may ask for published weights.
+    """
+
+    label: str
+    preprocessing: Preprocessing
+    accuracy: float = float("nan")
+    origin: str | None = None
+    path: str | None = None
+    version: str | None = None
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def is_random(self) -> bool:
+        """True for ``weights=None``."""
+        return self.origin is None and self.path is None
+
+
+class Source(Protocol):
+    """Backbones that are named, filled, built and cut in the same way.
+
+    Everything that depends on where a backbone comes from is behind these methods. A source
+    that needs an optional package imports it inside them.
+    """
+
+    def names(self) -> tuple[str, ...]:
+        """Names of all its backbones."""
+
+    # Not `name in names()` in the interface: a source whose package is missing can list nothing,
+    # but it can recognise its prefix, and then say what to install.
+    def has(self, name: str) -> bool:
+        """Whether a backbone of this name, known or not, is this source's to build."""
+
+    def published_weights(self, name: str) -> Mapping[str, Weights]:
+        """Published weights by label; the first is what ``"DEFAULT"`` means."""
+
+    def preprocessing(self, name: str) -> Preprocessing:
+        """Preprocessing of random weights, and of files that do not state their own."""
+
+    def fetch(self, name: str, weights: Weights) -> Path:
+        """Path of published weights that are not a local file yet, downloaded if need be.
+
+        Raises
+        ------
+        WeightsUnavailableError
+            If they can't be had, with the ways to get them.
+        """
+
+    def renamed(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Tensors of a file under the names that `build` gives them.
+
+        Tensors that the network never needs are left out. Unknown names stay as they are, so
+        that the error on loading shows them.
+        """
+
+    def build(self, name: str, num_classes: int, image_size: int | None) -> nn.Module:
+        """The network, with random weights from torch's global generator.
+
+        The last entry of its state dict belongs to the classifier. `image_size` matters only
+        to networks that are built for one size; None is their usual one.
+        """
+
+    def cut(self, network: nn.Module, *, pretrained: bool) -> CutNetwork:
+        """The stages of a network that `build` made."""

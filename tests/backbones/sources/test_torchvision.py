@@ -1,0 +1,45 @@
+import pytest
+
+from sktransfer.backbones.names import source_of
+from sktransfer.backbones.sources.torchvision import Torchvision
+from tests.backbones.helpers import published_weights
+
+
+def test_published_preprocessing():
+    v1 = published_weights("mobilenet_v2")["IMAGENET1K_V1"].preprocessing
+    assert (v1.resize_size, v1.crop_size, v1.interpolation) == (256, 224, "bilinear")
+    assert v1.mean == (0.485, 0.456, 0.406)
+    assert v1.std == (0.229, 0.224, 0.225)
+    assert published_weights("efficientnet_b0")["IMAGENET1K_V1"].preprocessing.interpolation == (
+        "bicubic"
+    )
+
+
+def test_first_published_preset_is_version_one():
+    assert source_of("mobilenet_v2").preprocessing("mobilenet_v2").resize_size == 256
+
+
+def test_torchvisions_own_names_of_weights_are_aliases():
+    weights = published_weights("resnet18")["IMAGENET1K_V1"]
+    assert weights.aliases == ("ResNet18_Weights.IMAGENET1K_V1",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("denseblock1.denselayer2.norm.1.weight", "denseblock1.denselayer2.norm1.weight"),
+        ("denseblock4.denselayer16.conv.2.weight", "denseblock4.denselayer16.conv2.weight"),
+        ("features.norm5.weight", "features.norm5.weight"),
+        ("layer1.0.conv1.weight", "layer1.0.conv1.weight"),
+        ("no.such.name", "no.such.name"),
+    ],
+)
+def test_renaming(old, new):
+    value = object()
+    assert Torchvision().renamed({old: value}) == {new: value}
+
+
+def test_auxiliary_heads_are_left_out():
+    heads = ("aux1.fc1.weight", "aux2.conv.bn.bias", "AuxLogits.fc.bias")
+    kept = "inception3a.aux1.weight"
+    assert list(Torchvision().renamed(dict.fromkeys([*heads, kept]))) == [kept]

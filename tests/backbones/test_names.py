@@ -1,0 +1,40 @@
+import pytest
+
+from sktransfer.backbones.names import SOURCES, backbone_names, source_of
+from sktransfer.backbones.sources.lite0 import Lite0
+from sktransfer.backbones.sources.torchvision import Torchvision
+from sktransfer.exceptions import BackboneError
+
+
+def test_names_are_torchvisions_and_lite0():
+    names = backbone_names()
+    assert len(names) == 81
+    assert list(names) == sorted(set(names))
+    assert {"efficientnet_lite0", "resnet18", "vit_h_14", "maxvit_t"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("resnet18", Torchvision), ("efficientnet_lite0", Lite0)]
+)
+def test_source_of_a_name(name, kind):
+    assert isinstance(source_of(name), kind)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("resnet-18", "resnet18"), ("mobilenetv2", "mobilenet_v2")]
+)
+def test_misspelt_name_gets_a_hint(name, near):
+    with pytest.raises(BackboneError, match=f"Did you mean .*'{near}'.*81"):
+        source_of(name)
+
+
+@pytest.mark.parametrize("name", ["", "zzzzzzzzzz", "ResNet18_Weights.DEFAULT.x.y.z" * 3])
+def test_name_like_no_other_gets_no_hint(name):
+    with pytest.raises(BackboneError, match=r"is not a known backbone\. list_backbones"):
+        source_of(name)
+
+
+def test_each_source_has_the_names_it_lists_and_no_other():
+    for source in SOURCES:
+        assert all(source.has(name) for name in source.names())
+        assert not any(source.has(name) for s in SOURCES if s is not source for name in s.names())
