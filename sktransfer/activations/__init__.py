@@ -1,6 +1,7 @@
 """The outputs of frozen stages: engines that compute them, the store that keeps them.
 
-``streaming`` is one pass over the pictures. It asks the store what is there already, has
-the rest read and computed, and puts all of it into ``results``; ``memory`` makes room for
-the activations of a whole set.
+``streaming`` makes one pass over the pictures: it looks up activations in ``store``, has an
+engine of ``engines`` compute the others, and collects all in ``results``. ``memory`` makes
+room for the activations of a whole set, ``views`` gives each epoch its own, and ``augmented``
+computes those of augmented pictures.
 """

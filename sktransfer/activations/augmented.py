@@ -1,4 +1,4 @@
-"""Activations of augmented pictures, which are decoded once whatever the number of views."""
+"""Activations of augmented pictures. Each picture is decoded once, for any number of views."""
 
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -18,15 +18,15 @@ from sktransfer.images.sources import ImageSource
 
 
 def decode(source: ImageSource, one_pass: FrozenPass) -> np.ndarray:
-    """All pictures as the network would see them.
+    """Decode all pictures, at the size of the network's input.
 
-    A pass through an empty network would give them too, but with the channels in front,
-    which every view would have to put last again, and the store would fill with pixels.
+    A pass through a network without links would give the pixels too, but channels-first, which
+    every view would have to undo, and it would fill the store with pixels.
 
     Returns
     -------
     ndarray of shape (n, size, size, 3), uint8
-        In memory, or mapped where that is too small.
+        In memory, or in a mapped file where memory is too small.
     """
     size = one_pass.preprocessing.crop_size
     pixels: np.ndarray = allocate((len(source), size, size, 3), torch.uint8, may_map=1).numpy()
@@ -40,17 +40,17 @@ def decode(source: ImageSource, one_pass: FrozenPass) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Augmented:
-    """Views of decoded pictures, and what a frozen network makes of them.
+    """Augmented views of decoded pictures, and their activations behind a frozen network.
 
     Parameters
     ----------
     pixels : ndarray of shape (n, size, size, 3), uint8
-        As `decode` gives them.
+        As `decode` returns them.
     one_pass : FrozenPass
     augment : str or callable
     seed : int
     keep : bool
-        Whether the views are worth keeping in the cache: the seed will be met again.
+        Whether to keep the views in the cache: it gains where the same seed is used again.
     """
 
     pixels: np.ndarray
@@ -60,7 +60,14 @@ class Augmented:
     keep: bool = False
 
     def views(self, n: int | None, rows: np.ndarray) -> Views:
-        """Some pictures: `n` views of them that take turns, or a new one each epoch for None."""
+        """Activations of some pictures: of `n` views, used in turn, or of a new one per epoch.
+
+        Parameters
+        ----------
+        n : int or None
+            None for a new view in each epoch.
+        rows : ndarray of int
+        """
         if n is not None:
             return FixedViews([self.activations(number, rows, of=n) for number in range(n)])
         return FreshViews(lambda number: self.activations(number, rows), len(rows), self.identity)
@@ -72,21 +79,23 @@ class Augmented:
         then: Then | None = None,
         of: int = 1,
     ) -> Tensor:
-        """Activations of one view, or of the pictures as they are.
+        """Activations of one view, or of the pictures without augmentation.
 
         Parameters
         ----------
         number : int or None
+            Of the view; None for the pictures without augmentation.
         rows : ndarray of int, optional
-            The pictures; all of them if left out.
+            Rows of the pictures; by default all.
         then : callable, optional
             Applied to each batch, as in a `FrozenPass`.
         of : int
-            Number of views that are held at the same time.
+            Number of views that are in memory at the same time.
         """
         augment = None if number is None else self.augment
         view = AugmentedView(augment, self.pixels.shape[1], self.seed, number or 0)
-        # What a transform of the user's does can't be told from its name.
+        # Keys of the store name the augmentation, and a user's transform has no name that tells
+        # what it does.
         cache = self.one_pass.cache if isinstance(augment, str | None) and self.keep else None
         pictures = [self.pixels[row] for row in (range(len(self.pixels)) if rows is None else rows)]
         of_view = replace(self.one_pass, preprocessing=view, cache=cache, may_map=of)
@@ -94,7 +103,7 @@ class Augmented:
         return activations
 
     def identity(self) -> bytes:
-        """SHA-256 of what the activations of all views depend on, but for the arithmetic."""
+        """SHA-256 of all that the activations of the views depend on, except the arithmetic."""
         sha = sha256(self.one_pass.network.digests(described([self.augment, self.seed]))[-1])
         sha.update(np.ascontiguousarray(self.pixels).data)
         return sha.digest()

@@ -20,8 +20,8 @@ def allocate(shape: Sequence[int], dtype: torch.dtype, *, may_map: int = 0) -> T
     dtype : torch.dtype
     may_map : int
         Map a temporary file instead where so many tensors of this size are larger than
-        `memory_size`; 0 for never. The
-        file has no name any more and goes with the tensor, or with the process.
+        `memory_size`; 0 for never. The file has no name any more, so the system frees it with
+        the tensor or at the end of the process.
 
     Raises
     ------
@@ -33,7 +33,8 @@ def allocate(shape: Sequence[int], dtype: torch.dtype, *, may_map: int = 0) -> T
     name = str(dtype).removeprefix("torch.")
     with tempfile.TemporaryFile(prefix="sktransfer-") as file:
         if hasattr(os, "posix_fallocate"):
-            # A file with holes would end the process where the disk fills up under it.
+            # Without blocks of its own for the whole file, a write to memory would end the
+            # process by a signal where the disk is full; this raises OSError instead.
             os.posix_fallocate(file.fileno(), 0, _size(shape, dtype))
         return torch.from_numpy(np.memmap(file, dtype=name, mode="w+", shape=tuple(shape)))
 

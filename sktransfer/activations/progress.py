@@ -8,7 +8,7 @@ from tqdm.auto import tqdm
 
 @contextlib.contextmanager
 def counting(title: str | None, n_pictures: int) -> Iterator[Callable[[int], object]]:
-    """What to tell how many pictures are done; it shows a bar if there is a title."""
+    """Give a function to call with each number of pictures done; a title shows a bar."""
     if title is None:  # tqdm starts a thread that stays, even for a bar that is disabled
         yield lambda _: None
         return

@@ -1,4 +1,4 @@
-"""The values of a pass, put in their rows as they come."""
+"""The values of a pass, collected batch by batch."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,21 +9,21 @@ from sktransfer.activations.memory import allocate
 from sktransfer.exceptions import WeightsError
 from sktransfer.images.sources import ImageSource
 
-_COPIED = 16 * 2**20  # bytes of repeated rows that are in memory at once
+_COPIED = 16 * 2**20  # bytes of values that are copied at once for repeated rows
 
 
 class Results:
-    """One row of values a picture, and the rows that could not be read.
+    """The values of each row, and the rows whose pictures could not be read.
 
     Parameters
     ----------
     source : ImageSource
         Names the rows in errors.
     may_map : int
-        Values may go to a temporary file if so many sets of them are too large for memory;
-        0 if they never may.
+        Use a temporary file for the values where so many sets of this size are too large for
+        memory; 0 for never.
     on_rows : callable
-        Told how many rows were filled, each time.
+        Called with the number of rows filled, each time.
     """
 
     def __init__(
@@ -38,36 +38,36 @@ class Results:
     def put(self, rows: Sequence[int], values: Tensor, unreadable: Sequence[int] = ()) -> None:
         """Fill rows with values of shape (len(rows), ...), on the CPU.
 
-        Those that are `unreadable` get NaN, or 0 where values are integers.
+        Rows that are `unreadable` are filled with NaN, or 0 where values are integers.
 
         Raises
         ------
         WeightsError
-            If the values of another row are NaN or infinite.
+            If the values of a readable row are NaN or infinite.
         """
-        if self._values is None:  # allocated once: a pass never holds the values twice
+        if self._values is None:  # a list of batches, joined at the end, would need twice the room
             shape = (len(self._source), *values.shape[1:])
             self._values = allocate(shape, values.dtype, may_map=self._may_map)
         if unreadable:
             values = values.clone()
             values[[rows.index(row) for row in unreadable]] = 0
         self._check_finite(rows, values)
-        self._values[_consecutive(rows)] = values
+        self._values[_as_index(rows)] = values
         if values.is_floating_point():
             self._values[list(unreadable)] = float("nan")
         self.unreadable += unreadable
         self._on_rows(len(rows))
 
-    def repeat(self, twins: Sequence[tuple[int, int]]) -> None:
+    def repeat(self, repeated: Sequence[tuple[int, int]]) -> None:
         """Fill the first row of each pair with the values of the second."""
         # A few at a time: values may be mapped because memory has no room for them.
         n = max(1, _COPIED // max(1, self.values[0].nbytes))
-        for start in range(0, len(twins), n):
-            rows, originals = (list(r) for r in zip(*twins[start : start + n], strict=True))
+        for start in range(0, len(repeated), n):
+            rows, originals = (list(r) for r in zip(*repeated[start : start + n], strict=True))
             self.values[rows] = self.values[originals]
             self._on_rows(len(rows))
-        lost = set(self.unreadable)
-        self.unreadable += [row for row, original in twins if original in lost]
+        unreadable = set(self.unreadable)
+        self.unreadable += [row for row, original in repeated if original in unreadable]
         self.unreadable.sort()
 
     @property
@@ -90,8 +90,8 @@ class Results:
             )
 
 
-def _consecutive(rows: Sequence[int]) -> slice | list[int]:
-    """A slice where the rows follow each other, which is copied to at once."""
-    if rows[-1] - rows[0] + 1 == len(rows):  # rows of a batch are in order
+def _as_index(rows: Sequence[int]) -> slice | list[int]:
+    """The rows as an index: a slice where they are consecutive, which is faster to fill."""
+    if rows[-1] - rows[0] + 1 == len(rows):  # enough to know, as the rows of a batch are sorted
         return slice(rows[0], rows[-1] + 1)
     return list(rows)

@@ -1,4 +1,4 @@
-"""One pass over the pictures: what is stored is read, the rest is computed and kept."""
+"""One pass over the pictures: stored activations are read, the others computed and kept."""
 
 import multiprocessing
 import os
@@ -28,7 +28,7 @@ Then = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class FrozenPass:
-    """How pictures go through a frozen network.
+    """The settings with which pictures are run through a frozen network.
 
     Parameters
     ----------
@@ -36,18 +36,18 @@ class FrozenPass:
         From uint8 pixels (n, 3, h, w) to activations.
     preprocessing : Preprocessing or AugmentedView
     choice : EngineChoice
-        Who computes.
+        Engine, device and precision.
     batch_size : int
-        Pictures a batch.
+        Pictures per batch.
     n_jobs : int or None
-        Threads that read pictures.
+        Number of threads that read pictures, as `reading_threads` counts them.
     cache : str, path-like or None
-        Folder of the store.
+        Folder of the store; None for no store.
     skip_unreadable : bool
-        Go on when a picture can't be read, and say which those were.
+        Continue when a picture can't be read, and return the rows of such pictures.
     may_map : int
-        Activations may go to a temporary file if so many sets of them are too large for
-        memory; 0 if they never may.
+        Use a temporary file for activations where so many sets of this size are too large
+        for memory; 0 for never.
     progress : str, optional
         Title of a progress bar; no bar without one.
     """
@@ -69,20 +69,23 @@ class FrozenPass:
         ----------
         source : ImageSource
         then : callable, optional
-            Applied to `batch_size` rows at a time on the device, before they are collected.
-            They are the same rows together whatever the cache holds.
+            Applied to the activations of each batch on the device, before they are collected.
+            A batch has the same rows whatever the cache holds.
 
         Returns
         -------
         activations : Tensor of shape (n, ...)
-            On the CPU; float32, or uint8 where pixels are handed on. NaN (0 for
-            pixels) in the rows that could not be read.
+            On the CPU; float32, or uint8 for a network without links, which gives the
+            pixels. NaN (0 for pixels) in the rows that could not be read.
         unreadable : list of int
+            Rows, in order.
 
         Raises
         ------
         WeightsError
             If a picture's activations are NaN or infinite.
+        UnreadableImageError
+            If a picture can't be read, unless `skip_unreadable`.
         """
         with (
             reading_threads(self.n_jobs) as n_threads,
@@ -98,46 +101,44 @@ class FrozenPass:
                 n_threads=n_threads,
             )
             results = Results(source, may_map=self.may_map, on_rows=on_rows)
-            run = _Run(self, source, stored, then, n_threads)
-            rows, twins = _distinct(source, stored)
+            running = _RunningPass(self, source, stored, then, n_threads)
+            rows, repeated = _distinct(source, stored)
             try:
-                for step in run.steps(rows):
+                for step in running.steps(rows):
                     results.put(step.rows, step.values.wait(), step.unreadable)
-                    run.keep(step)
-            finally:  # what was computed before an error or Ctrl-C is worth keeping
+                    running.keep(step)
+            finally:  # activations from before an error or Ctrl-C are worth keeping
                 stored.flush()
-            results.repeat(twins)
+            results.repeat(repeated)
             return results.values, results.unreadable
 
 
 class _Step(NamedTuple):
-    """A part that is done: what to collect, and activations of which some are new."""
+    """A batch once it is computed: values to collect, and activations for the store."""
 
     rows: Sequence[int]
     values: HostCopy
     unreadable: Sequence[int]
-    activations: HostCopy | None
-    new: Sequence[int]
+    activations: HostCopy | None  # of all rows; None where nothing is to be stored
+    new: Sequence[int]  # rows whose activations were not stored
 
 
 class _Part(NamedTuple):
-    """Rows that go through the network together, and what the store holds of them.
-
-    `found` has the link that comes next, -1 behind the last, rows, and what goes into it.
-    """
+    """The rows of a batch before it is computed, and stored activations of some of them."""
 
     rows: Sequence[int]
+    # The link that comes next (-1 behind the last), rows, and stored inputs of that link.
     found: Sequence[tuple[int, Sequence[int], Tensor]]
-    missing: list[int]
+    missing: list[int]  # rows of which nothing is stored: their pictures are read
 
 
 @dataclass
-class _Run:
+class _RunningPass:
     """A pass while it runs.
 
-    Rows go in the same parts, wherever each begins: a library chooses its kernel, and with it
-    the last bits, by the number of rows. So what `then` gives does not depend on which
-    activations were stored and which are computed.
+    The rows of a batch do not depend on what is stored: a library chooses its kernel, and with
+    it the last bits of each value, by the number of rows. So `then` returns the same bits
+    whether activations were stored or are computed.
     """
 
     settings: FrozenPass
@@ -147,17 +148,17 @@ class _Run:
     n_threads: int
 
     def steps(self, rows: Sequence[int]) -> Iterator[_Step]:
-        """Part by part, from the store, from what it holds of earlier links, from pictures."""
+        """Compute batch by batch, from stored activations of any link or from pictures."""
         steps = self._steps(rows)
-        yield from steps if self.settings.choice.device == "cpu" else _one_behind(steps)
+        yield from steps if self.settings.choice.device == "cpu" else _one_step_late(steps)
 
     def keep(self, step: _Step) -> None:
-        """Hand new activations to the store."""
+        """Give new activations to the store."""
         if step.activations is None:
             return
         activations = step.activations.wait()
         if len(step.new) < len(step.rows):
-            activations = activations[_places(step.rows, step.new)]
+            activations = activations[_positions(step.rows, step.new)]
         self.stored.keep(step.new, activations)
 
     def _steps(self, rows: Sequence[int]) -> Iterator[_Step]:
@@ -165,8 +166,9 @@ class _Run:
         counts = self._counts(rows)
 
         def missing() -> Iterator[Sequence[int]]:
-            for some in self._in_turn(rows):
-                parts.append(self._part(some, counts))
+            # Asked for some batches ahead, so that pictures are read while a batch is computed.
+            for batch_rows in self._batches(rows):
+                parts.append(self._part(batch_rows, counts))
                 yield parts[-1].missing
 
         batches = read_batches(
@@ -178,34 +180,36 @@ class _Run:
         )
         with closing(batches):  # an error whose traceback is kept must not keep threads
             for batch in batches:
-                yield self._finished(parts.popleft(), batch, counts)
+                yield self._computed(parts.popleft(), batch, counts)
 
     def _counts(self, rows: Sequence[int]) -> dict[int, int]:
-        """How many rows begin at each link: it decides who computes."""
+        """Number of rows that begin at each link: the choice of the engine depends on it."""
         left = _without(rows, self.stored.held(-1, rows))
         counts = {}
         for link in range(len(self.settings.network) - 1, -1, -1):
             held = self.stored.held(link, left)
             counts[link] = len(held)
             left = _without(left, held)
-        counts[0] = counts.get(0, 0) + len(left)  # pixels are what goes into the first
+        counts[0] = counts.get(0, 0) + len(left)  # the inputs of the first link are pixels
         return counts
 
-    def _in_turn(self, rows: Sequence[int]) -> list[Sequence[int]]:
-        """The rows of each part.
+    def _batches(self, rows: Sequence[int]) -> list[Sequence[int]]:
+        """The rows of each batch, in the order in which this process computes the batches.
 
-        The workers of a search all begin with the same pictures. Each begins at another
-        place, so that together they make one pass.
+        The workers of a search are given the same pictures at the same time. Each begins with
+        another batch and finds the others' results in the store: together they make one pass.
         """
         size = self.settings.batch_size
-        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+        batches = [rows[start : start + size] for start in range(0, len(rows), size)]
         if multiprocessing.parent_process() is None:
-            return parts
-        first = os.getpid() * 7919 % len(parts)
-        return parts[first:] + parts[:first]
+            return batches
+        # Workers have consecutive process numbers; times a prime, they begin far apart.
+        first = os.getpid() * 7919 % len(batches)
+        return batches[first:] + batches[:first]
 
     def _part(self, rows: Sequence[int], counts: dict[int, int]) -> _Part:
-        """What is stored of some rows by now, which other processes may have added to."""
+        """Look up the rows of a batch in the store, at the last link first."""
+        # Looked up batch by batch, not once: other processes may have stored some meanwhile.
         found, left = [], list(rows)
         for link in (-1, *(link for link in sorted(counts, reverse=True) if counts[link])):
             some, values = self.stored.read(link, left)
@@ -214,11 +218,11 @@ class _Run:
                 left = _without(left, some)
         return _Part(rows, found, left)
 
-    def _finished(self, part: _Part, batch: Batch, counts: dict[int, int]) -> _Step:
-        """A part once its missing pictures are read."""
+    def _computed(self, part: _Part, batch: Batch, counts: dict[int, int]) -> _Step:
+        """Run a batch through the network, now that its missing pictures are read."""
         todo = [(link, rows, values) for link, rows, values in part.found if link >= 0]
         if len(batch.rows):
-            # A view: channels-last in memory is how the pictures are stored anyway.
+            # A view: pictures lie channels-last in memory, which convolutions prefer.
             pixels = torch.from_numpy(batch.pixels).permute(0, 3, 1, 2)
             todo.append((0, batch.rows, pixels))
         with computing(), torch.inference_mode():
@@ -228,7 +232,7 @@ class _Run:
                 for link, rows, values in todo
             ]
             activations = _joined(part.rows, pieces)
-            values = activations if self.then is None else self.then(_laid_out(activations))
+            values = activations if self.then is None else self.then(_same_layout(activations))
             copy = HostCopy(values)
             new = [row for _, rows, _ in todo for row in rows if row not in batch.unreadable]
             if not new or not self.stored.cache.is_open:
@@ -249,17 +253,18 @@ def _joined(rows: Sequence[int], pieces: Sequence[tuple[Sequence[int], Tensor]])
         return last
     whole = last.new_empty((len(rows), *last.shape[1:]))
     for some, values in pieces:
-        whole[_places(rows, some)] = values.to(whole.device)
+        whole[_positions(rows, some)] = values.to(whole.device)
     return whole
 
 
-def _places(rows: Sequence[int], some: Sequence[int]) -> list[int]:
-    place = {row: i for i, row in enumerate(rows)}
-    return [place[row] for row in some]
+def _positions(rows: Sequence[int], some: Sequence[int]) -> list[int]:
+    position = {row: i for i, row in enumerate(rows)}
+    return [position[row] for row in some]
 
 
-def _laid_out(activations: Tensor) -> Tensor:
-    """The same values in one order and alignment of memory, wherever they come from."""
+def _same_layout(activations: Tensor) -> Tensor:
+    """The same values, in the memory layout and alignment that all activations are given."""
+    # Libraries choose a kernel by layout and alignment too, and with it the last bits.
     maps = activations.ndim == 4
     return activations.clone(memory_format=torch.channels_last if maps else torch.contiguous_format)
 
@@ -267,28 +272,28 @@ def _laid_out(activations: Tensor) -> Tensor:
 def _distinct(
     source: ImageSource, stored: StoredActivations
 ) -> tuple[list[int], list[tuple[int, int]]]:
-    """The rows of different pictures, and the others with the row that each repeats.
+    """The rows of different pictures, and pairs of a repeated row and the first like it.
 
-    Oversampling repeats rows. They are known by their content where that was read, and
-    else by their path.
+    Oversampling repeats rows. Repeated pictures are recognised by their digest where the store
+    needed it, else by their path: digests of all files would take time without a store.
     """
     paths = dict(source.paths())
     first: dict[object, int] = {}
-    twins = []
+    repeated = []
     for row in range(len(source)):
         original = first.setdefault(stored.key(row) or paths.get(row, row), row)
         if original != row:
-            twins.append((row, original))
-    return sorted(first.values()), twins
+            repeated.append((row, original))
+    return sorted(first.values()), repeated
 
 
-def _without(rows: Sequence[int], done: Sequence[int]) -> list[int]:
-    gone = set(done)
-    return [row for row in rows if row not in gone]
+def _without(rows: Sequence[int], others: Sequence[int]) -> list[int]:
+    left_out = set(others)
+    return [row for row in rows if row not in left_out]
 
 
-def _one_behind(steps: Iterator[_Step]) -> Iterator[_Step]:
-    """Each step after the next was begun: a device works while the last result is copied."""
+def _one_step_late(steps: Iterator[_Step]) -> Iterator[_Step]:
+    """Yield each step once the next is begun: the device works while a result is copied."""
     before = next(steps, None)
     for step in steps:
         assert before is not None

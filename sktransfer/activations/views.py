@@ -1,4 +1,4 @@
-"""Activations by epoch: the same each time, a few that take turns, or new ones."""
+"""The activations of each epoch: always the same, a few sets in turn, or a new set each time."""
 
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 class FixedViews:
-    """Activations that are known beforehand and take turns, one set an epoch.
+    """Sets of activations that are computed before training and used in turn, one per epoch.
 
     Parameters
     ----------
     tensors : sequence of Tensor of shape (m, ...)
-        One without augmentation; else one for each augmented view of the pictures.
+        One set without augmentation; else one for each augmented view of the pictures.
     """
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
@@ -27,11 +27,11 @@ class FixedViews:
         return self.tensors[epoch % len(self.tensors)]
 
     def known(self) -> Iterator[Tensor]:
-        """Each set once: what can be trained on without epochs."""
+        """Each set once, for solvers that need all data at once and know no epochs."""
         yield from self.tensors
 
     def to(self, device: str) -> "FixedViews":
-        """The same on a device."""
+        """The same views on a device."""
         return FixedViews([tensor.to(device) for tensor in self.tensors])
 
     def digest(self) -> bytes:
@@ -43,16 +43,16 @@ class FixedViews:
 
 
 class FreshViews:
-    """Activations of pictures that are augmented anew for each epoch.
+    """Activations of pictures that are augmented differently in each epoch.
 
     Parameters
     ----------
     compute : callable
-        From the number of a view to its activations of shape (m, ...).
+        Takes the number of a view, returns its activations of shape (m, ...).
     n : int
-        Number of rows.
+        Number of pictures.
     identity : callable
-        A digest of what `compute` depends on.
+        Returns a digest of all that `compute` depends on.
     """
 
     n_known = 1
@@ -71,16 +71,16 @@ class FreshViews:
     def __call__(self, epoch: int) -> Tensor:
         """The activations of an epoch, counted from 0."""
         if self._latest is None or self._latest[0] != epoch:
-            self._latest = None  # two at once would take twice the memory
+            self._latest = None  # freed first: two sets at once would take twice the memory
             self._latest = epoch, self._compute(epoch)
         return self._latest[1]
 
     def known(self) -> Iterator[Tensor]:
-        """The first alone: what can be trained on without epochs."""
+        """The first view alone, for solvers that need all data at once and know no epochs."""
         yield self(0)
 
     def digest(self) -> bytes:
-        """SHA-256 of what all views depend on."""
+        """SHA-256 of all that the views depend on: computing them all would never end."""
         return self._identity()
 
 

@@ -1,1 +1,4 @@
-"""Who runs a frozen network: torch or OpenVINO, and the choice between them."""
+"""Libraries that run frozen networks, and the choice between them.
+
+``interface`` says what an engine is, each engine has its own file, and ``choice`` lists them.
+"""

@@ -1,4 +1,4 @@
-"""Merge each BatchNorm into the convolution before it: half as many passes over memory."""
+"""Merge each BatchNorm into the convolution before it, which halves the passes over memory."""
 
 import copy
 from itertools import pairwise
@@ -13,15 +13,17 @@ Network = TypeVar("Network", bound=nn.Module)
 def folded(network: Network) -> Network:
     """A copy of a frozen network that computes the same with fewer operations.
 
-    In every torchvision network a BatchNorm that stands right after a convolution among
-    its parent's children also comes right after it in the forward pass; the tests compare
-    the outputs of all of them. Tensors that need no change are shared with the original.
+    A convolution and a BatchNorm are merged where they are neighbours among the children of
+    their parent module. In every torchvision network, such neighbours follow each other in the
+    forward pass too; the tests compare the outputs of all of them. Tensors that do not change
+    are shared with the original.
 
     Parameters
     ----------
     network : Module
         In evaluation mode.
     """
+    # deepcopy takes these for copied already: only merged weights take memory of their own.
     tensors = {id(t): t for t in (*network.parameters(), *network.buffers())}
     twin: Network = copy.deepcopy(network, tensors)
     for parent in list(twin.modules()):
@@ -34,4 +36,5 @@ def _fold_children(parent: nn.Module) -> None:
     for (name, module), (next_name, following) in pairwise(children):
         if isinstance(module, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
             setattr(parent, name, fuse_conv_bn_eval(module, following))
+            # Not deleted: some parents address their children by name or number.
             setattr(parent, next_name, nn.Identity())

@@ -42,7 +42,8 @@ _LIGHT_NETWORKS = (
 # Relative to the largest value. Measured over all families: below 3e-6.
 _TOLERANCE = 1e-4
 _TELEMETRY = "openvino_telemetry"
-# OpenVINO's threads do not survive a fork: a child must not use what its parent loaded.
+# The process that loaded OpenVINO, whose threads do not survive a fork: a forked child can't use
+# what its parent loaded.
 _loaded_by: int | None = None
 
 
@@ -127,20 +128,21 @@ def _prepared(
 
 
 def convert(network: nn.Module, example: Tensor) -> bytes:
-    """An OpenVINO model of a network, for batches of any length, in one piece.
+    """Convert a network to an OpenVINO model, as bytes, for batches of any length.
 
     Raises
     ------
     ConversionError
-        If OpenVINO can't convert it, or the result computes something else.
+        If OpenVINO can't convert it.
     """
     openvino = _openvino()
-    reading = _ReadsStoredOrder(network).eval()
-    batch = _stored_order(example)
+    reading = _ReadsChannelsLast(network).eval()
+    batch = _channels_last(example)
     try:
         with _logging_as_it_was(), warnings.catch_warnings(), torch.inference_mode():
-            # Tracing is deprecated, and takes a third of the time of what follows it. Filters
-            # hold for all threads: those that read pictures meanwhile may have to warn.
+            # Tracing is deprecated, but takes a third of the time of its successor. Only its own
+            # warnings are filtered: filters hold for all threads, and threads that read pictures
+            # at the same time must still be able to warn.
             tracer_warning = torch.jit.TracerWarning  # type: ignore[attr-defined]
             warnings.filterwarnings("ignore", category=tracer_warning)
             warnings.filterwarnings("ignore", module="torch|openvino")
@@ -154,7 +156,7 @@ def convert(network: nn.Module, example: Tensor) -> bytes:
 
 @contextlib.contextmanager
 def _logging_as_it_was() -> Iterator[None]:
-    """Undo what a failed conversion leaves of OpenVINO's in the root logger."""
+    """Undo changes to the root logger: a failed conversion leaves OpenVINO's handlers in it."""
     root = logging.getLogger()
     level, handlers, filters = root.level, [*root.handlers], [*root.filters]
     try:
@@ -197,24 +199,27 @@ class OpenVINOEngine:
             )
         except RuntimeError as error:
             raise ConversionError(f"it can't be read: {str(error)[:200]}") from error
-        self.n_bytes = 2 * len(model)  # measured: the weights, and less than that to work in
+        # Measured: the weights, and less than their size again as working memory.
+        self.n_bytes = 2 * len(model)
         self._request = self._compiled.create_infer_request()
 
     def __call__(self, batch: Tensor) -> Tensor:
         """As `TorchEngine`."""
-        pixels = _stored_order(batch).numpy()
+        pixels = _channels_last(batch).numpy()
         result = self._request.infer([pixels], share_inputs=True)[0]
-        return torch.from_numpy(result.copy())
+        return torch.from_numpy(result.copy())  # the next run writes to the same memory
 
 
 def checked(engine: OpenVINOEngine, network: nn.Module, example: Tensor) -> OpenVINOEngine:
-    """The engine, if it agrees with torch on some pictures.
+    """Return the engine if its outputs agree with torch's on some pictures.
 
     Raises
     ------
     ConversionError
+        If they do not.
     """
-    # Another length than the traced one, and other pictures: what tracing kept would show.
+    # Tracing can record the length or the values of its example as constants. Another length
+    # and other pictures would show that.
     others = torch.cat([example.flip(0), example[:1]]).flip(-1)
     expected = TorchEngine(network, "cpu")(others)
     try:
@@ -230,8 +235,8 @@ def checked(engine: OpenVINOEngine, network: nn.Module, example: Tensor) -> Open
     return engine
 
 
-class _ReadsStoredOrder(nn.Module):
-    """Takes pictures as they lie in memory, (n, h, w, 3): handed over without a copy."""
+class _ReadsChannelsLast(nn.Module):
+    """Takes pictures of shape (n, h, w, 3), as they lie in memory: no copy is needed."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -242,12 +247,12 @@ class _ReadsStoredOrder(nn.Module):
         return output
 
 
-def _stored_order(batch: Tensor) -> Tensor:
+def _channels_last(batch: Tensor) -> Tensor:
     return (batch.permute(0, 2, 3, 1) if batch.ndim == 4 else batch).contiguous()
 
 
 def _packed(openvino: Any, model: Any) -> bytes:
-    """Structure and weights of a model behind the structure's length."""
+    """The length of a model's structure in 8 bytes, its structure, and its weights."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
         openvino.save_model(model, path, compress_to_fp16=False)
@@ -257,7 +262,7 @@ def _packed(openvino: Any, model: Any) -> bytes:
 
 
 def _openvino() -> Any:
-    """The package, loaded without its telemetry: sktransfer opens no network by itself."""
+    """Load the package without its telemetry: sktransfer opens no connection by itself."""
     global _loaded_by
     if "openvino" not in sys.modules and _TELEMETRY not in sys.modules:
         sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # "not installed"

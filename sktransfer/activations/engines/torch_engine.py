@@ -14,9 +14,9 @@ from sktransfer.exceptions import DeviceMemoryError
 
 logger = logging.getLogger("sktransfer")
 
-# Pictures that a CPU computes at once: what a layer hands on should stay in its caches.
+# Pictures that a CPU computes at once: the output of a layer should stay in its caches.
 # Measured against 64 at once: 1.9 times as fast for mobilenet_v2, 1.6 for densenet121, 1.2 for
-# resnet50, and not slower for any of ten families; fewer than 16 are, for the lightest.
+# resnet50, and not slower for any of ten families. Fewer than 16 are slower for the lightest.
 _CPU_BATCH = 16
 
 
@@ -57,33 +57,34 @@ class TorchEngine:
     """PyTorch in inference mode, with BatchNorm folded into the convolutions.
 
     Folding measured 1.1 (resnet18) to 1.6 (efficientnet_b0) times as fast on a CPU and never
-    slower. A batch that does not fit the device is halved, and so are those after it.
+    slower. A batch too large for the device's memory is halved, and so are all later ones.
 
     Parameters
     ----------
     network : Module
-        Frozen, on the CPU, where it stays. An empty one hands its input on.
+        Frozen, on the CPU, where it stays. An empty one returns its input.
     device : str
-        Where the computing happens.
+        Device that computes.
     precision : {"float32", "bfloat16", "float16"}
-        Of the arithmetic, by autocast. What comes out is float32 all the same.
+        Of the arithmetic, by autocast. The output is float32 in any case.
     """
 
     def __init__(self, network: nn.Module, device: str, precision: str = "float32") -> None:
         self.device = torch.device(device)
         self.precision: torch.dtype = getattr(torch, precision)
         twin = folded(network)
-        # On the CPU only what is folded is there twice.
+        # On the CPU, only the folded tensors are in memory twice.
         shared = tensor_bytes(network) if self.device.type == "cpu" else 0
         self.n_bytes = tensor_bytes(twin, *([network] if shared else [])) - shared
         self.network = twin if self.device.type == "cpu" else copy.deepcopy(twin).to(self.device)
-        computes = next(network.children(), None) is not None  # else it would only copy
+        # An empty network computes nothing: to split its batches would only copy them.
+        computes = next(network.children(), None) is not None
         self._largest_batch = _CPU_BATCH if self.device.type == "cpu" and computes else None
         on_cuda = self.device.type == "cuda"
         self._copies = torch.cuda.Stream(self.device) if on_cuda else None
 
     def __call__(self, batch: Tensor) -> Tensor:
-        """What the network makes of a batch.
+        """Run a batch through the network.
 
         Parameters
         ----------
@@ -93,7 +94,7 @@ class TorchEngine:
         Returns
         -------
         Tensor of shape (n, ...), on the engine's device
-            float32; uint8 where pixels are handed on.
+            float32; uint8 where an empty network returns its pixels.
 
         Raises
         ------
@@ -102,7 +103,8 @@ class TorchEngine:
         """
         size = self._largest_batch
         if size is not None and size < len(batch):
-            # Equal parts: a small rest would be computed in another way, with other roundings.
+            # Equal parts: libraries choose the kernel by the batch length, so that a short last
+            # part would be rounded differently.
             return torch.cat([self(part) for part in batch.chunk(-(-len(batch) // size))])
         try:
             return self._run(batch)
@@ -112,7 +114,7 @@ class TorchEngine:
                     f"{self.device} has too little free memory for a batch of one picture. Use a "
                     "smaller image_size or backbone, or device='cpu'."
                 ) from error
-        # Outside of the handler, whose traceback would keep the failed batch's memory.
+        # Outside of the except block, whose traceback would keep the failed batch in memory.
         self._largest_batch = len(batch) // 2
         logger.warning(
             "%s ran out of memory at a batch of %d pictures; going on with %d. A smaller "
@@ -124,7 +126,7 @@ class TorchEngine:
         return self(batch)
 
     def _run(self, batch: Tensor) -> Tensor:
-        if batch.ndim == 4:  # the order of memory in which convolutions are fastest
+        if batch.ndim == 4:  # the memory layout in which convolutions are fastest
             batch = batch.contiguous(memory_format=torch.channels_last)
         reduced = self.precision != torch.float32
         with (
@@ -148,7 +150,7 @@ class TorchEngine:
 
 
 class HostCopy:
-    """A tensor on its way to the CPU, copied while the device goes on.
+    """A tensor that is being copied to the CPU while its device continues to work.
 
     Parameters
     ----------
@@ -167,7 +169,7 @@ class HostCopy:
             self._tensor = tensor.cpu()
 
     def wait(self) -> Tensor:
-        """The tensor on the CPU, once it is there."""
+        """Wait until the copy is complete, and return the tensor on the CPU."""
         if self._copied is not None:
             self._copied.synchronize()
         return self._tensor
