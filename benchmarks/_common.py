@@ -17,7 +17,11 @@ import torchvision
 from PIL import Image, JpegImagePlugin
 
 import sktransfer
-from sktransfer import load_image_folder
+from sktransfer import PretrainedImageClassifier, load_image_folder
+from sktransfer.estimators.settings import training_settings
+from sktransfer.training.batches import Rows
+from sktransfer.training.losses import as_loss
+from sktransfer.training.settings import TrainingSettings
 
 
 def parser(description: str, pictures: int | tuple[int, ...] | None = None):
@@ -49,6 +53,20 @@ def mobilenet(data: Path) -> dict[str, str | Path]:
     """Parameters of an estimator with real MobileNetV2 weights."""
     weights = data / "weights" / "mobilenet_v2_imagenet1k_features.safetensors"
     return {"backbone": "mobilenet_v2", "weights": weights}
+
+
+def head_settings(rows: Rows, n_classes: int, seed: int = 0, **parameters) -> TrainingSettings:
+    """Settings by which a classifier with these parameters trains a head on features."""
+    classifier = PretrainedImageClassifier(**parameters)
+    return training_settings(
+        classifier,
+        rows,
+        task=as_loss(classifier.loss).task(multilabel=False),
+        n_classes=n_classes,
+        device="cpu",
+        precision="float32",
+        seed=seed,
+    )
 
 
 def ants_and_bees(data: Path, part: str) -> tuple:

@@ -13,13 +13,21 @@ import numpy as np
 import torch
 from sklearn.preprocessing import LabelEncoder
 
-from benchmarks._common import ants_and_bees, mobilenet, parser, print_machine, print_table
+from benchmarks._common import (
+    ants_and_bees,
+    head_settings,
+    mobilenet,
+    parser,
+    print_machine,
+    print_table,
+)
 from sktransfer import PretrainedFeatureExtractor, load_clipart, load_image_folder
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.estimators.calibration import best_temperature
 from sktransfer.training.batches import Rows
-from sktransfer.training.recipe import Recipe
+from sktransfer.training.data import TrainingData
 from sktransfer.training.task import OneLabel
+from sktransfer.training.train import train
 
 DRAWS = 50
 SIZES = (18, 40, 120)
@@ -44,9 +52,9 @@ def gains(X, y, n_trained, weight_decay, scales):
     for draw in range(DRAWS):
         order = np.random.default_rng(draw).permutation(len(y))
         trained, others = np.split(order[: n_trained + max(SIZES) + MOST_JUDGED], [n_trained])
-        recipe = Recipe(n_classes=y.max() + 1, weight_decay=weight_decay)
         rows = Rows(X[trained], torch.from_numpy(y[trained]))
-        net = recipe.train(TrainableStages(), rows, None).net
+        settings = head_settings(rows, y.max() + 1, weight_decay=weight_decay)
+        net = train(settings, TrainingData(TrainableStages(), rows)).net
         scores = net.scores_of(Rows(X[others])).numpy()
         judged = scores[max(SIZES) :].astype(float), y[others][max(SIZES) :]
         judged = *judged, np.ones(len(judged[1]))

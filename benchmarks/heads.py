@@ -19,11 +19,19 @@ from sklearn.model_selection import StratifiedShuffleSplit, train_test_split
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
-from benchmarks._common import judge, mobilenet, parser, print_machine, print_table
+from benchmarks._common import (
+    head_settings,
+    judge,
+    mobilenet,
+    parser,
+    print_machine,
+    print_table,
+)
 from sktransfer import PretrainedFeatureExtractor, load_clipart, load_image_folder
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.training.batches import Rows
-from sktransfer.training.recipe import Recipe
+from sktransfer.training.data import TrainingData
+from sktransfer.training.train import train as train_net
 
 # At the default's steps; the default's rate is 3e-3.
 WAYS = {"default": {}, **{f"lr={lr:g}": {"lr": lr} for lr in (3e-4, 1e-3, 1e-2)}}
@@ -71,10 +79,10 @@ def trained(X, y, train, test, seed=0, weights=None, **settings):
     if weights is not None:
         weights = torch.from_numpy(weights / weights.mean()).float()
     rows = Rows(X[train], codes[train], weights)
-    recipe = Recipe(len(np.unique(y)), seed=seed, **settings)
+    settings = head_settings(rows, len(np.unique(y)), seed, **settings)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        net = recipe.train(TrainableStages(), rows, None).net
+        net = train_net(settings, TrainingData(TrainableStages(), rows)).net
     told = any(issubclass(each.category, ConvergenceWarning) for each in caught)
     return net.scores_of(Rows(X[test])).softmax(1).numpy(), told
 
@@ -124,9 +132,9 @@ def focal(options):
         'class_weight="balanced"': {"weights": 1.0},
         "half-way weights": {"weights": 0.5},
         'sampling="oversample"': {"sampling": "oversample"},
-        'loss="focal"': {"loss": {"loss": "focal"}},
+        'loss="focal"': {"loss": "focal"},
         'loss="focal", lr=1e-2, max_epochs=30': {
-            "loss": {"loss": "focal"},
+            "loss": "focal",
             "lr": 1e-2,
             "max_epochs": 30,
         },

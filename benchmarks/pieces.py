@@ -19,34 +19,45 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks._common import ants_and_bees, mobilenet, parser, print_machine, print_table
+from benchmarks._common import (
+    ants_and_bees,
+    head_settings,
+    mobilenet,
+    parser,
+    print_machine,
+    print_table,
+)
 from sktransfer import PretrainedFeatureExtractor, load_clipart, load_image_folder
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.training.batches import Rows
-from sktransfer.training.module import TransferModule
-from sktransfer.training.recipe import Recipe
+from sktransfer.training.data import TrainingData
+from sktransfer.training.train import train as train_net
 
 
 class Learner:
     """A head of the classifier's, that learns pieces or, in one call, all rows."""
 
-    def __init__(self, n_classes, **settings):
-        self.recipe, self.trained = Recipe(n_classes, **settings), None
+    def __init__(self, n_classes, **parameters):
+        self.n_classes, self.parameters, self.trained = n_classes, parameters, None
 
     def fit(self, X, y, weights):
-        return self._train(self.recipe, X, y, weights)
+        rows = self._rows(X, y, weights)
+        return self._train(self._settings(rows), rows)
 
     def learn(self, X, y, weights):
+        rows = self._rows(X, y, weights)
         known = None if self.trained is None else self.trained.optimizer_state
-        return self._train(self.recipe.for_a_piece(known, weights.mean()), X, y, weights)
+        return self._train(self._settings(rows).for_a_piece(known, weights.mean()), rows)
 
-    def _train(self, recipe, X, y, weights):
-        begin_with = None
-        if self.trained is not None:
-            head = deepcopy(self.trained.net.module_.head)
-            begin_with = TransferModule(TrainableStages(), head)
-        rows = Rows.of(Rows(torch.from_numpy(X)).views, y, weights)
-        self.trained = recipe.train(TrainableStages(), rows, None, begin_with)
+    def _rows(self, X, y, weights):
+        return Rows.of(Rows(torch.from_numpy(X)).views, y, weights)
+
+    def _settings(self, rows):
+        return head_settings(rows, self.n_classes, **self.parameters)
+
+    def _train(self, settings, rows):
+        head = None if self.trained is None else deepcopy(self.trained.net.module_.head)
+        self.trained = train_net(settings, TrainingData(TrainableStages(), rows, earlier_head=head))
         return self
 
     def shares(self, X):

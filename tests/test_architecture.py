@@ -57,7 +57,7 @@ def test_imports_follow_the_flow(path):
 
 def test_the_test_sees_imports():
     seen = {m for path in MODULES for m in imported_modules(path)}
-    assert {"sktransfer.images.sources.as_images", "sktransfer.training.recipe.Recipe"} <= seen
+    assert {"sktransfer.images.sources.as_images", "sktransfer.training.train.train"} <= seen
 
 
 @pytest.mark.parametrize(

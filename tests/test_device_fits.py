@@ -23,7 +23,7 @@ from tests.small_estimators import LITE0, make_classifier, make_extractor
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:L-BFGS did not converge"),
-    pytest.mark.filterwarnings("ignore:Nothing was fine-tuned"),
+    pytest.mark.filterwarnings("ignore:Fine-tuning skipped"),
     pytest.mark.filterwarnings("ignore:Training ended"),
     pytest.mark.filterwarnings("ignore:Fine-tuning ended"),
 ]

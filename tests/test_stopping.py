@@ -19,8 +19,8 @@ from sklearn.model_selection import (
 from skorch.callbacks import Callback
 
 from sktransfer import load_clipart
+from sktransfer.estimators import fitting
 from sktransfer.exceptions import ParameterError, TrainingDivergedError, TrainingWarning
-from sktransfer.training.recipe import Recipe
 from tests.conftest import make_pictures
 from tests.small_estimators import LITE0, make_classifier
 
@@ -60,13 +60,13 @@ TEST, TEST_Y = noisy(12, seed=1)
 def seen(monkeypatch):
     """Targets of the training rows and the validation rows."""
     found = []
-    original = Recipe.train
+    train = fitting.train
 
-    def spy(recipe, stages, rows, validation, begin_with):
-        found.append((rows, validation))
-        return original(recipe, stages, rows, validation, begin_with)
+    def spy(settings, data):
+        found.append((data.rows, data.validation))
+        return train(settings, data)
 
-    monkeypatch.setattr(Recipe, "train", spy)
+    monkeypatch.setattr(fitting, "train", spy)
     return found
 
 

@@ -18,7 +18,7 @@ from sktransfer.estimators.conflicts import check_conflicts, check_partial_fit, 
 from sktransfer.estimators.fitting import Fitting, keeps_earlier
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.augmentation import AUGMENTATIONS
-from sktransfer.training.losses import LOSSES
+from sktransfer.training.losses import LOSSES, as_loss
 from sktransfer.training.optimizers import OPTIMIZERS
 from sktransfer.training.sampling import SAMPLINGS
 from sktransfer.training.schedules import SCHEDULES
@@ -679,5 +679,5 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = self.loss != "cross_entropy"
+        tags.classifier_tags.multi_label = as_loss(self.loss).multilabel
         return tags

@@ -8,7 +8,7 @@ from typing import Any
 
 from sktransfer.estimators.labels import Labels
 from sktransfer.exceptions import ParameterError
-from sktransfer.training.losses import CONVEX_LOSSES
+from sktransfer.training.losses import LOSSES, as_loss
 from sktransfer.training.pace import epochs
 from sktransfer.training.watchers import check_callbacks
 
@@ -19,7 +19,7 @@ _CONVEX: dict[str, tuple[Any, ...]] = {
     "dropout": (0,),
     "mixup": (0,),
     "cutmix": (0,),
-    "loss": CONVEX_LOSSES,
+    "loss": tuple(name for name, loss in LOSSES.items() if loss.convex),
     "ema_decay": (None,),
 }
 # Who asks for L-BFGS by name can't have clipped gradients, to which "auto" is deaf.
@@ -171,9 +171,10 @@ def check_against_labels(classifier: Any, labels: Labels) -> None:
     """
     if not labels.multilabel:
         return
-    if classifier.loss == "cross_entropy":
+    if not as_loss(classifier.loss).multilabel:
         raise ParameterError(
-            "y is an indicator of several labels a picture, but loss='cross_entropy' is for one. "
+            "y is an indicator of several labels per picture, but "
+            f"loss={classifier.loss!r} is for one. "
             "Use loss='binary_cross_entropy'; or, for one label in each row, y.argmax(axis=1)."
         )
     if classifier.sampling is not None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from functools import partial, wraps
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +14,16 @@ from sklearn.utils import check_random_state
 from sktransfer._common.random import derived_seed
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.estimators.calibration import as_evidence, best_temperature
+from sktransfer.estimators.settings import hidden_layer_sizes, training_settings
 from sktransfer.estimators.training_data import RowsOfPictures, Seeds
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.sources import ImageSource
 from sktransfer.training.batches import Rows
-from sktransfer.training.module import TransferModule
+from sktransfer.training.data import Trained, TrainingData
+from sktransfer.training.dry_run import dry_run
 from sktransfer.training.net import TransferNet
 from sktransfer.training.pace import learning_rate
-from sktransfer.training.recipe import Recipe, Trained
-from sktransfer.training.trial import try_out
-from sktransfer.training.weighting import positive_weights
+from sktransfer.training.train import train
 
 
 class Fitting(RowsOfPictures):
@@ -76,7 +74,7 @@ class Fitting(RowsOfPictures):
         backbone = ("backbone", "weights", "unfreeze_depth", "batch_norm", "image_size")
         given = {name: getattr(self, name) for name in (*backbone, "pooling", "dropout")}
         # A tuple, for a list of the user's may change after the fit.
-        return {**given, "hidden_layer_sizes": self._hidden_layer_sizes()}
+        return {**given, "hidden_layer_sizes": hidden_layer_sizes(self)}
 
     def _draw_seeds(self, earlier: Trained | None) -> int:
         """Seeds of this fit; returns that of the weights, for those that begin at random."""
@@ -92,7 +90,7 @@ class Fitting(RowsOfPictures):
     def _try_out(self) -> None:
         """Fail before any picture is read if what the user brings of torch's can't work."""
         names = ("loss", "optimizer", "schedule", "checkpoint_dir", "weight_decay")
-        try_out(
+        dry_run(
             **{name: getattr(self, name) for name in names},
             lr=learning_rate(self.lr, at_random=True),
             n_classes=len(self.classes_),
@@ -112,17 +110,25 @@ class Fitting(RowsOfPictures):
 
         For one epoch on some of all rows, `piece_weight` is what they count on average.
         """
-        begin_with = None
+        head = None
         if earlier is not None:  # a copy: a training that fails leaves the earlier one as it was
             before = earlier.net.module_
             for name, stage in before.stages.named_children():
                 stages.get_submodule(name).load_state_dict(stage.state_dict())
-            begin_with = TransferModule(stages, copy.deepcopy(before.head))
-        recipe = self._recipe(rows)
+            head = copy.deepcopy(before.head)
+        settings = training_settings(
+            self,
+            rows,
+            task=self._task,
+            n_classes=len(self.classes_),
+            device=self.device_,
+            precision=self._precision,
+            seed=self._seeds.training,
+        )
         if piece_weight is not None:
             known = None if earlier is None else earlier.optimizer_state
-            recipe = recipe.for_a_piece(known, piece_weight)
-        trained = recipe.train(stages, rows, validation, begin_with)
+            settings = settings.for_a_piece(known, piece_weight)
+        trained = train(settings, TrainingData(stages, rows, validation, head))
         self.history_ = ([] if earlier is None else earlier.history) + trained.history
         self.n_iter_ = len(self.history_)
         # By the numbers of parameters: it means nothing to other stages, or another optimizer.
@@ -137,48 +143,6 @@ class Fitting(RowsOfPictures):
             self.temperature_ = best_temperature(self._task, scores, y, as_evidence(weights))
         self.net_ = trained.net
         return self
-
-    def _recipe(self, rows: Rows) -> Recipe:
-        shared = {f.name: getattr(self, f.name) for f in fields(Recipe) if hasattr(self, f.name)}
-        loss: dict[str, Any] = {
-            "loss": self.loss,
-            "multilabel": self._task.multilabel,
-            "label_smoothing": self.label_smoothing,
-            "positive_weight": None,
-            "distill_weight": self.distill_weight,
-            "distill_temperature": self.distill_temperature,
-        }
-        if self._task.multilabel:
-            loss["positive_weight"] = positive_weights(rows.targets, self.class_weight)
-        return Recipe(
-            **{
-                **shared,
-                "loss": loss,
-                "n_classes": len(self.classes_),
-                "hidden_layer_sizes": self._hidden_layer_sizes(),
-                "callbacks": self.callbacks or (),
-                "gradual_unfreezing": self._unfreezing(),
-                "checkpoint_dir": None
-                if self.checkpoint_dir is None
-                else Path(self.checkpoint_dir),
-                "device": self.device_,
-                "precision": self._precision,
-                "seed": self._seeds.training,
-            }
-        )
-
-    def _unfreezing(self) -> bool | Sequence[int]:
-        asked = self.gradual_unfreezing
-        return asked if isinstance(asked, list | tuple) else bool(asked)
-
-    def _hidden_layer_sizes(self) -> tuple[int, ...]:
-        given: Any = self.hidden_layer_sizes
-        sizes = (given,) if isinstance(given, Integral) else tuple(given)
-        if not all(isinstance(size, Integral) and int(size) > 0 for size in sizes):
-            raise ValueError(
-                f"hidden_layer_sizes must hold positive integers; got {self.hidden_layer_sizes!r}."
-            )
-        return tuple(int(size) for size in sizes)
 
     def _predicting(self, images: ImageSource) -> np.ndarray:
         """Scores (n, draws, n_classes) of pictures."""

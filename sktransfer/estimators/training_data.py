@@ -22,7 +22,8 @@ from sktransfer.exceptions import ParameterError
 from sktransfer.images.augmentation import Transform
 from sktransfer.images.sources import ImageSource
 from sktransfer.training.batches import Rows
-from sktransfer.training.recipe import Trained
+from sktransfer.training.data import Trained
+from sktransfer.training.losses import as_loss
 from sktransfer.training.task import OneLabel, SeveralLabels, Task
 from sktransfer.training.weighting import LARGEST_WEIGHT, check_class_weight, row_weights
 
@@ -75,8 +76,7 @@ class RowsOfPictures(BackboneEstimator):
             )
         check_against_labels(self, labels)
         self.classes_ = labels.classes
-        one_vs_rest = self.loss == "binary_cross_entropy"
-        self._task = SeveralLabels() if labels.multilabel else OneLabel(one_vs_rest)
+        self._task = as_loss(self.loss).task(multilabel=labels.multilabel)
         return labels
 
     def _row_weights(

@@ -120,6 +120,16 @@ class Rows(Dataset):  # type: ignore[type-arg]
         y, _, teacher = self.targets
         return Rows(self.views, y, weights, teacher, self.which)
 
+    def counted(self, sampling: str | None) -> "Rows":
+        """The same rows, weighted by how often an epoch would draw them on average.
+
+        For what knows no epochs. The weights have a mean of 1, in a fold too, so that
+        weight_decay keeps its meaning.
+        """
+        weights = self.targets.weights
+        weights = weights * self.sampler(sampling).times().to(weights)
+        return self.weighed(weights / weights.mean())
+
     def digest(self) -> bytes:
         """SHA-256 of activations and targets."""
         sha = sha256(self.views.digest())

@@ -38,19 +38,19 @@ class KeepBest(EarlyStopping):  # type: ignore[misc]
     ----------
     patience : int
         Epochs to wait for a lower validation loss.
-    goes_on : bool
-        Whether something had been learned before. A random head had not: it is no choice,
-        even where all that was learned is too sure of itself.
+    continues : bool
+        Whether training continues from something that was learned. A random head was not: it is
+        never kept, even if every epoch has a higher validation loss, as overconfident ones may.
     """
 
-    def __init__(self, patience: int, *, goes_on: bool) -> None:
+    def __init__(self, patience: int, *, continues: bool) -> None:
         super().__init__("valid_loss", patience, _IMPROVED, load_best=True, sink=silent)
-        self.goes_on = goes_on
+        self.continues = continues
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         super().on_train_begin(net, **kwargs)
         self._begun = None
-        if self.goes_on:
+        if self.continues:
             _, validation = net.train_split(None)
             self._begun = net.loss_of(validation), copy.deepcopy(net.module_.state_dict())
 

@@ -4,6 +4,8 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import fields
+from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -12,11 +14,18 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 
+from sktransfer._common.identity import described, library_versions
 from sktransfer._common.warning import warn
+from sktransfer.backbones.frozen import state_digest
 from sktransfer.exceptions import TrainingWarning
+from sktransfer.training.data import TrainingData
 from sktransfer.training.net import TransferNet
+from sktransfer.training.settings import TrainingSettings
 
 _WRITTEN = {"finished", "module", "optimizer", "scaler", "average", "callbacks", "history"}
+# Settings that change nothing in the result. A training may continue on another device, in
+# another folder, and watched by others.
+_ASIDE = ("callbacks", "checkpoint_dir", "device", "verbose")
 # What EarlyStopping knows.
 _STOPPING = ("misses_", "dynamic_threshold_", "best_epoch_", "best_model_weights_")
 
@@ -121,6 +130,20 @@ class CheckpointFiles:
                 # Windows keeps a file that another process has open, and that one removes it.
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
+
+
+def training_identity(settings: TrainingSettings, data: TrainingData) -> str:
+    """A digest, in hexadecimal, of everything that the result of a training depends on."""
+    given = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name not in _ASIDE}
+    stages = data.stages
+    # The state alone knows neither kinds of pooling nor what BatchNorm does in training.
+    structure = f"{stages} {stages.fixed_statistics}"
+    sha = sha256(f"{library_versions()} {described(given)} {structure}".encode())
+    for module in (stages, data.earlier_head):
+        sha.update(b"" if module is None else state_digest(module))
+    for rows in (data.rows, data.validation):
+        sha.update(b"" if rows is None else rows.digest())
+    return sha.hexdigest()
 
 
 def _checked(state: Any, net: TransferNet) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Losses, one value a row: cross-entropy, one-against-rest, focal, torch's, and a teacher's."""
+"""Losses, one value per row: a table of them by name, classes of torch's, and a teacher's."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,6 @@ from sktransfer.training.task import OneLabel, SeveralLabels, Task
 
 # Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, table 1b: best at 2.
 _GAMMA = 2.0
-
-LossFunction = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,8 @@ class Loss:
     """
 
     name: str
-    softmax: LossFunction | None = None
-    sigmoid: LossFunction | None = None
+    softmax: Any = None
+    sigmoid: Any = None
     convex: bool = False
     built_by: Any = None
 
@@ -129,9 +127,6 @@ def convex_loss(loss: Loss, task: Task) -> Loss:
     return LOSSES["binary_cross_entropy" if task.one_vs_rest else "cross_entropy"]
 
 
-CONVEX_LOSSES = tuple(name for name, loss in LOSSES.items() if loss.convex)
-
-
 class Targets(NamedTuple):
     """What the rows of a batch should become.
 
@@ -162,44 +157,46 @@ class Targets(NamedTuple):
 
 
 class RowLoss(nn.Module):
-    """The loss of each row.
+    """The loss of each row: that of its labels and, beside it, that of a teacher.
 
     Parameters
     ----------
-    loss : str or callable
-        One of `LOSSES`, or a torch loss class that takes ``reduction="none"``.
-    multilabel : bool
-        Several labels a row: classes are told apart from their absence, not from each other.
-    label_smoothing : float
+    loss : Loss
+        Of the labels.
+    task : Task
+        What the scores mean.
+    label_smoothing : float, default=0.0
         Share of the target that is spread evenly over the classes.
     positive_weight : sequence of k floats, optional
-        What the presence of each label counts, for multilabel targets.
-    distill_weight, distill_temperature : float
-        Share of the teacher's loss, and by what scores are divided in it.
+        Weight of the presence of each label relative to its absence, for multilabel targets.
+    distill_weight : float, default=0.0
+        Share of the teacher's loss, where targets have a teacher.
+    distill_temperature : float, default=1.0
+        Divides the scores in the teacher's loss.
     """
 
     positive_weight: Tensor | None
 
     def __init__(
         self,
-        loss: str | Callable[..., nn.Module] = "cross_entropy",
+        loss: Loss,
+        task: Task,
         *,
-        multilabel: bool = False,
         label_smoothing: float = 0.0,
         positive_weight: Sequence[float] | None = None,
-        distill_weight: float = 0.5,
-        distill_temperature: float = 2.0,
+        distill_weight: float = 0.0,
+        distill_temperature: float = 1.0,
     ) -> None:
         super().__init__()
         self.loss = loss
-        self.multilabel = multilabel
-        self.binary = multilabel or loss == "binary_cross_entropy"
+        self.task = task
         self.label_smoothing = label_smoothing
         weight = None if positive_weight is None else torch.tensor(positive_weight)
         self.register_buffer("positive_weight", weight)
         self.distill_weight = distill_weight
         self.distill_temperature = distill_temperature
-        self.custom = None if isinstance(loss, str) else _built(loss)
+        # A module within this one, so that its own tensors move to the device too.
+        self.built = None if loss.built_by is None else _built(loss.built_by)
 
     def forward(self, scores: Tensor, targets: Targets) -> Tensor:
         """Losses of shape (n,) for scores of shape (n, k)."""
@@ -210,32 +207,14 @@ class RowLoss(nn.Module):
         return (1 - self.distill_weight) * losses + self.distill_weight * teachers
 
     def _of_labels(self, scores: Tensor, y: Tensor) -> Tensor:
-        if self.custom is not None:
-            return _one_a_row(self.custom(scores, y.to(scores) if y.ndim > 1 else y), self.custom)
-        if self.loss == "cross_entropy" and not y.is_floating_point():
-            return functional.cross_entropy(
-                scores, y, reduction="none", label_smoothing=self.label_smoothing
-            )
-        shares = self._smoothed(as_shares(y, scores.shape[1]).to(scores))
-        if self.binary:
-            return self._binary(scores, shares)
-        surprise = -functional.log_softmax(scores, dim=1)
-        if self.loss == "focal":
-            surprise = surprise * (1 - scores.softmax(dim=1)) ** _GAMMA
-        return (shares * surprise).sum(dim=1)
-
-    def _binary(self, scores: Tensor, shares: Tensor) -> Tensor:
-        losses = functional.binary_cross_entropy_with_logits(
-            scores, shares, pos_weight=self.positive_weight, reduction="none"
-        )
-        if self.loss == "focal":
-            # For targets between 0 and 1: Li et al., "Generalized Focal Loss", NeurIPS 2020, eq. 3.
-            losses = losses * (shares - scores.sigmoid()).abs() ** _GAMMA
-        return losses.sum(dim=1)
-
-    def _smoothed(self, shares: Tensor) -> Tensor:
-        even = 0.5 if self.binary else 1 / shares.shape[1]
-        return shares * (1 - self.label_smoothing) + even * self.label_smoothing
+        if self.built is not None:
+            return _one_per_row(self.built(scores, y.to(scores) if y.ndim > 1 else y), self.built)
+        if self.task.one_vs_rest:
+            of_presence = self.label_smoothing, self.positive_weight
+            losses: Tensor = self.loss.sigmoid(scores, y, *of_presence)
+        else:
+            losses = self.loss.softmax(scores, y, self.label_smoothing)
+        return losses
 
     def _of_teacher(self, scores: Tensor, teacher: Tensor) -> Tensor:
         """Distance of two softened distributions, in the scale of an ordinary loss.
@@ -244,15 +223,15 @@ class RowLoss(nn.Module):
         2015, section 2, with its factor of the squared temperature.
         """
         soft = scores / self.distill_temperature
-        if self.binary:
-            losses = functional.binary_cross_entropy_with_logits(soft, teacher, reduction="none")
+        if self.task.one_vs_rest:
+            losses = _binary(soft, teacher)
         else:
             losses = -teacher * soft.log_softmax(dim=1)
         return losses.sum(dim=1) * self.distill_temperature**2
 
 
 def as_shares(y: Tensor, n_classes: int) -> Tensor:
-    """Class codes as one share of 1 a row; shares as they are."""
+    """Class codes as one share of 1 per row; shares as they are."""
     return y if y.ndim > 1 else functional.one_hot(y, n_classes).float()
 
 
@@ -267,10 +246,10 @@ def _built(loss: Callable[..., Any]) -> nn.Module:
     return built
 
 
-def _one_a_row(losses: Tensor, loss: nn.Module) -> Tensor:
+def _one_per_row(losses: Tensor, loss: nn.Module) -> Tensor:
     if losses.ndim == 0:
         raise ParameterError(
             f"loss={type(loss).__name__} gave one value for a whole batch: with reduction='none' "
-            "it must give at least one a row, or class_weight and sample_weight mean nothing."
+            "it must give at least one per row, or class_weight and sample_weight have no effect."
         )
     return losses.flatten(1).sum(dim=1) if losses.ndim > 1 else losses

@@ -23,7 +23,7 @@ from sktransfer.training.callbacks import RecordRate
 from sktransfer.training.head import Dropout
 from sktransfer.training.losses import RowLoss, Targets
 from sktransfer.training.mixing import Mixing
-from sktransfer.training.task import OneLabel, SeveralLabels, Task
+from sktransfer.training.task import Task
 
 
 class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
@@ -218,9 +218,9 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
 
     @property
     def task(self) -> Task:
-        """What the scores mean."""
-        criterion = self.criterion_
-        return SeveralLabels() if criterion.multilabel else OneLabel(criterion.binary)
+        """What the scores mean: as the loss says that they are trained by."""
+        task: Task = self.criterion_.task
+        return task
 
     @property
     def classes_(self) -> np.ndarray:
@@ -251,6 +251,11 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
         batches = RowBatches(rows, self.batch_size)
         losses = (len(X) * self.get_loss(self.scores(X), targets) for X, targets in batches)
         return sum(loss.item() for loss in losses) / len(rows)
+
+    def chance_loss(self, rows: Rows) -> float:
+        """Weighted mean loss of equal scores, as a model has that knows nothing."""
+        scores = torch.zeros(len(rows), len(self.classes_), device=self.device)
+        return self.get_loss(scores, rows.targets).item()
 
     def drawn_scores(self, activations: Tensor, n: int, seed: int) -> Tensor:
         """Scores (b, n, k) of `n` networks drawn by the head's dropout, the same for all rows.

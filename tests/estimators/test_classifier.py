@@ -11,9 +11,8 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from sktransfer import PretrainedImageClassifier
 from sktransfer.activations.streaming import FrozenPass
-from sktransfer.activations.views import FreshViews
-from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.backbones.loading import load_backbone
+from sktransfer.estimators import fitting
 from sktransfer.exceptions import (
     BackboneError,
     EngineUnavailableError,
@@ -22,8 +21,6 @@ from sktransfer.exceptions import (
     TrainingDivergedError,
     TrainingWarning,
 )
-from sktransfer.training.batches import Rows
-from sktransfer.training.recipe import Recipe
 from tests.conftest import make_pictures
 
 
@@ -176,7 +173,7 @@ def test_global_states_are_untouched(pictures):
 def test_a_head_that_makes_no_mistakes_leaves_the_stages_as_they_are(pictures):
     X, _ = pictures
     probe = pretrained().fit(*pictures)
-    with pytest.warns(TrainingWarning, match="Nothing was fine-tuned"):
+    with pytest.warns(TrainingWarning, match="Fine-tuning skipped"):
         left = pretrained(unfreeze_depth=1, fine_tune="auto").fit(*pictures)
     assert {row["phase"] for row in left.history_} == {"probe"}
     assert_allclose(left.predict_proba(X), probe.predict_proba(X), atol=1e-5)
@@ -214,13 +211,13 @@ def test_history(pictures):
 
 def test_every_row_trains_unless_a_split_is_asked_for(pictures, monkeypatch):
     seen = []
-    original = Recipe.train
+    train = fitting.train
 
-    def spy(recipe, stages, rows, validation, begin_with):
-        seen.append((len(rows), validation and len(validation)))
-        return original(recipe, stages, rows, validation, begin_with)
+    def spy(settings, data):
+        seen.append((len(data.rows), data.validation and len(data.validation)))
+        return train(settings, data)
 
-    monkeypatch.setattr(Recipe, "train", spy)
+    monkeypatch.setattr(fitting, "train", spy)
     small().fit(*pictures)
     small(validation_fraction=0.25).fit(*pictures)
     assert seen == [(24, None), (18, 6)]
@@ -501,27 +498,3 @@ def test_net_is_a_skorch_net(pictures):
     classifier = pretrained().fit(*pictures)
     assert isinstance(classifier.net_, NeuralNet)
     assert classifier.net_.optimizer_ is None  # training state is not kept
-
-
-def test_recipe_is_convex_only_for_a_linear_head_on_frozen_stages():
-    nothing = TrainableStages()
-    some = TrainableStages([("a", torch.nn.Linear(1, 1))])
-    rows = Rows(torch.zeros(4, 1))
-    fresh = Rows(FreshViews(lambda _: torch.zeros(4, 1), 4, bytes))
-
-    def is_convex(stages=nothing, rows=rows, **settings):
-        return Recipe(n_classes=2, **settings)._is_convex(stages, rows, None)
-
-    assert is_convex()
-    assert is_convex(optimizer="lbfgs", loss={"loss": "binary_cross_entropy"})
-    assert not is_convex(some)
-    assert not is_convex(rows=fresh)
-    for settings in (
-        {"hidden_layer_sizes": (2,)},
-        {"dropout": 0.1},
-        {"mixup": 0.2},
-        {"ema_decay": 0.9},
-        {"optimizer": "adamw"},
-        {"loss": {"loss": "focal"}},
-    ):
-        assert not is_convex(**settings)

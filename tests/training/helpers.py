@@ -1,13 +1,19 @@
-"""Small stages, rows and nets that several test files train."""
+"""Small stages, rows, settings and nets that several test files train."""
+
+from dataclasses import replace
 
 import torch
 from torch import nn
 
+from sktransfer import PretrainedImageClassifier
 from sktransfer.activations.views import FixedViews
 from sktransfer.backbones.freezing import TrainableStages
+from sktransfer.estimators.settings import training_settings
 from sktransfer.training.batches import Rows
+from sktransfer.training.losses import RowLoss, as_loss
 from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet
+from sktransfer.training.task import OneLabel
 
 CLASSES = 3
 
@@ -68,8 +74,37 @@ def flat(lists):
     return [value for values in lists for value in values]
 
 
+def settings_of(loss="cross_entropy", n_classes=CLASSES, **changed):
+    """The classifier's default settings for one label per picture, some of them changed.
+
+    Stages always train, unless a test says otherwise: mistakes of a few rows mean nothing.
+    """
+    given = as_loss(loss)
+    usual = training_settings(
+        PretrainedImageClassifier(fine_tune="always"),
+        feature_rows(),
+        task=given.task(multilabel=False),
+        n_classes=n_classes,
+        device="cpu",
+        precision="float32",
+        seed=0,
+    )
+    return replace(usual, **{"loss": given, **changed})
+
+
+def row_loss(loss="cross_entropy", *, multilabel=False, **options):
+    """The loss of each row, by the name of a loss and the classifier's other defaults."""
+    given = as_loss(loss)
+    taught = {"distill_weight": 0.5, "distill_temperature": 2.0}
+    return RowLoss(given, given.task(multilabel=multilabel), **{**taught, **options})
+
+
+def criterion(loss="cross_entropy", task=None):
+    """Options of a net for a loss."""
+    return {"criterion__loss": as_loss(loss), "criterion__task": task or OneLabel()}
+
+
 def trained(module, rows, **options):
     """A net that was trained on rows."""
-    return TransferNet(module, verbose=0, **{"lr": 0.1, "max_epochs": 2, **options}).trained_on(
-        rows
-    )
+    usual = {"lr": 0.1, "max_epochs": 2, **criterion()}
+    return TransferNet(module, verbose=0, **{**usual, **options}).trained_on(rows)

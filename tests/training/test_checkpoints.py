@@ -9,13 +9,13 @@ from torch import nn
 
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.exceptions import TrainingWarning
-from sktransfer.training import checkpoints, recipe, solver
-from sktransfer.training.checkpoints import Checkpoint, CheckpointFiles
-from sktransfer.training.module import TransferModule
+from sktransfer.training import checkpoints, solver
+from sktransfer.training.checkpoints import Checkpoint, CheckpointFiles, training_identity
+from sktransfer.training.data import TrainingData
 from sktransfer.training.net import TransferNet
-from sktransfer.training.recipe import Recipe
 from sktransfer.training.solver import ProbeNet
-from tests.training.helpers import CLASSES, feature_rows, map_rows, small_stages
+from sktransfer.training.train import train
+from tests.training.helpers import CLASSES, feature_rows, map_rows, settings_of, small_stages
 
 
 @pytest.fixture(autouse=True)
@@ -80,17 +80,9 @@ def run(folder, name="cosine", *, stages=None, validation_seed=5, **changed):
     validation = (map_rows if trains else feature_rows)(n=12, seed=validation_seed)
     if stages is None:
         stages = small_stages(fixed_statistics=False) if trains else TrainableStages()
-    recipe = Recipe(
-        **{
-            "n_classes": CLASSES,
-            "seed": 3,
-            "weight_decay": 1e-2,
-            "checkpoint_dir": folder,
-            **settings,
-            **changed,
-        }
-    )
-    return recipe.train(stages, rows, validation)
+    usual = {"seed": 3, "weight_decay": 1e-2, "checkpoint_dir": folder}
+    data = TrainingData(stages, rows, validation)
+    return train(settings_of(**{**usual, **settings, **changed}), data)
 
 
 def assert_same(trained, other):
@@ -225,7 +217,7 @@ def other_stages():
         {"lr": 2e-2},
         {"seed": 4},
         {"max_epochs": 4},
-        {"loss": {"loss": "focal"}},
+        {"loss": "focal"},
         {"stages": small_stages(fixed_statistics=False, seed=1)},
         {"stages": small_stages(fixed_statistics=True)},
         {"stages": other_stages()},
@@ -243,8 +235,8 @@ def test_other_trainings_in_the_folder_are_let_alone(other, tmp_path, monkeypatc
 
 def test_another_beginning_is_another_training():
     def identity(head):
-        module = TransferModule(TrainableStages(), nn.Sequential(head))
-        return Recipe(CLASSES)._identity(module.stages, feature_rows(), None, module)
+        data = TrainingData(TrainableStages(), feature_rows(), None, nn.Sequential(head))
+        return training_identity(settings_of(), data)
 
     first, second = nn.Linear(6, CLASSES), nn.Linear(6, CLASSES)
     assert identity(first) == identity(first)
@@ -252,29 +244,29 @@ def test_another_beginning_is_another_training():
 
 
 def test_another_library_is_another_training(monkeypatch):
-    given = (small_stages(), map_rows(), None, None)
-    before = Recipe(CLASSES)._identity(*given)
-    monkeypatch.setattr(recipe, "library_versions", lambda: "torch 99")
-    assert Recipe(CLASSES)._identity(*given) != before
+    data = TrainingData(small_stages(), map_rows())
+    before = training_identity(settings_of(), data)
+    monkeypatch.setattr(checkpoints, "library_versions", lambda: "torch 99")
+    assert training_identity(settings_of(), data) != before
 
 
 def test_functions_are_known_by_what_they_do():
-    given = (small_stages(), map_rows(), None, None)
+    data = TrainingData(small_stages(), map_rows())
 
     def identity(lr):
         schedule = lambda optimizer: torch.optim.lr_scheduler.ConstantLR(optimizer, lr)  # noqa: E731
-        return Recipe(CLASSES, schedule=schedule)._identity(*given)
+        return training_identity(settings_of(schedule=schedule), data)
 
     assert identity(0.5) == identity(0.5) != identity(0.25)
 
 
 def test_a_weight_within_many_is_part_of_the_name():
-    given = (small_stages(), map_rows(), None, None)
+    data = TrainingData(small_stages(), map_rows())
 
     def identity(weight):
         weights = np.ones(2000)
         weights[1000] = weight
-        return Recipe(CLASSES, loss={"loss": "focal", "positive_weight": weights})._identity(*given)
+        return training_identity(settings_of("focal", positive_weight=weights), data)
 
     assert identity(2.0) == identity(2.0) != identity(3.0)
 
@@ -282,9 +274,9 @@ def test_a_weight_within_many_is_part_of_the_name():
 @pytest.mark.parametrize("setting", ["callbacks", "device", "verbose", "checkpoint_dir"])
 def test_what_changes_nothing_is_no_part_of_the_name(setting):
     value = {"callbacks": [("a", object())], "device": "cuda:1", "verbose": 2}.get(setting, "b")
-    given = (small_stages(), map_rows(), None, None)
-    changed = Recipe(CLASSES, **{setting: value})._identity(*given)
-    assert changed == Recipe(CLASSES)._identity(*given)
+    data = TrainingData(small_stages(), map_rows())
+    changed = training_identity(settings_of(**{setting: value}), data)
+    assert changed == training_identity(settings_of(), data)
 
 
 def test_a_half_written_file_does_no_harm_and_is_removed(tmp_path, monkeypatch):
@@ -400,13 +392,13 @@ def test_without_a_folder_nothing_is_named_or_removed():
         raise AssertionError
 
     files = CheckpointFiles(None, never)
-    assert files.path("descent") is None
+    assert files.path("fine-tune") is None
     files.remove()
 
 
 def test_each_phase_has_its_file(tmp_path):
     files = CheckpointFiles(tmp_path, lambda: "0123456789abcdef" * 4)
-    paths = [files.path(phase) for phase in ("probe", "head", "descent")]
+    paths = [files.path(phase) for phase in ("probe", "head", "fine-tune")]
     assert len(set(paths)) == 3
     assert all(path.parent == tmp_path for path in paths)
     assert all(path.name.startswith("0123456789abcdef" * 2 + "-") for path in paths)

@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from sktransfer.exceptions import ParameterError
-from sktransfer.training.losses import RowLoss, Targets
+from sktransfer.training.losses import Targets
 from sktransfer.training.mixing import Mixing
+from tests.training.helpers import row_loss
 
 N, CLASSES = 8, 3
 
@@ -44,7 +45,7 @@ def test_the_mixed_loss_is_the_mean_of_both_losses(unequal, label_smoothing, tau
     weights = torch.rand(N) + 0.1 if unequal else None
     teacher = torch.randn(N, CLASSES).softmax(1) if taught else None
     targets = some_targets(weights, teacher)
-    loss = RowLoss(label_smoothing=label_smoothing)
+    loss = row_loss(label_smoothing=label_smoothing)
     scores = torch.randn(N, CLASSES)
     X, new = mixed(torch.eye(N), targets, mixup=1.0, seed=3)
     partner, share = partners(X)

@@ -15,8 +15,10 @@ from sktransfer.training.mixing import Mixing
 from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet
 from sktransfer.training.solver import ProbeNet
+from sktransfer.training.task import SeveralLabels
 from tests.training.helpers import (
     CLASSES,
+    criterion,
     feature_rows,
     flat,
     map_rows,
@@ -185,8 +187,7 @@ def test_a_row_of_several_labels_is_right_if_all_are():
         module,
         rows,
         train_split=predefined_split(rows),
-        criterion__loss="binary_cross_entropy",
-        criterion__multilabel=True,
+        **criterion("binary_cross_entropy", SeveralLabels()),
         lr=0.0,
         max_epochs=1,
     )
@@ -203,7 +204,7 @@ def test_divergence_is_told(net_class):
     layer = nn.Linear(6, CLASSES)
     nn.init.constant_(layer.weight, float("nan"))
     with pytest.raises(TrainingDivergedError, match=r"became nan in epoch 1 .* rate of 0\.01"):
-        net_class(layer, lr=0.01, verbose=0).trained_on(feature_rows())
+        net_class(layer, lr=0.01, verbose=0, **criterion()).trained_on(feature_rows())
 
 
 @pytest.mark.parametrize("ema_decay", [None, 0.9])

@@ -1,5 +1,4 @@
 import warnings
-from functools import partial
 
 import pytest
 import torch
@@ -9,10 +8,11 @@ from sktransfer.activations.views import FreshViews
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.training import pace
 from sktransfer.training.batches import Rows
+from sktransfer.training.data import TrainingData
 from sktransfer.training.head import Scaled
 from sktransfer.training.pace import epochs, learning_rate, warn_if_short
-from sktransfer.training.recipe import Recipe
-from tests.training.helpers import CLASSES, feature_rows, map_rows, small_stages
+from sktransfer.training.train import train
+from tests.training.helpers import CLASSES, feature_rows, map_rows, settings_of, small_stages
 
 LAYERS = {"hidden_layer_sizes": (8,)}
 DESCENT = {"optimizer": "adamw", "head_init": "random"}
@@ -26,8 +26,8 @@ def easy_rows(n=26):
 
 def head(rows=None, begin_with=None, **settings):
     rows = easy_rows() if rows is None else rows
-    recipe = Recipe(CLASSES, seed=0, **settings)
-    return recipe.train(TrainableStages(), rows, None, begin_with)
+    earlier = None if begin_with is None else begin_with.head
+    return train(settings_of(**settings), TrainingData(TrainableStages(), rows, None, earlier))
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_random_head_gets_enough_steps_and_at_least_ten_epochs(settings, batch
 
 @pytest.mark.parametrize(
     "settings",
-    [{"optimizer": "adamw"}, {"dropout": 0.3}, {"mixup": 0.2}, {"loss": {"loss": "focal"}}],
+    [{"optimizer": "adamw"}, {"dropout": 0.3}, {"mixup": 0.2}, {"loss": "focal"}],
     ids=str,
 )
 def test_a_solved_head_goes_on_carefully(settings):
@@ -85,8 +85,8 @@ def test_many_rows_have_ten_epochs():
 @pytest.mark.usefixtures("fifty_steps")
 def test_stages_train_as_long_and_as_slowly_as_ever():
     for settings in ({}, LAYERS, {"head_init": "random"}):
-        recipe = Recipe(CLASSES, seed=0, schedule=None, **settings)
-        history = recipe.train(small_stages(), map_rows(), None).history
+        data = TrainingData(small_stages(), map_rows())
+        history = train(settings_of(schedule=None, **settings), data).history
         tuned = [row["lr"] for row in history if row["phase"] == "fine-tune"]
         assert tuned == [3e-4] * 10
         alone = [row["lr"] for row in history if row["phase"] == "head"]
@@ -158,15 +158,15 @@ def test_many_epochs_are_enough():
 
 def test_a_training_that_was_stopped_is_not_short():
     stopping = {"early_stopping": True, "n_iter_no_change": 1, "max_epochs": 30, "lr": 1e-3}
-    train = partial(Recipe(CLASSES, seed=0, **LAYERS, **stopping).train, TrainableStages())
     shuffled = feature_rows(12, seed=1)
     wrong = Rows(shuffled.views, (shuffled.targets.y + 1) % CLASSES)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert len(train(feature_rows(), wrong).history) < 30
+        data = TrainingData(TrainableStages(), feature_rows(), wrong)
+        assert len(train(settings_of(**LAYERS, **stopping), data).history) < 30
 
 
 def test_early_stopping_waits_for_the_rate_to_climb():
-    recipe = Recipe(CLASSES, seed=0, early_stopping=True, **LAYERS)
-    history = recipe.train(TrainableStages(), easy_rows(), easy_rows(24)).history
+    data = TrainingData(TrainableStages(), easy_rows(), easy_rows(24))
+    history = train(settings_of(early_stopping=True, **LAYERS), data).history
     assert history[-1]["valid_loss"] < history[0]["valid_loss"] / 2

@@ -12,8 +12,9 @@ from sktransfer.activations.views import FixedViews
 from sktransfer.training import solver
 from sktransfer.training.batches import Rows, all_batches
 from sktransfer.training.head import NormalisedLinear, mean_and_length
+from sktransfer.training.losses import as_loss
 from sktransfer.training.solver import LowestStep, ProbeNet, converged, solve
-from tests.training.helpers import CLASSES, feature_rows
+from tests.training.helpers import CLASSES, criterion, feature_rows
 
 N = 41
 
@@ -28,11 +29,12 @@ def probe(rows, kind=NormalisedLinear):
 
 
 def fitted(module, rows, **options):
-    return ProbeNet(module, verbose=0, **options).trained_on(rows)
+    return ProbeNet(module, verbose=0, **criterion(), **options).trained_on(rows)
 
 
 def solved(rows, **options):
     settings = {"weight_decay": 1e-2, "begin_like": None, "callbacks": [], "max_epochs": 10}
+    settings |= criterion()
     return solve(rows, CLASSES, verbose=0, **{**settings, **options})
 
 
@@ -109,7 +111,7 @@ def test_every_view_counts_alike(rows):
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy"])
 def test_the_solution_has_no_slope(rows, loss):
-    net = solved(rows, criterion__loss=loss)
+    net = solved(rows, **criterion(loss, as_loss(loss).task(multilabel=False)))
     X, targets = rows[:]
     module = net.module_
     module.zero_grad()

@@ -12,9 +12,10 @@ from sktransfer import PretrainedImageClassifier
 from sktransfer.activations.streaming import FrozenPass
 from sktransfer.exceptions import ParameterError
 from sktransfer.training.solver import solve
+from sktransfer.training.task import SeveralLabels
 from sktransfer.training.watchers import NAMES, check_callbacks
 from tests.conftest import make_pictures
-from tests.training.helpers import CLASSES, feature_rows, module_of, trained, zero_linear
+from tests.training.helpers import CLASSES, criterion, feature_rows, module_of, trained, zero_linear
 
 ROWS, HELD_OUT = feature_rows(), feature_rows(n=14, seed=5)
 
@@ -44,6 +45,7 @@ def solved(*callbacks):
         max_epochs=5,
         verbose=0,
         train_split=predefined_split(HELD_OUT),
+        **criterion(),
     )
 
 
@@ -101,8 +103,7 @@ def test_scores_of_several_labels():
     fitted = trained(
         module_of(zero_linear()),
         rows,
-        criterion__loss="binary_cross_entropy",
-        criterion__multilabel=True,
+        **criterion("binary_cross_entropy", SeveralLabels()),
         callbacks=[theirs.EpochScoring("f1_macro", on_train=True, lower_is_better=False)],
         max_epochs=20,
     )

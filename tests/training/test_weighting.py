@@ -5,8 +5,9 @@ from numpy.testing import assert_allclose
 from sklearn.utils.class_weight import compute_class_weight
 
 from sktransfer.exceptions import ParameterError, TrainingWarning
-from sktransfer.training.losses import RowLoss, Targets
+from sktransfer.training.losses import Targets
 from sktransfer.training.weighting import check_class_weight, positive_weights, row_weights
+from tests.training.helpers import row_loss
 
 CLASSES = np.array(["a", "b"])
 CODES = np.array([0, 0, 0, 1])
@@ -90,7 +91,7 @@ def test_a_label_that_is_never_there_has_no_presence_to_weigh():
     targets = Targets(torch.tensor([[1.0, 0], [0, 0]]), torch.ones(2))
     weights = positive_weights(targets, "balanced")
     assert weights == [1, 1]
-    loss = RowLoss(
+    loss = row_loss(
         "binary_cross_entropy", multilabel=True, positive_weight=weights, label_smoothing=0.1
     )
     assert loss(torch.zeros(2, 2), targets).max() < 2

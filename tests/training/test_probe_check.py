@@ -1,3 +1,4 @@
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -6,9 +7,10 @@ import torch
 
 from sktransfer.training.batches import Rows
 from sktransfer.training.checkpoints import CheckpointFiles
-from sktransfer.training.recipe import Recipe
-from sktransfer.training.screening import cross_validated_mistakes
-from tests.training.helpers import CLASSES, feature_rows
+from sktransfer.training.probe_check import cross_validated_mistakes
+from sktransfer.training.solve_head import solve_head
+from sktransfer.training.task import OneLabel, SeveralLabels
+from tests.training.helpers import CLASSES, feature_rows, settings_of
 
 N = 20
 
@@ -22,7 +24,8 @@ class Solver:
 
     def __call__(self, rows):
         self.learned.append(numbers_of(rows))
-        return SimpleNamespace(interrupted_=self.interrupted, scores_of=self.scores_of)
+        task = SeveralLabels() if rows.targets.y.ndim > 1 else OneLabel()
+        return SimpleNamespace(interrupted_=self.interrupted, scores_of=self.scores_of, task=task)
 
     def scores_of(self, rows):
         numbers = numbers_of(rows)
@@ -110,14 +113,14 @@ def test_an_interrupt_is_passed_on():
 @pytest.mark.parametrize("sampling", [None, "oversample", "undersample", "balanced"])
 def test_solved_heads_are_counted(sampling):
     rows = feature_rows()
-    solve = recipe_solver(sampling)
+    solve = partial(
+        solve_head,
+        settings_of(sampling=sampling),
+        validation=None,
+        files=CheckpointFiles(None, str),
+    )
     mistakes, enough = count(rows, solve, sampling)
     assert mistakes >= enough  # the classes overlap
     y = rows.targets.y
     told_apart = Rows(torch.eye(CLASSES)[y] + 0.1 * torch.rand(len(y), CLASSES), y)
     assert count(told_apart, solve, sampling)[0] == 0
-
-
-def recipe_solver(sampling):
-    recipe = Recipe(CLASSES, sampling=sampling)
-    return lambda part: recipe._solve(part, None, None, CheckpointFiles(None, str))

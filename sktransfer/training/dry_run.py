@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from sktransfer.exceptions import ParameterError
-from sktransfer.training.losses import RowLoss, Targets
+from sktransfer.training.losses import RowLoss, Targets, as_loss
 from sktransfer.training.optimizers import optimizer_options
 from sktransfer.training.schedules import schedule_callback
 
 
-def try_out(
+def dry_run(
     *,
     loss: str | Callable[..., Any],
     optimizer: str | Callable[..., Any],
@@ -36,8 +36,9 @@ def try_out(
         with _told(f"loss={loss!r}", "a class of torch.nn that compares scores with labels"):
             n = n_classes + 1  # not as many, which torch would compare row with column
             y = torch.zeros(n, n_classes) if multilabel else torch.zeros(n, dtype=torch.long)
-            compared = RowLoss(loss, multilabel=multilabel)
-            compared(torch.zeros(n, n_classes), Targets(y, torch.ones(n)))
+            record = as_loss(loss)
+            row_loss = RowLoss(record, record.task(multilabel=multilabel))
+            row_loss(torch.zeros(n, n_classes), Targets(y, torch.ones(n)))
     built: Any = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
     if callable(optimizer):
         with _told(f"optimizer={optimizer!r}", "a class of torch.optim"):

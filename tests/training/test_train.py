@@ -12,36 +12,43 @@ from torch import nn
 from sktransfer.activations.views import FixedViews, FreshViews
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.exceptions import DeviceMemoryError, ParameterError, TrainingWarning
-from sktransfer.training import callbacks
-from sktransfer.training import recipe as recipe_module
+from sktransfer.training import callbacks, probe_check
 from sktransfer.training.batches import Rows
+from sktransfer.training.data import TrainingData
 from sktransfer.training.head import Dropout, NormalisedLinear
 from sktransfer.training.net import TransferNet
-from sktransfer.training.recipe import Recipe
 from sktransfer.training.sampling import SAMPLINGS
+from sktransfer.training.train import train
 from tests.backbones.helpers import same_values, values_of
+from tests.training import helpers
 from tests.training.helpers import CLASSES, feature_rows, map_rows, maps, small_stages
 
 LAYERS = {"hidden_layer_sizes": (5,)}
 
 
-def recipe(**settings):
+def settings_of(**changed):
     usual = {"seed": 3, "lr": 1e-2, "max_epochs": 2, "batch_size": 7, "weight_decay": 1e-2}
-    return Recipe(CLASSES, **{**usual, **settings})
+    return helpers.settings_of(**{**usual, **changed})
+
+
+def go_on(settings, module, rows, validation=None):
+    """Train head and stages of an earlier training further."""
+    return train(settings, TrainingData(module.stages, rows, validation, module.head))
 
 
 def frozen(rows=None, validation=None, begin_with=None, **settings):
     """Train a head on features."""
-    stages = TrainableStages() if begin_with is None else begin_with.stages
+    head = None if begin_with is None else begin_with.head
     rows = feature_rows() if rows is None else rows
-    return recipe(**{"max_epochs": 10, **settings}).train(stages, rows, validation, begin_with)
+    data = TrainingData(TrainableStages(), rows, validation, head)
+    return train(settings_of(**{"max_epochs": 10, **settings}), data)
 
 
 def tuned(rows=None, validation=None, stages=None, **settings):
     """Train a head, and stages with it."""
     stages = small_stages() if stages is None else stages
     rows = map_rows() if rows is None else rows
-    return recipe(**settings).train(stages, rows, validation)
+    return train(settings_of(**settings), TrainingData(stages, rows, validation))
 
 
 def phases(trained):
@@ -58,17 +65,17 @@ def features_of(X, stages=None):
 
 
 @pytest.mark.parametrize(
-    ("train", "settings", "expected"),
+    ("how", "settings", "expected"),
     [
         (frozen, {}, ["probe"]),
         (frozen, {"head_init": "random"}, ["probe"]),
-        (frozen, {"loss": {"loss": "binary_cross_entropy"}}, ["probe"]),
+        (frozen, {"loss": "binary_cross_entropy"}, ["probe"]),
         (frozen, {"optimizer": "adamw"}, ["probe", "head"]),
         (frozen, {"dropout": 0.3}, ["probe", "head"]),
         (frozen, {"mixup": 0.4}, ["probe", "head"]),
         (frozen, {"ema_decay": 0.9}, ["probe", "head"]),
-        (frozen, {"loss": {"loss": "focal"}}, ["probe", "head"]),
-        (frozen, {"loss": {"loss": nn.CrossEntropyLoss}}, ["probe", "head"]),
+        (frozen, {"loss": "focal"}, ["probe", "head"]),
+        (frozen, {"loss": nn.CrossEntropyLoss}, ["probe", "head"]),
         (frozen, {"optimizer": "sgd", "head_init": "random"}, ["head"]),
         (frozen, LAYERS, ["head"]),
         (tuned, {}, ["probe", "fine-tune"]),
@@ -78,8 +85,8 @@ def features_of(X, stages=None):
         (tuned, {"head_init": "random", **LAYERS}, ["fine-tune"]),
     ],
 )
-def test_phases(train, settings, expected):
-    trained = train(**settings)
+def test_phases(how, settings, expected):
+    trained = how(**settings)
     assert phases(trained) == expected
     for phase in expected:
         rows = [row for row in trained.history if row["phase"] == phase]
@@ -88,10 +95,10 @@ def test_phases(train, settings, expected):
         assert "valid_loss" not in rows[-1]
 
 
-@pytest.mark.parametrize("train", [frozen, tuned])
-def test_validation_is_written_down(train):
-    make = feature_rows if train is frozen else map_rows
-    trained = train(validation=make(n=12, seed=5))
+@pytest.mark.parametrize("how", [frozen, tuned])
+def test_validation_is_written_down(how):
+    make = feature_rows if how is frozen else map_rows
+    trained = how(validation=make(n=12, seed=5))
     assert all({"valid_loss", "valid_score"} <= row.keys() for row in trained.history)
     right = (scores(trained, make(n=12, seed=5)).argmax(1) == torch.arange(12) % CLASSES).float()
     weights = make(n=12, seed=5).targets.weights
@@ -214,7 +221,7 @@ def test_stages_that_forget_what_the_head_had_learned_are_told(settings):
         # Losses of harder rows, of another kind, or of another network say nothing.
         {"mixup": 0.4},
         {"dropout": 0.5},
-        {"loss": {"loss": "focal"}},
+        {"loss": "focal"},
         {"head_init": "random"},
         {"stages": False},
         {"rows": FreshViews(lambda _: maps()[0], 26, lambda: b"")},
@@ -256,35 +263,35 @@ def test_the_users_callbacks_see_the_last_phase_alone():
         def on_epoch_end(self, net, **kwargs):
             seen.append(len(net.history))
 
-    for train, phase in (
+    for how, phase in (
         (tuned, "fine-tune"),
         (partial(tuned, **LAYERS), "fine-tune"),
         (frozen, "probe"),
         (partial(frozen, optimizer="adamw"), "head"),
     ):
         seen = []
-        trained = train(callbacks=[("epochs", Epochs())])
+        trained = how(callbacks=[("epochs", Epochs())])
         assert seen == [row["epoch"] for row in trained.history if row["phase"] == phase]
 
 
 def test_a_piece_trains_one_epoch_without_a_schedule():
-    piece = recipe(schedule="cosine", max_epochs=9).for_a_piece(None)
+    piece = settings_of(schedule="cosine", max_epochs=9).for_a_piece(None)
     assert (piece.max_epochs, piece.schedule) == (1, None)
     seen = Rates()
-    replaced = recipe(callbacks=[("seen", seen)]).for_a_piece(None)
-    trained = replaced.train(small_stages(), map_rows(), None)
+    replaced = settings_of(callbacks=[("seen", seen)]).for_a_piece(None)
+    trained = train(replaced, TrainingData(small_stages(), map_rows()))
     assert phases(trained) == ["probe", "fine-tune"]
     assert len(seen.values) == 1
     assert {step[-1] for step in seen.steps} == {1e-2}
 
 
 def test_the_optimizer_goes_on_in_the_next_piece():
-    first = recipe().for_a_piece(None).train(small_stages(), map_rows(), None)
+    first = train(settings_of().for_a_piece(None), TrainingData(small_stages(), map_rows()))
     state = copy.deepcopy(first.optimizer_state)
     steps = state[0]["step"]
     module = copy.deepcopy(first.net.module_)
-    piece = recipe().for_a_piece(first.optimizer_state)
-    second = piece.train(module.stages, map_rows(seed=7), None, module)
+    piece = settings_of().for_a_piece(first.optimizer_state)
+    second = go_on(piece, module, map_rows(seed=7))
     assert phases(second) == ["fine-tune"]
     assert second.optimizer_state[0]["step"] == 2 * steps
     # The earlier one is as it was, should something go wrong.
@@ -307,9 +314,9 @@ def pieces(parts, begun=None, **settings):
     """Learn rows that come in pieces."""
     trained, state = begun, None
     for rows in parts:
-        module = None if trained is None else copy.deepcopy(trained.net.module_)
-        stages = TrainableStages() if module is None else module.stages
-        trained = recipe(**settings).for_a_piece(state).train(stages, rows, None, module)
+        piece = settings_of(**settings).for_a_piece(state)
+        head = None if trained is None else copy.deepcopy(trained.net.module_.head)
+        trained = train(piece, TrainingData(TrainableStages(), rows, None, head))
         state = trained.optimizer_state
     return trained
 
@@ -333,12 +340,12 @@ def test_a_weight_of_four_in_pieces_is_as_four_rows(n):
     rows = wide_rows(90, seed=2)
     shares = []
     for times, weight in ((4, 1.0), (1, 4.0)):
-        trained, settings = None, recipe(weight_decay=1e-3)
+        trained, settings = None, settings_of(weight_decay=1e-3)
         for start in (0, n, 2 * n):  # the first have a class less, or two
             part = rows.drawn(torch.arange(start, start + n)[rows.targets.y[:n] < 2].repeat(times))
-            module = None if trained is None else trained.net.module_
+            head = None if trained is None else trained.net.module_.head
             piece = settings.for_a_piece(None, weight)
-            trained = piece.train(TrainableStages(), part, None, module)
+            trained = train(piece, TrainingData(TrainableStages(), part, None, head))
         shares.append(scores(trained, rows).softmax(1))
     torch.testing.assert_close(*shares, rtol=0, atol=1e-4)
 
@@ -388,11 +395,11 @@ def test_a_solved_head_goes_on_in_a_scale_that_the_steps_fit(in_pieces):
     test = wide_rows(120, seed=1)
     trained = begun = frozen(wide_rows(9, seed=2), weight_decay=1e-3)
     before, state = mean_loss(begun, test), None
-    settings = recipe(lr=3e-4, optimizer="adamw", max_epochs=1, schedule=None)
+    settings = settings_of(lr=3e-4, optimizer="adamw", max_epochs=1, schedule=None)
     for seed in range(3, 13):
         piece = settings.for_a_piece(state) if in_pieces else settings
         module = copy.deepcopy(trained.net.module_)
-        trained = piece.train(module.stages, wide_rows(30, seed), None, module)
+        trained = go_on(piece, module, wide_rows(30, seed))
         state = trained.optimizer_state
     assert mean_loss(trained, test) < 0.93 * before
 
@@ -411,9 +418,7 @@ def test_the_convex_problem_goes_on_from_any_linear_head(head_init):
 
 def test_training_goes_on_with_all_that_was_learned():
     earlier = tuned(max_epochs=3)
-    again = recipe(lr=0.0).train(
-        earlier.net.module_.stages, map_rows(), None, copy.deepcopy(earlier.net.module_)
-    )
+    again = go_on(settings_of(lr=0.0), copy.deepcopy(earlier.net.module_), map_rows())
     assert phases(again) == ["fine-tune"]
     assert torch.equal(scores(again, map_rows()), scores(earlier, map_rows()))
 
@@ -444,19 +449,19 @@ def test_views_that_are_new_each_epoch_are_no_convex_problem():
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
-@pytest.mark.parametrize("train", [frozen, tuned])
-def test_for_the_solver_sampling_is_weights(sampling, train):
-    X, y = maps() if train is tuned else feature_rows()[:]
+@pytest.mark.parametrize("how", [frozen, tuned])
+def test_for_the_solver_sampling_is_weights(sampling, how):
+    X, y = maps() if how is tuned else feature_rows()[:]
     y = torch.tensor([0] * 16 + [1] * 7 + [2] * 3)
-    y = y if train is frozen else y[torch.randperm(26, generator=torch.Generator().manual_seed(1))]
+    y = y if how is frozen else y[torch.randperm(26, generator=torch.Generator().manual_seed(1))]
     own = 0.5 + torch.rand(26, generator=torch.Generator().manual_seed(2))
     weights = own / torch.bincount(y)[y]
     lr = 1e-9  # beyond the solver nothing moves
-    sampled = train(Rows(X, y, own), sampling=sampling, lr=lr)
-    weighed = train(Rows(X, y, weights / weights.mean()), lr=lr)
+    sampled = how(Rows(X, y, own), sampling=sampling, lr=lr)
+    weighed = how(Rows(X, y, weights / weights.mean()), lr=lr)
     rows = Rows(X, y)
     torch.testing.assert_close(scores(sampled, rows), scores(weighed, rows), rtol=1e-3, atol=1e-3)
-    other = train(Rows(X, y, own), sampling=sampling, lr=lr, seed=9)
+    other = how(Rows(X, y, own), sampling=sampling, lr=lr, seed=9)
     torch.testing.assert_close(scores(sampled, rows), scores(other, rows))
 
 
@@ -561,8 +566,8 @@ def test_early_stopping_keeps_an_earlier_training_that_no_epoch_bettered():
     rows, validation = map_rows(), map_rows(n=12, seed=5)
     earlier = tuned(rows, validation, max_epochs=3)
     module = copy.deepcopy(earlier.net.module_)
-    settings = recipe(**{**TOO_FAST, "early_stopping": True})
-    again = settings.train(module.stages, rows, validation, module)
+    settings = settings_of(**{**TOO_FAST, "early_stopping": True})
+    again = go_on(settings, module, rows, validation)
     assert mean_loss(again, validation) == pytest.approx(mean_loss(earlier, validation))
     assert again.history[0]["valid_loss"] > mean_loss(earlier, validation)
 
@@ -576,12 +581,12 @@ class Interrupt(Callback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("train", [frozen, tuned])
+@pytest.mark.parametrize("how", [frozen, tuned])
 @pytest.mark.parametrize("settings", [{}, LAYERS])
-def test_an_interrupt_leaves_what_was_learned_and_a_warning(train, settings):
-    rows = feature_rows() if train is frozen else map_rows()
+def test_an_interrupt_leaves_what_was_learned_and_a_warning(how, settings):
+    rows = feature_rows() if how is frozen else map_rows()
     with pytest.warns(TrainingWarning, match="interrupted"):
-        trained = train(max_epochs=3, callbacks=[("interrupt", Interrupt(1))], **settings)
+        trained = how(max_epochs=3, callbacks=[("interrupt", Interrupt(1))], **settings)
     assert torch.isfinite(scores(trained, rows)).all()
     assert trained.net.interrupted_
 
@@ -615,9 +620,10 @@ def test_memory_that_runs_out_is_told(monkeypatch):
 
 @pytest.mark.parametrize("ema_decay", [None, 0.9])
 def test_what_only_training_needs_is_let_go(ema_decay):
-    first = recipe(ema_decay=ema_decay).for_a_piece(None).train(small_stages(), map_rows(), None)
-    piece = recipe(ema_decay=ema_decay).for_a_piece(first.optimizer_state)
-    trained = piece.train(first.net.module_.stages, map_rows(), None, first.net.module_)
+    piece = settings_of(ema_decay=ema_decay).for_a_piece(None)
+    first = train(piece, TrainingData(small_stages(), map_rows()))
+    piece = settings_of(ema_decay=ema_decay).for_a_piece(first.optimizer_state)
+    trained = go_on(piece, first.net.module_, map_rows())
     assert trained.net.optimizer_ is None
     assert not trained.net.module_.training
     weights = sum(value.nbytes for value in trained.net.module_.state_dict().values())
@@ -670,7 +676,7 @@ def easy_rows():
     [
         {},
         {"dropout": 0.5},
-        {"loss": {"loss": "focal"}},
+        {"loss": "focal"},
         {"sampling": "balanced"},
         {"early_stopping": True, "verbose": 1, "checkpoint_dir": True},
     ],
@@ -681,7 +687,7 @@ def test_stages_stay_as_they_are_where_the_head_alone_suffices(settings, tmp_pat
     if "checkpoint_dir" in settings:
         settings["checkpoint_dir"] = tmp_path
     rows, validation = easy_rows(), easy_rows()
-    with pytest.warns(TrainingWarning, match=r"Nothing .* 0 mistakes in 26 .* fewer than 5\.1, "):
+    with pytest.warns(TrainingWarning, match=r"skipped.* 0 mistakes in 26 .* fewer than 5\.1, "):
         left = tuned(rows, validation, fine_tune="auto", **settings)
     assert phases(left) == ["probe"]
     assert same_values(values_of(left.net.module_.stages), values_of(small_stages()))
@@ -693,7 +699,7 @@ def test_stages_stay_as_they_are_where_the_head_alone_suffices(settings, tmp_pat
 
 
 def test_stages_that_were_left_as_they_are_get_the_batches_asked_for():
-    with pytest.warns(TrainingWarning, match="Nothing was fine-tuned"):
+    with pytest.warns(TrainingWarning, match="Fine-tuning skipped"):
         left = tuned(easy_rows(), fine_tune="auto", batch_size=7)
     sizes = []
     left.net.module_.stages.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
@@ -709,7 +715,7 @@ def test_stages_train_as_always_where_there_is_something_to_mend():
 
 @pytest.mark.parametrize("settings", [{"head_init": "random"}, LAYERS, {"teacher": True}], ids=str)
 def test_only_mistakes_of_a_solved_head_in_labels_are_counted(settings, monkeypatch):
-    monkeypatch.setattr(recipe_module, "cross_validated_mistakes", None)
+    monkeypatch.setattr(probe_check, "cross_validated_mistakes", None)
     settings = {**settings}
     rows = easy_rows()
     if settings.pop("teacher", False):
@@ -721,18 +727,19 @@ def test_only_mistakes_of_a_solved_head_in_labels_are_counted(settings, monkeypa
 
 def test_what_goes_on_and_pieces_train_always():
     rows = easy_rows()
-    with pytest.warns(TrainingWarning, match="Nothing was fine-tuned"):
+    with pytest.warns(TrainingWarning, match="Fine-tuning skipped"):
         begun = tuned(rows, fine_tune="auto")
     module = begun.net.module_
-    on = recipe(fine_tune="auto").train(module.stages, rows, None, module)
+    on = go_on(settings_of(fine_tune="auto"), module, rows)
     assert phases(on) == ["fine-tune"]
-    piece = recipe(fine_tune="auto").for_a_piece(None).train(small_stages(), rows, None)
-    assert phases(piece)[-1] == "fine-tune"
+    piece = settings_of(fine_tune="auto").for_a_piece(None)
+    trained = train(piece, TrainingData(small_stages(), rows))
+    assert phases(trained)[-1] == "fine-tune"
 
 
 def test_an_interrupt_while_mistakes_are_counted_leaves_the_solved_head(monkeypatch):
     interrupted = Mock(side_effect=KeyboardInterrupt)
-    monkeypatch.setattr(recipe_module, "cross_validated_mistakes", interrupted)
+    monkeypatch.setattr(probe_check, "cross_validated_mistakes", interrupted)
     with pytest.warns(TrainingWarning, match="interrupted"):
         trained = tuned(fine_tune="auto")
     assert phases(trained) == ["probe"]

@@ -9,12 +9,12 @@ from torch.optim import lr_scheduler
 from sktransfer import PretrainedImageClassifier
 from sktransfer.activations.streaming import FrozenPass
 from sktransfer.exceptions import ParameterError
-from sktransfer.training.trial import try_out
+from sktransfer.training.dry_run import dry_run
 from tests.conftest import make_pictures
 
 
 def tried(**given):
-    """`try_out` of some parameters, all others as they are by default."""
+    """`dry_run` of some parameters, all others as they are by default."""
     plain = {
         "loss": "cross_entropy",
         "optimizer": "auto",
@@ -25,7 +25,7 @@ def tried(**given):
         "n_classes": 3,
         "multilabel": False,
     }
-    try_out(**{**plain, **given})
+    dry_run(**{**plain, **given})
 
 
 @pytest.mark.parametrize(

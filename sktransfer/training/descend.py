@@ -1,0 +1,134 @@
+"""Stochastic gradient descent on a head, and on the unfrozen stages with it."""
+
+from sktransfer.activations.views import FixedViews
+from sktransfer.training.batches import RowBatches, Rows
+from sktransfer.training.callbacks import GradualUnfreezing, first_epochs
+from sktransfer.training.checkpoints import CheckpointFiles
+from sktransfer.training.head import Scaled
+from sktransfer.training.mixing import Mixing
+from sktransfer.training.module import TransferModule
+from sktransfer.training.net import TransferNet
+from sktransfer.training.optimizers import learning_rates, optimizer_options
+from sktransfer.training.pace import epochs, learning_rate, warn_if_short
+from sktransfer.training.phases import NamedCallbacks, Phase, callbacks_of, net_options
+from sktransfer.training.schedules import schedule_callback
+from sktransfer.training.settings import TrainingSettings
+
+
+def descend(
+    settings: TrainingSettings,
+    module: TransferModule,
+    rows: Rows,
+    validation: Rows | None,
+    phase: Phase,
+    files: CheckpointFiles,
+    *,
+    continues: bool = False,
+) -> TransferNet:
+    """Train a module in place, and warn if its loss still fell fast in the end.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+    module : TransferModule
+    rows, validation : Rows
+        What the module is fed; `validation` may be None.
+    phase : Phase
+    files : CheckpointFiles
+    continues : bool, default=False
+        The module had learned something before.
+    """
+    rows, mean_weight = _with_mean_1_as_drawn(rows, settings.sampling)
+    n_batches = len(RowBatches(rows, settings.batch_size, rows.sampler(settings.sampling)))
+    lr, max_epochs = _pace(settings, module, rows, n_batches)
+    rates = learning_rates(_depths_that_learn(module), lr, settings.lr_decay)
+    schedule = schedule_callback(
+        settings.schedule,
+        n_steps=max_epochs * n_batches,
+        n_epoch=n_batches,
+        rates=[*(options["lr"] for _, options in rates), lr],
+        monitor="train_loss" if validation is None else "valid_loss",
+    )
+    first: NamedCallbacks = [] if schedule is None else [("schedule", schedule)]
+    piece = settings.piece
+    net = TransferNet(
+        module,
+        **optimizer_options(settings.optimizer, settings.weight_decay),
+        optimizer__param_groups=rates,
+        lr=lr,
+        batch_size=settings.batch_size,
+        sampling=settings.sampling,
+        mixing=_mixing(settings),
+        gradient_clipping=settings.gradient_clipping,
+        ema_decay=settings.ema_decay,
+        precision=settings.precision,
+        begin_state=None if piece is None else piece.optimizer_state,
+        # Weights are scaled to a mean of 1; for a piece the loss gets its own mean back, so that
+        # a heavy piece moves the weights further than a light one.
+        loss_scale=1.0 if piece is None else piece.weight * mean_weight,
+        callbacks=[
+            *first,
+            *_unfreezing(settings, module, max_epochs),
+            *callbacks_of(settings, phase, files, continues=continues),
+        ],
+        **net_options(settings, settings.loss, validation, max_epochs),
+    )
+    net.trained_on(rows)
+    losses = [epoch["train_loss"] for epoch in net.history if "train_loss" in epoch]
+    if len(losses) == max_epochs:  # fewer if it was stopped, early or by hand
+        warn_if_short(losses, net.chance_loss(rows))
+    return net
+
+
+def _with_mean_1_as_drawn(rows: Rows, sampling: str | None) -> tuple[Rows, float]:
+    """Rows whose weights have a mean of 1 over an epoch, and what that mean was.
+
+    Sampling draws some rows more often than others, so that it is not the mean over the rows.
+    """
+    weights = rows.targets.weights
+    times = rows.sampler(sampling).times().to(weights)
+    mean = (weights @ times / times.sum()).item()
+    return rows.weighed(weights / mean), mean
+
+
+def _pace(
+    settings: TrainingSettings, module: TransferModule, rows: Rows, n_batches: int
+) -> tuple[float, int]:
+    """The head's learning rate, and the number of epochs."""
+    # `Scaled` begins a random head on features that stay as they are; see `random_head`.
+    at_random = isinstance(module.head[0], Scaled) and not len(module.stages)
+    # An epoch of new views costs a pass over the pictures: as few as for any other head.
+    cheap = at_random and isinstance(rows.views, FixedViews)
+    return (
+        learning_rate(settings.lr, at_random=at_random),
+        epochs(settings.max_epochs, n_batches if cheap else None),
+    )
+
+
+def _depths_that_learn(module: TransferModule) -> dict[str, int]:
+    """Depth of each stage that has parameters: torch refuses a group of none."""
+    return {
+        name: depth
+        for name, depth in module.stages.depths.items()
+        if any(True for _ in module.stages.get_submodule(name).parameters())
+    }
+
+
+def _unfreezing(
+    settings: TrainingSettings, module: TransferModule, max_epochs: int
+) -> NamedCallbacks:
+    if settings.gradual_unfreezing is False:
+        return []
+    begins = first_epochs(
+        settings.gradual_unfreezing,
+        module.stages.depths,
+        max_epochs,
+        head_first=settings.head_init == "random",
+    )
+    return [("unfreezing", GradualUnfreezing(begins))]
+
+
+def _mixing(settings: TrainingSettings) -> Mixing | None:
+    if not settings.mixup and not settings.cutmix:
+        return None
+    return Mixing(settings.mixup, settings.cutmix, settings.n_classes)

@@ -1,0 +1,198 @@
+"""The order of phases in training: a head first, then head and unfrozen stages together."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from sktransfer._common.threads import computing
+from sktransfer._common.warning import warn
+from sktransfer.activations.views import FixedViews
+from sktransfer.exceptions import (
+    DeviceMemoryError,
+    ForgettingWarning,
+    InterruptedWarning,
+    TrainingWarning,
+)
+from sktransfer.training.batches import Rows
+from sktransfer.training.checkpoints import CheckpointFiles, training_identity
+from sktransfer.training.data import History, Trained, TrainingData
+from sktransfer.training.descend import descend
+from sktransfer.training.first_head import first_head
+from sktransfer.training.module import TransferModule
+from sktransfer.training.net import TransferNet
+from sktransfer.training.optimizers import state_on_cpu
+from sktransfer.training.pace import learning_rate
+from sktransfer.training.phases import Phase, records
+from sktransfer.training.probe_check import Mistakes
+from sktransfer.training.settings import TrainingSettings
+from sktransfer.training.solve_head import is_convex, solve_head
+
+# Share of what the head alone had learned, in terms of the loss, that fine-tuning may lose
+# without a warning: a probe of rows that are easily told apart ends near 0, and a little more
+# than that is nothing.
+_LOST = 0.25
+
+
+def train(settings: TrainingSettings, data: TrainingData) -> Trained:
+    """Train a head, and the unfrozen stages with it.
+
+    Linear probing before fine-tuning keeps the good features that a random head's first
+    gradients would distort: Kumar et al., "Fine-Tuning can Distort Pretrained Features and
+    Underperform Out-of-Distribution", ICLR 2022, section 3.4.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+    data : TrainingData
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    TrainingDivergedError
+        If the loss becomes NaN or infinite.
+    DeviceMemoryError
+        If the device can't hold a batch.
+
+    Warns
+    -----
+    InterruptedWarning
+        If training was interrupted.
+    TrainingWarning
+        If the stages did not train because the head alone suffices; if no epoch was better than
+        what training began with; or, as a class of its own, if training was short or forgot.
+    """
+    # Before rows are moved: their digest is of what lies in the CPU's memory.
+    files = CheckpointFiles(settings.checkpoint_dir, partial(training_identity, settings, data))
+    data = data.on(settings.device)
+    try:
+        with computing():
+            trained = _in_phases(settings, data, files)
+    except torch.OutOfMemoryError as error:
+        raise DeviceMemoryError(
+            f"Training ran out of memory on {settings.device} at batch_size={settings.batch_size}. "
+            "Use a smaller batch_size or unfreeze_depth, or device='cpu'."
+        ) from error
+    if trained.net.interrupted_:
+        # Its checkpoints stay, so that the same fit continues from the last whole epoch.
+        warn(
+            f"Training was interrupted after {len(trained.history)} whole epochs. The classifier "
+            "keeps what it had learned by then.",
+            InterruptedWarning,
+        )
+    else:
+        files.remove()
+    return trained
+
+
+def _in_phases(settings: TrainingSettings, data: TrainingData, files: CheckpointFiles) -> Trained:
+    """A solved head, where that is all there is to do; else a head and then everything."""
+    if is_convex(settings, data):
+        return _solved(settings, data, files)
+    first = first_head(settings, data, files)
+    module = TransferModule(data.stages, first.head)
+    history: History = []
+    if first.net is not None and first.phase is not None:
+        history = records(first.net, first.phase)
+        if first.mistakes is not None and first.mistakes.too_few:
+            _warn_of_no_fine_tuning(first.mistakes)
+            return _finished(settings, first.net, module, history)
+        if first.net.interrupted_:
+            return _finished(settings, first.net, module, history)
+    phase = Phase.FINE_TUNE if len(data.stages) else Phase.HEAD
+    rows, validation = data.rows, data.validation
+    net = descend(settings, module, rows, validation, phase, files, continues=first.learned)
+    if history and net.kept_beginning_:
+        warn(
+            "No epoch lowered the validation loss below that of the head alone: early stopping "
+            "keeps the head, with untouched stages. Try a smaller lr, or unfreeze_depth=0.",
+            TrainingWarning,
+        )
+    elif history and data.stages.fixed_statistics:
+        _warn_if_forgotten(settings, history[-1], net, rows)
+    return _finished(settings, net, module, history + records(net, phase))
+
+
+def _solved(settings: TrainingSettings, data: TrainingData, files: CheckpointFiles) -> Trained:
+    """The convex problem, from an earlier head if there is one."""
+    begin_like: Any = None if data.earlier_head is None else data.earlier_head[-1]
+    net = solve_head(settings, data.rows, data.validation, files, begin_like)
+    history = records(net, Phase.PROBE)
+    module = TransferModule(data.stages, nn.Sequential(net.module_.float()))
+    trained = _finished(settings, net, module, history)
+    return trained._replace(optimizer_state=None)  # it means nothing to another solver
+
+
+def _finished(
+    settings: TrainingSettings, net: TransferNet, module: TransferModule, history: History
+) -> Trained:
+    """Drop what only training needs, optimizer state first of all."""
+    state = state_on_cpu(net.optimizer_.state_dict()["state"])
+    net.trim_for_prediction()
+    net.begin_state = net.weight_average_ = None
+    # The head may have been solved on another device, and on more rows at once.
+    net.device, net.batch_size = settings.device, settings.batch_size
+    net.module_ = module.to(settings.device).eval()
+    net.module = TransferModule  # else the trained module would be pickled twice
+    return Trained(net, history, state)
+
+
+def _warn_of_no_fine_tuning(mistakes: Mistakes) -> None:
+    n, enough = mistakes
+    warn(
+        f"Fine-tuning skipped: cross-validated, the head alone makes {n:.3g} mistakes in "
+        f"{enough**2:.0f} training rows, and correcting fewer than {enough:.3g}, their square "
+        "root, is within noise. Use fine_tune='always' to train the stages all the same, or "
+        "unfreeze_depth=0.",
+        TrainingWarning,
+    )
+
+
+def _warn_if_forgotten(
+    settings: TrainingSettings, alone: Mapping[str, Any], net: TransferNet, rows: Rows
+) -> None:
+    """Warn if head and stages together fit the rows worse than the head alone did.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+    alone : mapping
+        The last record of the head alone.
+    net : TransferNet
+        After fine-tuning.
+    rows : Rows
+    """
+    after = _comparable_loss(settings, net, rows)
+    if after is None:
+        return
+    before, chance = alone["train_loss"], net.chance_loss(rows)
+    if before < chance and after - before > _LOST * (chance - before):
+        warn(
+            f"Fine-tuning ended at a training loss of {after:.3g}, far above the {before:.3g} "
+            "of the head alone: the unfrozen stages lost more than they learned. Try a smaller "
+            f"lr, now {learning_rate(settings.lr, at_random=False):.3g}, or "
+            "gradient_clipping=1.0; find_lr suggests a rate.",
+            ForgettingWarning,
+        )
+
+
+def _comparable_loss(settings: TrainingSettings, net: TransferNet, rows: Rows) -> float | None:
+    """The training loss after fine-tuning, if it is of the same rows, network and kind as before.
+
+    Mixed rows, dropout and new views make rows harder; a loss that is not convex had another one
+    in its place while the head was solved.
+    """
+    fixed = isinstance(rows.views, FixedViews)
+    harder = settings.mixup or settings.cutmix or settings.dropout or not fixed
+    losses = [record["train_loss"] for record in records(net, Phase.FINE_TUNE)]
+    if harder or not losses or not settings.loss.convex:
+        return None
+    if settings.sampling is not None:  # the epochs' losses are of what happened to be drawn
+        return net.loss_of(rows.fixed().counted(settings.sampling))
+    # Early stopping keeps the best epoch, which need not be the last.
+    return min(losses) if settings.early_stopping else losses[-1]
