@@ -6,11 +6,11 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
-from sktransfer import PretrainedImageClassifier
 from sktransfer.activations.streaming import FrozenPass
 from sktransfer.exceptions import ParameterError
 from sktransfer.training.dry_run import dry_run
 from tests.conftest import make_pictures
+from tests.small_estimators import make_classifier
 
 
 def tried(**given):
@@ -100,8 +100,6 @@ def test_a_folder_that_can_not_be_written_to(tmp_path, monkeypatch):
 def test_no_picture_is_read_before(monkeypatch, method):
     X, y = make_pictures(6)
     monkeypatch.setattr(FrozenPass, "collect", lambda *_: pytest.fail("a picture was read"))
-    classifier = PretrainedImageClassifier(
-        "mnasnet0_5", weights=None, image_size=32, device="cpu", loss=nn.MSELoss
-    )
+    classifier = make_classifier(loss=nn.MSELoss)
     with pytest.raises(ParameterError, match="MSELoss"):
         getattr(classifier, method)(X, np.asarray(y))

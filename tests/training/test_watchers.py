@@ -1,5 +1,7 @@
 """skorch's callbacks: each works as skorch documents it, or is told before any picture is read."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -8,13 +10,13 @@ from skorch import callbacks as theirs
 from skorch.helper import predefined_split
 from torch.optim import lr_scheduler
 
-from sktransfer import PretrainedImageClassifier
 from sktransfer.activations.streaming import FrozenPass
 from sktransfer.exceptions import ParameterError
 from sktransfer.training.solver import solve
 from sktransfer.training.task import SeveralLabels
 from sktransfer.training.watchers import NAMES, check_callbacks
 from tests.conftest import make_pictures
+from tests.small_estimators import make_classifier
 from tests.training.helpers import CLASSES, criterion, feature_rows, module_of, trained, zero_linear
 
 ROWS, HELD_OUT = feature_rows(), feature_rows(n=14, seed=5)
@@ -236,9 +238,7 @@ def test_our_own_names_are_known():
         assert ours <= NAMES
 
 
-def classifier(**parameters):
-    defaults = {"weights": None, "image_size": 32, "device": "cpu", "random_state": 0}
-    return PretrainedImageClassifier("mnasnet0_5", **{**defaults, "max_epochs": 2, **parameters})
+classifier = partial(make_classifier, max_epochs=2)
 
 
 @pytest.mark.parametrize(
