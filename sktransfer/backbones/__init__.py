@@ -1,6 +1,9 @@
 """Pretrained networks as ordered lists of named stages.
 
-``registry`` knows their names and facts, ``networks`` builds them (``lite0`` is the
-one that torchvision lacks), ``weights`` fills them, ``stages`` cuts them, ``backbone``
-puts the stages together and answers what is frozen, what trains and what is read.
+``sources`` says where networks and weights come from, ``names`` finds the source of a name,
+and ``catalogue`` lists the facts about all backbones. ``loading`` makes a ``Backbone``: it
+builds the network (``networks``), finds and reads its weights (``weights``,
+``state_dicts``) and cuts it into stages (``stages``). The backbone in turn makes the parts
+that an estimator runs: those that stay frozen (``frozen``, ``features``, ``pooling``) and those
+that train (``freezing``).
 """

@@ -1,4 +1,4 @@
-"""A backbone: preprocessing, an ordered list of named stages, and what to do with them."""
+"""A backbone: preprocessing and named stages, and the networks that are made of them."""
 
 import copy
 import hashlib
@@ -40,12 +40,13 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class Backbone:
-    """A network cut into stages, frozen and shared by everyone in the process.
+    """A network cut into stages, frozen and shared by the whole process.
 
     Parameters
     ----------
     name : str
     pieces : CutNetwork
+        Its modules are frozen in place.
     preprocessing : Preprocessing
     pretrained : bool
     has_classifier : bool
@@ -57,7 +58,7 @@ class Backbone:
     preprocessing: Preprocessing
     pretrained: bool = False
     has_classifier: bool = False
-    # Each network is one object, so that what is prepared for it is found again.
+    # The same network is one object each time, so that an engine prepared for it is found again.
     _networks: dict[tuple[str, str, str], FrozenNetwork] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -71,11 +72,11 @@ class Backbone:
 
     @property
     def stages(self) -> list[Stage]:
-        """All stages, from the picture to what the network's last Linear is fed."""
+        """All stages, from the picture to the input of the network's last Linear."""
         return _with_depths([*self.pieces.maps, *self.pieces.neck])
 
     def feature_stages(self, pooling: str = "native") -> list[Stage]:
-        """The stages whose output is a row of features.
+        """The stages from the picture to its feature vector.
 
         A `pooling` other than "native" replaces the network's own and all that follows
         it, such as the first fully connected layers of VGG.
@@ -87,12 +88,12 @@ class Backbone:
     def feature_network(
         self, stage: str | Sequence[str] | None = None, pooling: str = "native"
     ) -> FrozenNetwork:
-        """From uint8 pixels (n, 3, h, w) to rows of features (n, width).
+        """The frozen network from uint8 pixels (n, 3, h, w) to features (n, width).
 
         Raises
         ------
         BackboneError
-            If a stage is unknown, or "logits" is asked of weights without a classifier.
+            If a stage is unknown, or "logits" is requested from weights without a classifier.
         """
         key = ("features", repr(stage), pooling)
         if key not in self._networks:
@@ -102,7 +103,7 @@ class Backbone:
         return self._networks[key]
 
     def _tapped(self, stage: str | Sequence[str], pooling: str) -> NamedModules:
-        """Links up to the first tap, and one for the rest."""
+        """Links up to the first tap, and one link for the rest."""
         taps = [stage] if isinstance(stage, str) else list(stage)
         self._check_taps(taps)
         names = [s.name for s in self.stages]
@@ -110,6 +111,8 @@ class Backbone:
         if "logits" in taps:
             classifier = self.pieces.classifier
             reads = self.pieces.maps[-1][0] if self.pieces.reads_map else names[-1]
+        # Stages before the first tap stay links of their own: their activations in the store then
+        # serve every other network of this backbone.
         places = [names.index(tap if tap != "logits" else reads) for tap in taps]
         pool = self.pieces.pooling if pooling == "native" else Pool(pooling)
         needed = self.stages[min(places) : max(places) + 1]
@@ -118,12 +121,14 @@ class Backbone:
         return [*self._links(self.stages[: min(places)]), (name, tail)]
 
     def _links(self, stages: Sequence[Stage], pooling: str = "native") -> NamedModules:
-        """The entrance and `stages`, under names that tell them from any other's."""
+        """Normalisation and `stages`, under names that no other backbone gives them."""
+        # A pooling has no weights: in a digest, only the name tells it from another one.
         n_maps = len(self.pieces.maps)
         named = [
             (f"{self.name} {s.name}" + (f" {pooling}" if i >= n_maps else ""), s.module)
             for i, s in enumerate(stages)
         ]
+        # The first link has no backbone's name: backbones with the same preset share it.
         return [("normalise", Normalise(self.preprocessing)), *named]
 
     def _check_taps(self, taps: Sequence[str]) -> None:
@@ -153,7 +158,7 @@ class Backbone:
     ) -> tuple[FrozenNetwork, TrainableStages]:
         """The part that stays frozen, and a copy of the part that trains.
 
-        Running one after the other gives rows of features. The frozen part is shared
+        Running one after the other gives features. The frozen part is shared
         and reads uint8 pixels; with ``unfreeze_depth="all"`` it is empty, and the
         trainable part reads the pixels.
 
@@ -162,8 +167,8 @@ class Backbone:
         unfreeze_depth : int or "all"
         pooling : str
         fixed_statistics : bool, optional
-            Whether BatchNorm statistics of the trainable part stay as they are; by default
-            if they are pretrained.
+            If True, BatchNorm statistics of the trainable part stay as they are. By default
+            they do if the weights are pretrained.
 
         Raises
         ------
@@ -173,6 +178,7 @@ class Backbone:
         frozen, trainable = self._parts(unfreeze_depth, pooling)
         named = [(stage.name, stage.module) for stage in trainable]
         if not frozen:
+            # Pixels are stored as uint8, a quarter of the memory of floats.
             named = [("normalise", freeze(Normalise(self.preprocessing))), *named]
         stages = TrainableStages(
             named,
@@ -182,7 +188,7 @@ class Backbone:
         return self.frozen_network(unfreeze_depth, pooling), stages
 
     def frozen_network(self, unfreeze_depth: int | str, pooling: str = "native") -> FrozenNetwork:
-        """The frozen part of `split` alone, which costs no copy of the rest."""
+        """The frozen part of `split` alone, without a copy of the rest."""
         key = ("frozen", str(unfreeze_depth), pooling)
         if key not in self._networks:
             frozen, trainable = self._parts(unfreeze_depth, pooling)
@@ -227,14 +233,14 @@ class Backbone:
     def _measured_width(self, network: nn.Module, size: int) -> int:
         pixels = torch.empty(1, 3, size, size, dtype=torch.uint8, device="meta")
         try:
-            rows: Tensor = _on_meta(network)(pixels)
+            features: Tensor = _on_meta(network)(pixels)
         except (RuntimeError, AssertionError, ValueError) as error:
             usual = self.preprocessing.crop_size
             raise BackboneError(
                 f"{self.name} can't take pictures of image_size={size}: {error}. Its usual size "
                 f"is {usual}; use image_size=None for that, or try a larger one."
             ) from error
-        return int(rows.shape[1])
+        return int(features.shape[1])
 
     def n_bytes(self) -> int:
         """Memory that all stages and the classifier take."""
@@ -242,16 +248,18 @@ class Backbone:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all that features and the scores of the classifier are made by."""
+        """SHA-256 of everything that determines the features and the classifier's scores."""
         sha = hashlib.sha256(f"{self.name} {self.preprocessing}".encode())
         for stage in self.stages:
             sha.update(stage.name.encode() + state_digest(stage.module))
-        if self.has_classifier:  # else it has no values
+        if self.has_classifier:  # else its tensors may be without values
             sha.update(state_digest(self.pieces.classifier))
         return sha.hexdigest()
 
 
 def _with_depths(named: NamedModules) -> list[Stage]:
+    # Stages without weight matrices are not counted: depth 1 of ConvNeXt would otherwise train
+    # a single normalisation.
     depth, stages = 0, []
     for name, module in reversed(named):
         counted = any(parameter.ndim > 1 for parameter in module.parameters())
@@ -261,7 +269,7 @@ def _with_depths(named: NamedModules) -> list[Stage]:
 
 
 def _on_meta(network: nn.Module) -> nn.Module:
-    """A copy with shapes and no values; the shared network is left alone, also by other threads."""
+    """A copy with shapes and no values: other threads may be running the shared network."""
     parameters = {id(p): nn.Parameter(p.to("meta"), False) for p in network.parameters()}
     buffers = {id(b): b.to("meta") for b in network.buffers()}
     return copy.deepcopy(network, {**parameters, **buffers})

@@ -54,6 +54,8 @@ def _record(name: str) -> dict[str, Any]:
     default = next((entry.preprocessing for entry in weights.values()), source.preprocessing(name))
     network = build_empty(name, image_size=default.crop_size)
     backbone = Backbone(name, source.cut(network, pretrained=False), default)
+    # A stage without parameters has the depth of its neighbour, with which it is unfrozen; in the
+    # table it is 0, because nothing of it trains at any depth.
     parameters = {s.name: sum(p.numel() for p in s.module.parameters()) for s in backbone.stages}
     return {
         "name": name,

@@ -1,4 +1,4 @@
-"""The first and last links of a frozen network: pixels to floats, stages to rows."""
+"""The first and last links of a frozen network: pixels to floats, stage outputs to features."""
 
 from collections.abc import Sequence
 
@@ -17,6 +17,7 @@ class Normalise(nn.Module):
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
         mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
+        # (x / 255 - mean) / std in two operations instead of three.
         self.register_buffer("scale", (1 / (255 * std))[:, None, None])
         self.register_buffer("shift", (-mean / std)[:, None, None])
 
@@ -30,16 +31,16 @@ class TappedStages(nn.Module):
     Parameters
     ----------
     stages : sequence of (str, Module)
-        From the first tap on, all that must run, in order.
+        All that must run, in order, from the first tap to the last.
     taps : sequence of str
         Names of the stages whose outputs become features, in the order of the columns;
         ``"logits"`` is the classifier's output.
     pooling : Module
-        From a stage's output to rows.
+        Reduces a stage's output to one feature vector per picture.
     classifier : Module, optional
         Needed for ``"logits"``.
     classifier_reads : str, optional
-        Name of the stage whose output the classifier is fed.
+        Name of the stage that feeds the classifier.
     """
 
     def __init__(
@@ -58,11 +59,12 @@ class TappedStages(nn.Module):
         self.classifier_reads = classifier_reads
 
     def forward(self, x: Tensor) -> Tensor:
-        rows: dict[str, Tensor] = {}
+        features: dict[str, Tensor] = {}
         for name, stage in self.stages.items():
             x = stage(x)
             if name in self.taps:
-                rows[name] = x if x.ndim == 2 else self.pooling(x)
+                # Stages after the native pooling output vectors already.
+                features[name] = x if x.ndim == 2 else self.pooling(x)
             if self.classifier is not None and name == self.classifier_reads:
-                rows["logits"] = self.classifier(x)
-        return torch.cat([rows[name] for name in self.taps], dim=1)
+                features["logits"] = self.classifier(x)
+        return torch.cat([features[name] for name in self.taps], dim=1)

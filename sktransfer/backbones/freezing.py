@@ -1,4 +1,4 @@
-"""What "frozen" means: no gradient, no moving statistics, no dropout."""
+"""Frozen modules have no gradient, no moving statistics and no dropout."""
 
 import copy
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def freeze(module: nn.Module) -> nn.Module:
-    """Freeze a module in place and for good."""
+    """Freeze a module in place."""
     return module.requires_grad_(False).eval()
 
 
@@ -24,10 +24,9 @@ class TrainableStages(nn.Sequential):
     stages : iterable of (str, Module)
         Copied, so that the shared originals stay as they are.
     fixed_statistics : bool
-        False lets BatchNorm statistics move, for weights that start at random and have
-        none worth keeping.
+        False lets BatchNorm statistics move: random weights have none worth keeping.
     depths : mapping of str to int, optional
-        The ``unfreeze_depth`` from which on each stage trains.
+        The smallest ``unfreeze_depth`` that trains each stage.
     """
 
     def __init__(
@@ -45,6 +44,8 @@ class TrainableStages(nn.Sequential):
 
     def train(self, mode: bool = True) -> "TrainableStages":
         super().train(mode)
+        # Stages that gradual unfreezing has not reached keep their statistics as well: they would
+        # otherwise change before they train.
         if mode:
             for module in self.modules():
                 if isinstance(module, _BatchNorm) and (self.fixed_statistics or _waits(module)):
@@ -53,6 +54,6 @@ class TrainableStages(nn.Sequential):
 
 
 def _waits(module: nn.Module) -> bool:
-    """Whether a module is not to train yet, as in gradual unfreezing."""
+    """True for a module whose parameters do not train yet, as in gradual unfreezing."""
     parameters = list(module.parameters())
     return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)

@@ -1,4 +1,4 @@
-"""A chain of frozen modules, and a digest for what each link of it hands on."""
+"""A chain of frozen modules, and digests that identify what each of them outputs."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,22 +8,22 @@ from torch import nn
 
 from sktransfer.backbones.freezing import freeze
 
-# Raised when the same weights and settings come to mean other values: a mended stage, a
-# changed resize. Nothing computed under another number is taken for the same.
+# Raised whenever a change in the code makes the same weights and settings give other values: a
+# corrected stage, another way to resize. Activations stored under another number are not used.
 PROTOCOL = 2  # 2: pictures of 12 and 16 bits by their files' own scale
 
 
 class FrozenNetwork(nn.Sequential):
-    """From uint8 pixels through frozen links, each identified by what led to it.
+    """Frozen modules in sequence, its links, each identified by all that comes before it.
 
-    Whoever knows the digest of a link and of a picture knows the activations: two chains
-    that begin with the same links hand on the same values there, whatever follows.
+    The digest of a link and the digest of a picture together identify activations: two chains
+    that begin with the same links output the same values there, whatever follows.
 
     Parameters
     ----------
     links : sequence of (str, Module)
-        In order. A name says what the weights of its module do not, such as a pooling.
-        Without links the pixels are handed on.
+        In order. A name tells apart modules that have equal weights, such as two poolings.
+        Without links the output is the pixels.
     backbone_name : str
         Of the backbone that the links are from. No digest depends on it: the names of the
         links already tell backbones apart.
@@ -38,12 +38,12 @@ class FrozenNetwork(nn.Sequential):
         freeze(self)
 
     def digests(self, pixels: str) -> list[bytes]:
-        """SHA-256 digests of what goes into each link, and of what comes out of the last.
+        """SHA-256 digests of the input of each link, and of the output of the last.
 
         Parameters
         ----------
         pixels : str
-            In words, how a picture became the pixels that enter.
+            How a picture becomes the pixels that enter, in words (`Preprocessing.cache_key`).
 
         Returns
         -------
@@ -51,13 +51,15 @@ class FrozenNetwork(nn.Sequential):
             One more than there are links.
         """
         digests = [hashlib.sha256(f"{PROTOCOL} {pixels}".encode()).digest()]
+        # Each digest includes the one before it, so that equal digests mean equal links from the
+        # pixels on.
         for name, module in zip(self.link_names, self, strict=True):
             parts = digests[-1] + name.encode() + state_digest(module)
             digests.append(hashlib.sha256(parts).digest())
         return digests
 
     def after(self, start: int) -> nn.Module:
-        """The links from number `start` on; itself from 0 on."""
+        """The links from number `start` on; the network itself for 0."""
         return self if start == 0 else nn.Sequential(*list(self)[start:])
 
 
@@ -69,12 +71,14 @@ _STATE_DIGESTS: WeakKeyDictionary[nn.Module, tuple[list[tuple[int, int]], bytes]
 def state_digest(module: nn.Module) -> bytes:
     """SHA-256 of the names and values in a module; kept until one of its tensors changes."""
     state = module.state_dict()
+    # A write in place raises a tensor's version; another tensor in its place has another address.
     versions = [(value.data_ptr(), value._version) for value in state.values()]
     known, digest = _STATE_DIGESTS.get(module, (None, b""))
     if known != versions:
         sha = hashlib.sha256()
         for key, value in state.items():
             sha.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+            # Contiguous: channels-last weights are the same weights.
             sha.update(value.detach().cpu().contiguous().flatten().numpy())
         digest = sha.digest()
         _STATE_DIGESTS[module] = versions, digest

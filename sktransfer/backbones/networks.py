@@ -11,7 +11,7 @@ from sktransfer.backbones.names import source_of
 def build_empty(name: str, num_classes: int = 1000, image_size: int | None = None) -> nn.Module:
     """The network `name` on the meta device: shapes and names, no values.
 
-    `image_size` matters only to networks built for one size (vision transformers).
+    `image_size` matters only to networks that are built for one size (vision transformers).
     """
     with _ParametersOnMeta():
         return source_of(name).build(name, num_classes, image_size).eval()
@@ -19,6 +19,7 @@ def build_empty(name: str, num_classes: int = 1000, image_size: int | None = Non
 
 def build_random(name: str, seed: int) -> nn.Module:
     """The network `name` with random weights, always the same for the same seed."""
+    # torch draws weights from its global generator, which others in the process rely on.
     with seeded(seed):
         return source_of(name).build(name, num_classes=1000, image_size=None).eval()
 

@@ -2,7 +2,7 @@
 
 A stage is a level of resolution, as the papers' tables count them, so that a depth
 means the same in every family; a vision transformer, of one resolution, counts its
-encoder blocks. Every stage hands on a map (n, c, h, w), tokens (n, length, c) with the
+encoder blocks. Every stage outputs a map (n, c, h, w), tokens (n, length, c) with the
 class token first, or a vector (n, c). Dropout right before the last Linear belongs to
 the head that is replaced, so it is left out.
 """
@@ -26,13 +26,13 @@ class CutNetwork:
     Parameters
     ----------
     maps : list of (str, Module)
-        The stages up to the last one that hands on a map or tokens.
+        The stages up to the last one that outputs a map or tokens.
     neck : list of (str, Module)
-        The stages from the network's own pooling to what its last Linear is fed.
+        The stages from the network's own pooling to the input of its last Linear.
     classifier : Module
-        What turns the output of the last stage into class scores.
+        From the output of the last stage to class scores.
     pooling : Module
-        How the network itself turns a map into a row.
+        The network's own reduction of a map to a feature vector.
     reads_map : bool
         True where the classifier works on the last map, before the neck (SqueezeNet).
     """
@@ -52,7 +52,7 @@ class ClassToken(nn.Module):
 
 
 class PatchTokens(nn.Module):
-    """The entrance of torchvision's VisionTransformer: picture -> tokens."""
+    """The first part of torchvision's VisionTransformer, from a picture to tokens."""
 
     def __init__(self, network: models.VisionTransformer) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ def _pooled(*after: nn.Module) -> nn.Sequential:
 
 
 def _plain(maps: NamedModules, classifier: nn.Module) -> CutNetwork:
-    """The commonest shape: maps, then their average, then one Linear."""
+    """The most common shape: maps, then their average, then one Linear."""
     return CutNetwork(maps, [("neck", _pooled())], classifier, _pooled())
 
 
@@ -136,7 +136,7 @@ def cut_features(net: Any) -> CutNetwork:
 
 
 def _mobilenet_v3(net: models.MobileNetV3) -> CutNetwork:
-    fc = _seq(*net.classifier[:-2])
+    fc = _seq(*net.classifier[:-2])  # without the dropout before the last Linear
     neck: NamedModules = [("neck", _pooled()), ("fc", fc)]
     return CutNetwork(_by_resolution(net.features), neck, net.classifier[-1], _pooled())
 
@@ -161,6 +161,7 @@ def _squeezenet(net: models.SqueezeNet) -> CutNetwork:
 def _densenet(net: models.DenseNet) -> CutNetwork:
     parts = net.features
     stem = _seq(parts.conv0, parts.norm0, parts.relu0, parts.pool0)
+    # torchvision applies the last ReLU as a function: the network has no module of it.
     blocks = [
         ("denseblock1", parts.denseblock1),
         ("denseblock2", _seq(parts.transition1, parts.denseblock2)),
@@ -241,13 +242,15 @@ def _swin(net: models.SwinTransformer) -> CutNetwork:
 def _maxvit(net: models.MaxVit) -> CutNetwork:
     maps = [("stem", net.stem)]
     maps += [(f"block{i}", block) for i, block in enumerate(net.blocks, start=1)]
-    norm, fc, tanh, classifier = net.classifier[2:]
+    norm, fc, tanh, classifier = net.classifier[2:]  # after a pooling and a flattening
     neck = [("neck", _pooled(norm)), ("fc", _seq(fc, tanh))]
     return CutNetwork(maps, neck, classifier, _pooled())
 
 
 def _vision_transformer(net: models.VisionTransformer) -> CutNetwork:
     blocks = list(net.encoder.layers.named_children())
+    # The final normalisation is part of the last block: alone it would be a stage without matrices
+    # that `stage="encoder_layer_11"` leaves out.
     last_name, last = blocks[-1]
     blocks[-1] = (last_name, _seq(last, net.encoder.ln))
     maps = [("stem", PatchTokens(net)), *blocks]

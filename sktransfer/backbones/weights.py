@@ -27,6 +27,7 @@ def find_weights(name: str, weights: str | Path | None) -> Weights:
     published = source.published_weights(name)
     if weights is None:
         return Weights("random", source.preprocessing(name))
+    # Before any file: a file named DEFAULT in the working directory must not change a fit.
     if weights == "DEFAULT" and published:
         return next(iter(published.values()))
     path = Path(weights)

@@ -59,7 +59,7 @@ class Source(Protocol):
     # Not `name in names()` in the interface: a source whose package is missing can list nothing,
     # but it can recognise its prefix, and then say what to install.
     def has(self, name: str) -> bool:
-        """Whether a backbone of this name, known or not, is this source's to build."""
+        """True if this source is responsible for the backbone `name`, known or not."""
 
     def published_weights(self, name: str) -> Mapping[str, Weights]:
         """Published weights by label; the first is what ``"DEFAULT"`` means."""

@@ -115,11 +115,12 @@ def _conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: 
         conv = nn.Conv2d(inputs, outputs, kernel, 1, kernel // 2, groups=groups, bias=False)
     else:
         conv = SamePadConv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
+    # eps, and 1 - 0.99 as momentum, are those of TensorFlow's EfficientNets.
     return [conv, nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)]
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel, project; added to the input where shapes allow."""
+    """Expand, filter each channel, project; add the input where shapes allow."""
 
     def __init__(self, expansion: int, kernel: int, stride: int, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -189,6 +190,7 @@ def _renamed(key: str, places: list[tuple[int, int]]) -> str:
         return key  # unknown: the error on loading names it
     layer = block[2]
     stage, index = places[int(block[1])]
+    # Positions in `InvertedResidual.block`; the empty ones are its activations, without tensors.
     order = ["_expand_conv", "_bn0", "", "_depthwise_conv", "_bn1", "", "_project_conv", "_bn2"]
     if stage == 1:  # its expansion is 1: no expanding convolution
         order = order[3:]
