@@ -1,6 +1,8 @@
 """Activations on disk.
 
-``database`` is the SQLite file. ``cache`` uses it so that no fault of the disk gets past.
-``picture_keys`` tells by what a picture is known, and ``stored`` finds the activations of a
-set of pictures at every link of a network.
+``folder`` says which files a store owns, ``connection`` opens its SQLite file, and
+``database`` reads and writes entries: all of them raise when something fails. ``cache`` wraps
+them and never raises for a fault of the disk. ``picture_keys`` digests pictures, ``models``
+keeps converted networks, and ``stored`` finds the activations of a set of pictures at every
+link of a network.
 """

@@ -1,4 +1,4 @@
-"""The store as it is used: whatever happens to the disk costs time and nothing else."""
+"""The store as passes use it: a fault of the disk costs time, and changes no result."""
 
 import contextlib
 import logging
@@ -41,7 +41,7 @@ _NOTHING = {"rows": 0, "pictures": 0, "files": 0}
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """What a cache folder holds.
+    """Contents and size of a cache folder.
 
     Parameters
     ----------
@@ -51,11 +51,11 @@ class CacheInfo:
     pictures : int
         Different pictures among them.
     files : int
-        Files whose content is remembered.
+        Picture files whose digests are remembered.
     size : int
         Bytes on disk.
     limit : int
-        Bytes that it may take.
+        Largest number of bytes that it may take.
     """
 
     folder: str
@@ -67,7 +67,7 @@ class CacheInfo:
 
 
 def cache_info(folder: str | os.PathLike[str]) -> CacheInfo:
-    """What the folder given as ``cache=`` holds.
+    """Contents and size of a folder given as ``cache=``.
 
     Parameters
     ----------
@@ -77,9 +77,10 @@ def cache_info(folder: str | os.PathLike[str]) -> CacheInfo:
     -------
     CacheInfo
         With the fields ``folder``, ``rows`` (stored activations), ``pictures`` (different
-        ones among them), ``files`` (whose content is remembered), ``size`` and ``limit``
-        (bytes on disk, and the most it may take: environment variable
-        ``SKTRANSFER_CACHE_SIZE``). All 0 but the limit in a folder without a store.
+        pictures among them), ``files`` (picture files whose digests are remembered), ``size``
+        (bytes on disk) and ``limit`` (largest number of bytes that it may take, set by the
+        environment variable ``SKTRANSFER_CACHE_SIZE``). In a folder without a store, all
+        numbers except ``limit`` are 0.
 
     Warns
     -----
@@ -99,7 +100,9 @@ def cache_info(folder: str | os.PathLike[str]) -> CacheInfo:
     """
     place, counts, size = cache_folder(folder), _NOTHING, 0
     home = place / FOLDER
-    if own_files(home) or place.is_file():  # to open it elsewhere would begin a store
+    # Opened only if there is something to open: opening a store creates it. A plain file is
+    # opened too, for the warning that it can't be used.
+    if own_files(home) or place.is_file():
         with Cache(place) as cache:
             counts = cache.counts()
         with contextlib.suppress(OSError):
@@ -108,22 +111,22 @@ def cache_info(folder: str | os.PathLike[str]) -> CacheInfo:
 
 
 def clear_cache(folder: str | os.PathLike[str]) -> None:
-    """Remove everything stored in a folder given as ``cache=``, whatever state it is in.
+    """Remove everything stored in a folder given as ``cache=``, even if it is damaged.
 
     Only files that the store wrote are removed, and the folder ``activations`` if nothing
-    else is in it. Estimators that use the folder at the moment finish without it.
+    else is in it. Estimators that are using the folder finish without it.
 
     Parameters
     ----------
     folder : str or path-like
-        One that is missing or empty holds nothing to remove.
+        Nothing is done if it is missing or empty.
 
     Raises
     ------
     ParameterError
-        If other files are in the folder, and no store.
+        If the folder holds other files and no store.
     OSError
-        If it can't be removed.
+        If the store can't be removed.
 
     Examples
     --------
@@ -138,27 +141,27 @@ def clear_cache(folder: str | os.PathLike[str]) -> None:
     if is_foreign(place / FOLDER / FILE) or holds_no_store(place):
         raise ParameterError(
             f"clear_cache: {str(place)!r} is no cache, as no store is in it; nothing was removed. "
-            "Give the folder that estimators were given as cache=."
+            "Pass the folder that estimators were given as cache=."
         )
     discard(place)
 
 
 class Cache:
-    """A store that may be missing or break at any moment; a context manager.
+    """A store that may be missing or fail at any time; a context manager.
 
-    Every method answers as an empty store would where the real one can't. A damaged
-    store is thrown away, once; after any other fault, or a second one, it is left alone
+    Where the store fails, every method returns what an empty store would. A damaged store is
+    replaced by a new one, once; after any other fault, or a second one, the store is not used
     until the next pass. The user is warned once.
 
     Parameters
     ----------
     folder : str, path-like or None
-        None for no store at all.
+        None for no store.
 
     Raises
     ------
     ParameterError
-        If it names no folder.
+        If `folder` can't be the name of a folder.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None) -> None:
@@ -166,7 +169,7 @@ class Cache:
         self._store: Store | None = None
         self._home: int | None = None
         self._was_renewed = False
-        self._was_told = False
+        self._has_warned = False
 
     @property
     def is_open(self) -> bool:
@@ -184,46 +187,47 @@ class Cache:
         self._close()
 
     def read(self, space: bytes, pictures: Sequence[bytes]) -> dict[bytes, np.ndarray]:
-        """Rows of a space, by picture, as far as they are there."""
+        """Stored arrays of a space, by picture; pictures without one are left out."""
         return self._ask(lambda store: store.read(space, pictures), {})
 
     def holds(self, space: bytes, pictures: Sequence[bytes]) -> set[bytes]:
-        """Those pictures that seem to have a row in a space; it is kept rather than others."""
+        """The pictures that seem to have an entry in a space; others are evicted before it."""
         return self._ask(lambda store: store.holds(space, pictures, spare=True), set())
 
-    def write(self, space: bytes, rows: Mapping[bytes, np.ndarray]) -> None:
-        """Keep rows."""
-        self._ask(lambda store: store.write(space, rows), None)
+    def write(self, space: bytes, arrays: Mapping[bytes, np.ndarray]) -> None:
+        """Store an array for each picture."""
+        self._ask(lambda store: store.write(space, arrays), None)
 
     def files(self, paths: Sequence[str]) -> dict[str, StoredFile]:
-        """What is remembered of files, by path."""
+        """Remembered digests of files, by path."""
         return self._ask(lambda store: store.files(paths), {})
 
     def remember_files(self, files: Mapping[str, StoredFile]) -> None:
-        """Keep what was found out about files."""
+        """Remember the digests of files."""
         if files:
             self._ask(lambda store: store.remember_files(files), None)
 
     def get_model(self, key: bytes) -> bytes | None:
-        """A converted network."""
+        """The converted network stored under `key`; None without one."""
         return self._ask(lambda store: models.get_model(store, key), None)
 
     def put_model(self, key: bytes, model: bytes) -> None:
-        """Keep a converted network."""
+        """Store a converted network."""
         self._ask(lambda store: models.put_model(store, key, model), None)
 
     def counts(self) -> dict[str, int]:
-        """Numbers of rows, pictures and files."""
+        """Numbers of stored activations, of pictures and of files."""
         return self._ask(Store.counts, _NOTHING)
 
     def _ask(self, question: Callable[[Store], T], otherwise: T) -> T:
+        """The store's answer; `otherwise` without a store, or where it fails."""
         if self._store is None:
             return otherwise
         store = self._store
         return self._attempt(lambda: question(store), otherwise)
 
     def _attempt(self, action: Callable[[], T], otherwise: T) -> T:
-        """Do something with the open store, opening it first if need be."""
+        """Do something with the store, which is opened first if it is not open."""
         try:
             if self._store is None:
                 self._open()
@@ -239,8 +243,8 @@ class Cache:
 
     def _open(self) -> None:
         assert self._folder is not None
-        limit = cache_size()  # a setting that means nothing is told before anything is opened
-        self._folder = self._folder.absolute()  # stays the same if the process goes elsewhere
+        limit = cache_size()  # raises for an invalid setting, before anything is opened
+        self._folder = self._folder.absolute()  # the process may change its folder
         home = make_home(self._folder)
         if hasattr(os, "O_DIRECTORY"):
             # Held open, so that no other folder gets its inode number.
@@ -248,22 +252,24 @@ class Cache:
         self._store = Store(self._folder, limit)
 
     def _renew(self) -> None:
-        """Begin a new store in place of a damaged one."""
+        """Replace a damaged store by a new one."""
         assert self._folder is not None
         self._was_renewed = True
-        somebody_did = self._home is not None and not _is_at(self._home, self._folder / FOLDER)
+        # Another process may have met the same damage first: its new store must not go too.
+        by_another = self._home is not None and not _is_at(self._home, self._folder / FOLDER)
         self._close()
         try:
-            if not somebody_did:
+            if not by_another:
                 discard(self._folder)
             self._open()
         except _FAULTS as error:
             self._close()
+            # Logged, no second warning: the user was warned of the damage a moment ago.
             logger.warning("cache=%r can't be renewed: %s", str(self._folder), error)
 
     def _close(self) -> None:
         if self._store is not None:
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(sqlite3.Error):  # it is given up either way
                 self._store.__exit__(None, None, None)
             self._store = None
         if self._home is not None:
@@ -271,9 +277,9 @@ class Cache:
             self._home = None
 
     def _warn(self, error: BaseException, damaged: bool) -> None:
-        if self._was_told:
+        if self._has_warned:
             return
-        self._was_told = True
+        self._has_warned = True
         consequence = (
             f"the damaged {FILE} in it is replaced by a new one"
             if damaged
@@ -281,6 +287,7 @@ class Cache:
         )
         reason = str(error)
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            # SQLite says the same of both.
             reason = f"the disk, or the SKTRANSFER_CACHE_SIZE of {cache_size():,} bytes, is full"
         warn(
             f"cache={str(self._folder)!r} can't be used: {reason}. So {consequence}; results stay "
@@ -289,7 +296,8 @@ class Cache:
         )
 
 
-# UnicodeDecodeError: Python can't decode what SQLite says about a damaged name.
+# What the disk, or a file on it, can cause; other errors are mistakes of this library, and raise.
+# UnicodeDecodeError: Python can't decode SQLite's message about a damaged name.
 _FAULTS = (
     *(sqlite3.Error, OSError, UnicodeDecodeError),
     *(NewerFormatError, ForeignFileError, DamagedError),

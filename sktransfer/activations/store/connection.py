@@ -1,4 +1,4 @@
-"""The SQLite file of a store: opened or made, and told from damage and from others' files."""
+"""The SQLite file of a store: open or create it, and recognise damaged and foreign files."""
 
 import contextlib
 import sqlite3
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from sktransfer.activations.store.folder import FILE
 
-# The tables' layout. A store with a higher number was written by a newer sktransfer.
+# Number of the tables' layout. A store with a higher one was written by a newer sktransfer.
 FORMAT = 1
-PAGE = 16384  # rows are kilobytes: fewer, larger pages
+PAGE = 16384  # bytes; activations of a picture are kilobytes, so SQLite's default of 4096 is small
 
-# SQLite's place for a number that says whose file it is: "skTr". Stores that were made
-# before this number was written are known by their tables.
+# SQLite keeps a number that says which program a file belongs to; ours reads "skTr". Stores
+# from before this number was written are recognised by their tables.
 _APPLICATION = int.from_bytes(b"skTr", "big")
-_WAIT = 60.0  # seconds for another process to finish writing
-_ASK_AGAIN = 0.05  # seconds
-_LOG_PAGES = 256  # of a write-ahead log, before it is put into the file
+_WAIT = 60.0  # seconds that another process may take to finish writing
+_ASK_AGAIN = 0.05  # seconds between attempts
+_LOG_PAGES = 256  # length of a write-ahead log before it is copied into the file
 
 _TABLES = """\
 CREATE TABLE spaces (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE);
@@ -38,27 +38,27 @@ class NewerFormatError(Exception):
 
 
 class ForeignFileError(Exception):
-    """The file is a sound database, and no store."""
+    """The file is an undamaged database of another program."""
 
 
 class DamagedError(Exception):
-    """The store's tables are not what they were made as."""
+    """The store's tables are not as they were created."""
 
 
 def connect(path: Path, limit: int) -> sqlite3.Connection:
-    """A connection to the store in a file, for one thread.
+    """Connect one thread to the store in a file.
 
     Parameters
     ----------
     path : Path
-        Made if it is missing, as open to others as its folder is.
+        Created if it is missing, with the permissions of its folder.
     limit : int
-        Bytes that the file may take.
+        Largest number of bytes that the file may take.
 
     Raises
     ------
     OSError, sqlite3.Error
-        When the disk or the file is not what it should be.
+        If the disk fails, or the file can't be read.
     NewerFormatError
     ForeignFileError
     DamagedError
@@ -66,7 +66,7 @@ def connect(path: Path, limit: int) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_WAIT, isolation_level=None)
     try:
         if path.stat().st_size == 0:
-            with contextlib.suppress(OSError):  # of another user, where a folder is shared
+            with contextlib.suppress(OSError):  # in a shared folder it may be another user's
                 path.chmod(path.parent.stat().st_mode & 0o666)
         _set_up(connection, limit)
     except BaseException:
@@ -77,8 +77,9 @@ def connect(path: Path, limit: int) -> sqlite3.Connection:
 
 def _set_up(connection: sqlite3.Connection, limit: int) -> None:
     run = connection.execute
-    # Damaged text must not raise where it is only looked at: the checksums judge it.
+    # Damaged text must not raise where it is read: checksums find it, entry by entry.
     connection.text_factory = lambda text: text.decode(errors="replace")
+    # A mapped file that shrinks ends the process by a signal; a read that fails raises.
     run("PRAGMA mmap_size = 0")
     run("PRAGMA temp_store = MEMORY")
     is_new = _found_format(connection) == 0
@@ -91,7 +92,7 @@ def _set_up(connection: sqlite3.Connection, limit: int) -> None:
     run(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
     limit_pages(connection, limit)
     if is_new:
-        with transaction(connection):  # another process may be doing the same
+        with transaction(connection):  # another process may do the same, so look again
             if _found_format(connection) == 0:
                 for statement in _STATEMENTS:
                     run(statement)
@@ -127,36 +128,37 @@ def _is_foreign(connection: sqlite3.Connection) -> bool:
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether a file is a sound database that no store made.
+    """Whether a file is an undamaged database of another program.
 
-    Asked of SQLite: to open and close the file by other means would take away the locks
-    that other threads hold on it.
+    SQLite reads the file: to open and close it by other means would release the locks that
+    other threads of this process hold on it.
 
     Raises
     ------
     OSError
-        If it can't be found out, as somebody has locked it.
+        If this can't be found out, because the file is locked.
     """
     if not path.is_file():
         return False
-    address = f"{path.absolute().as_uri()}?mode=rw"  # what must be rolled back is, to read it
+    # Writable, as an interrupted transaction must be rolled back before the file can be read.
+    address = f"{path.absolute().as_uri()}?mode=rw"
     try:
         with contextlib.closing(sqlite3.connect(address, uri=True, timeout=_WAIT)) as connection:
             return _is_foreign(connection)
     except sqlite3.Error as error:
         if _is_locked(error):
             raise OSError(f"{path} is in use: {error}") from error
-        return False  # damaged, or gone by now: nothing tells that it is another's
+        return False  # damaged or gone: nothing shows that it belongs to another program
 
 
 def is_damage(error: BaseException) -> bool:
-    """Whether an error tells that the file is damaged, rather than out of reach."""
+    """Whether an error means that the file is damaged, rather than out of reach."""
     code = getattr(error, "sqlite_errorcode", 0)
-    primary = code & 0xFF  # the higher bits say more precisely what was found
+    primary = code & 0xFF  # the higher bits only add detail
     return (
         isinstance(error, DamagedError | UnicodeDecodeError)
         or primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-        # What is written satisfies all constraints, unless the index is wrong.
+        # Everything that is written satisfies the constraints, unless an index is damaged.
         or primary in (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH)
         or code == sqlite3.SQLITE_IOERR_SHORT_READ
     )
@@ -167,10 +169,10 @@ def _is_locked(error: sqlite3.Error) -> bool:
 
 
 def _choose_journal(connection: sqlite3.Connection, is_new: bool) -> None:
-    """Set the way in which transactions are kept whole, for this and later connections.
+    """Choose how SQLite protects transactions, for this and later connections.
 
-    A store that once has a rollback journal keeps it: an SQLite whose WAL loses data may
-    have it open at this moment, and would follow into WAL.
+    A store that has a rollback journal keeps it: a process whose SQLite loses data in WAL may
+    have the store open at this moment, and would be switched to WAL too.
     """
     run = connection.execute
     found = run("PRAGMA journal_mode").fetchone()[0].upper()
@@ -178,14 +180,15 @@ def _choose_journal(connection: sqlite3.Connection, is_new: bool) -> None:
     if found != "WAL" and not is_new:
         mode = "TRUNCATE"
     if found == mode:
-        return  # to set it anew would write to the file, and a store may be read-only
+        return  # setting it again would write to the file, and a store may be read-only
     end = None
     while True:
         try:
             run(f"PRAGMA journal_mode = {mode}")
             return
         except sqlite3.OperationalError as error:
-            # SQLite waits for no one here: it is refused as long as the store is open elsewhere.
+            # SQLite's own timeout does not hold for this statement, which fails at once while
+            # the store is open elsewhere.
             end = end or time.monotonic() + _WAIT
             if not _is_locked(error) or time.monotonic() > end:
                 raise
@@ -193,37 +196,39 @@ def _choose_journal(connection: sqlite3.Connection, is_new: bool) -> None:
 
 
 def journal_mode(version: tuple[int, ...]) -> str:
-    """WAL, or TRUNCATE where SQLite's WAL can lose data.
+    """WAL, or TRUNCATE for versions of SQLite whose WAL can lose data.
 
-    A reset of the log could corrupt the file in versions 3.7.0 to 3.51.2; the repair was
-    also given to 3.50.7 and 3.44.6.
+    In versions 3.7.0 to 3.51.2, a reset of the log could corrupt the file. The fix was also
+    released as 3.50.7 and 3.44.6.
     """
-    mended = (
+    fixed = (
         version >= (3, 51, 3)
         or (3, 50, 7) <= version < (3, 51, 0)
         or (3, 44, 6) <= version < (3, 45, 0)
     )
-    return "WAL" if mended else "TRUNCATE"
+    return "WAL" if fixed else "TRUNCATE"
 
 
 def limit_pages(connection: sqlite3.Connection, limit: int) -> None:
-    """Let the file grow to `limit` bytes; to its present size where it is above that."""
+    """Let the file grow to `limit` bytes, or to its present size if that is larger."""
     connection.execute(f"PRAGMA max_page_count = {max(1, limit // PAGE)}")
 
 
 def pragma(connection: sqlite3.Connection, name: str) -> int:
-    """What SQLite says about a number of its own."""
+    """The value of one of SQLite's settings or counters."""
     return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
 
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All of what is written in a block, or nothing."""
+    """Write all statements of a block, or none of them if one fails."""
+    # Locked for writing at once: a lock that is only asked for at the first write fails where
+    # another process wrote since the first read.
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
     except BaseException:
-        if connection.in_transaction:  # SQLite itself ends some that fail
+        if connection.in_transaction:  # after some errors SQLite has rolled back by itself
             connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")

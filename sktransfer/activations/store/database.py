@@ -1,8 +1,9 @@
-"""Activations on disk, one row a picture, in SQLite.
+"""Activations on disk, in SQLite: one entry per picture and space.
 
-A row is found by the digest of its feature space (all that decides what the numbers mean)
-and by the digest of its picture. Every row carries a checksum of its own: SQLite notices a
-damaged structure, not a flipped bit. Nothing here is pickled.
+A space is the digest of all that decides what activations mean: weights, stage,
+preprocessing and arithmetic. An entry is found by its space and the digest of its picture, and
+has a checksum of its own: SQLite notices a damaged structure, but not a flipped bit. Nothing
+is pickled, so that reading a store never runs code.
 """
 
 import os
@@ -26,17 +27,17 @@ from sktransfer.activations.store.connection import (
 )
 from sktransfer.activations.store.folder import FILE, make_home
 
-# The space of converted networks, which live in the same tables.
+# The space of converted networks, which are entries like others and are evicted like them.
 MODELS = b"models"
 
-_AT_ONCE = 500  # values in one IN (...); SQLite allows 32,766, and long before that gains nothing
-_EVICTED = 0.1  # share of the limit that is freed when it is reached
-_RECENT = 60.0  # seconds in which a row that was used need not be marked as used again
+_AT_ONCE = 500  # values in one IN (...); SQLite allows 32,766, but more than this gain nothing
+_EVICTED = 0.1  # share of the limit that is freed at once when the limit is reached
+_RECENT = 60.0  # seconds after a use in which an entry is not marked as used again
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """What is remembered of a file: how it looked, and its picture's digest."""
+    """What is remembered of a picture file: its identity (size, times, inode) and its digest."""
 
     identity: str
     picture: bytes
@@ -48,14 +49,14 @@ class Store:
     Parameters
     ----------
     folder : Path
-        Made if it is missing, readable by its owner alone.
+        Created if it is missing, readable by its owner alone.
     limit : int
-        Bytes that the store may take on disk.
+        Largest number of bytes that the store may take on disk.
 
     Raises
     ------
     OSError, sqlite3.Error
-        As every method, when the disk or the file is not what it should be.
+        By every method, if the disk fails or the file is damaged.
     NewerFormatError, ForeignFileError, DamagedError
         As `connect`.
     """
@@ -64,7 +65,7 @@ class Store:
         self.limit = limit
         self._connection = connect(make_home(folder) / FILE, limit)
         self._used: list[int] = []
-        self._spared: set[int] = set()
+        self._spared: set[int] = set()  # evicted after all others
 
     def __enter__(self) -> "Store":
         return self
@@ -73,66 +74,69 @@ class Store:
         self._connection.close()
 
     def read(self, space: bytes, pictures: Sequence[bytes]) -> dict[bytes, np.ndarray]:
-        """The rows of a space that are there and undamaged, by picture."""
+        """Stored arrays of a space, by picture; missing and damaged ones are left out."""
         found = {}
         now = time.time()
         for some in _portions(pictures):
-            rows = self._connection.execute(
+            records = self._connection.execute(
                 "SELECT picture, id, used, dtype, shape, checksum, bytes FROM contents "
                 "JOIN entries USING (id) WHERE space = (SELECT id FROM spaces WHERE digest = ?) "
                 f"AND picture IN ({_marks(some)})",
                 (space, *some),
             )
-            for row in _of_types(rows, (bytes, int, float, str, str, bytes, bytes)):
-                picture, key, used, dtype, shape, checksum, content = row
+            for record in _of_types(records, (bytes, int, float, str, str, bytes, bytes)):
+                picture, key, used, dtype, shape, checksum, content = record
                 if checksum != _checksum(space, picture, dtype, shape, content):
                     continue
                 sides = [int(side) for side in shape.split()]
                 found[picture] = np.frombuffer(content, dtype=dtype).reshape(sides)
+                # Noted here, written once at the end: a read that writes would wait for others.
                 if used < now - _RECENT:
                     self._used.append(key)
         return found
 
     def holds(self, space: bytes, pictures: Sequence[bytes], *, spare: bool = False) -> set[bytes]:
-        """Those of `pictures` that have a row in a space, damaged or not.
+        """The pictures that have an entry in a space, damaged or not.
 
-        To `spare` them is to drop others before them, as long as this store is open. A pass
-        writes as it reads: without it, where not all rows have room, each new one would push
-        out one that is about to be read, and no pass would find anything.
+        With `spare`, other entries are evicted before these as long as this store is open. A
+        pass writes while it reads. If not all entries have room, each new one would otherwise
+        evict one that is about to be read, and no pass would find anything.
         """
         found: set[bytes] = set()
         for some in _portions(pictures):
-            rows = self._connection.execute(
+            records = self._connection.execute(
                 "SELECT picture, id FROM entries "
                 "WHERE space = (SELECT id FROM spaces WHERE digest = ?) "
                 f"AND picture IN ({_marks(some)})",
                 (space, *some),
             )
-            numbers = dict(rows)
+            numbers = dict(records)
             found.update(numbers)
             if spare:
                 self._spared.update(numbers.values())
         return found
 
-    def write(self, space: bytes, rows: Mapping[bytes, np.ndarray]) -> None:
-        """Keep rows, in one transaction; those of the same key are replaced.
+    def write(self, space: bytes, arrays: Mapping[bytes, np.ndarray]) -> None:
+        """Store an array for each picture, in one transaction; earlier ones are replaced.
 
         Raises
         ------
         sqlite3.Error
-            Of code ``SQLITE_FULL`` if the disk is full or the limit is less than the rows.
+            With the code ``SQLITE_FULL`` if the disk is full, or the arrays are larger than
+            the limit.
         """
         packed = [
-            (picture, row.dtype.str, " ".join(map(str, row.shape)), row.tobytes())
-            for picture, row in rows.items()
+            (picture, array.dtype.str, " ".join(map(str, array.shape)), array.tobytes())
+            for picture, array in arrays.items()
         ]
         needed = sum(len(content) for *_, content in packed)
         self._make_room_for(lambda: self._insert(space, packed), needed)
 
     def _make_room_for(self, action: Callable[[], None], needed: int = 0) -> None:
-        """Do something that writes; where the store is full, without its oldest rows.
+        """Run an action that writes; while the store is full, evict entries and try again.
 
-        Rows that go may leave half-filled pages and no whole one, so more go each time.
+        Evicted entries may leave half-filled pages and no free one, so each attempt evicts
+        twice as much as the last.
         """
         freed = max(2 * needed, int(_EVICTED * self.limit))
         while True:
@@ -140,19 +144,20 @@ class Store:
                 return action()
             except sqlite3.OperationalError as error:
                 full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
-                if not full or not self._has_rows():  # or the disk is full by others' files
+                # Without entries there is nothing to evict: other files fill the disk.
+                if not full or not self._has_entries():
                     raise
             self._evict(freed)
             freed *= 2
 
-    def _has_rows(self) -> bool:
+    def _has_entries(self) -> bool:
         return self._connection.execute("SELECT 1 FROM entries LIMIT 1").fetchone() is not None
 
     def _just_written(self, query: str, *values: bytes | int) -> int:
-        row = self._connection.execute(query, values).fetchone()
-        if row is None:
-            raise DamagedError("a row that was just written is not found")
-        return int(row[0])
+        record = self._connection.execute(query, values).fetchone()
+        if record is None:  # an index is damaged
+            raise DamagedError("an entry that was just written is not found")
+        return int(record[0])
 
     def _insert(self, space: bytes, packed: Iterable[tuple[bytes, str, str, bytes]]) -> None:
         run = self._connection.execute
@@ -175,14 +180,14 @@ class Store:
                 )
 
     def _evict(self, freed: int) -> None:
-        """Drop the rows that were not used for longest, about `freed` bytes of them."""
+        """Remove the least recently used entries, about `freed` bytes of them."""
         run = self._connection.execute
         excess = (
             pragma(self._connection, "page_count")
             - pragma(self._connection, "freelist_count")
             - self.limit // PAGE
         )
-        freed += max(0, excess * PAGE)  # the limit was lowered since
+        freed += max(0, excess * PAGE)  # the limit may be lower than at the last opening
         with transaction(self._connection):
             run("CREATE TEMP TABLE IF NOT EXISTS spared (id INTEGER PRIMARY KEY)")
             self._connection.executemany(
@@ -197,12 +202,12 @@ class Store:
             run(f"DELETE FROM entries WHERE id IN ({oldest})", (freed,))
             run("DELETE FROM files WHERE picture NOT IN (SELECT picture FROM entries)")
         if excess > 0:
-            # As a script: Python steps a single statement once, which frees one page.
+            # As a script: Python runs one step of a single statement, and a step frees one page.
             self._connection.executescript(f"PRAGMA incremental_vacuum({excess})")
             limit_pages(self._connection, self.limit)
 
     def mark_used(self) -> None:
-        """Write down which rows were read, for the eviction of others."""
+        """Mark the entries that were read as used, so that others are evicted first."""
         if self._used:
             now = time.time()
             with transaction(self._connection):
@@ -212,22 +217,23 @@ class Store:
             self._used = []
 
     def files(self, paths: Sequence[str]) -> dict[str, StoredFile]:
-        """What is remembered of files, by path."""
+        """Remembered digests of files, by path; damaged records are left out."""
         known = {}
         for some in _portions([os.fsencode(path) for path in paths]):  # not all paths are text
-            rows = self._connection.execute(
+            records = self._connection.execute(
                 "SELECT path, identity, picture, checksum FROM files "
                 f"WHERE path IN ({_marks(some)})",
                 some,
             )
-            for path, identity, picture, checksum in _of_types(rows, (bytes, str, bytes, bytes)):
+            types = (bytes, str, bytes, bytes)
+            for path, identity, picture, checksum in _of_types(records, types):
                 if checksum == _checksum(path, identity, picture):
                     known[os.fsdecode(path)] = StoredFile(identity, picture)
         return known
 
     def remember_files(self, files: Mapping[str, StoredFile]) -> None:
-        """Keep what was found out about files."""
-        rows = [
+        """Remember the digests of files."""
+        records = [
             (path, f.identity, f.picture, _checksum(path, f.identity, f.picture))
             for path, f in ((os.fsencode(name), f) for name, f in files.items())
         ]
@@ -235,33 +241,35 @@ class Store:
         def insert() -> None:
             with transaction(self._connection):
                 self._connection.executemany(
-                    "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows
+                    "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", records
                 )
 
         self._make_room_for(insert)
 
     def counts(self) -> dict[str, int]:
-        """Numbers of rows, of pictures they belong to, and of files that are remembered."""
-        rows, pictures = self._connection.execute(
+        """Numbers of stored activations (rows), of their pictures, and of remembered files."""
+        entries, pictures = self._connection.execute(
             "SELECT COUNT(*), COUNT(DISTINCT picture) FROM entries "
             "JOIN spaces ON spaces.id = space WHERE digest != ?",
             (MODELS,),
         ).fetchone()
         (files,) = self._connection.execute("SELECT COUNT(*) FROM files").fetchone()
-        return {"rows": rows, "pictures": pictures, "files": files}
+        return {"rows": entries, "pictures": pictures, "files": files}
 
 
 def _checksum(*parts: bytes | str) -> bytes:
     digest = blake2b(digest_size=16)
     for part in parts:
         digest.update(part.encode() if isinstance(part, str) else part)
-        digest.update(b"\0")
+        digest.update(b"\0")  # so that "ab", "c" differs from "a", "bc"
     return digest.digest()
 
 
-def _of_types(rows: Iterable[tuple[Any, ...]], types: Sequence[type]) -> Iterator[tuple[Any, ...]]:
-    """Rows whose values are of these types: damage can turn one into another."""
-    return (row for row in rows if [type(value) for value in row] == list(types))
+def _of_types(
+    records: Iterable[tuple[Any, ...]], types: Sequence[type]
+) -> Iterator[tuple[Any, ...]]:
+    """The records whose values have these types: damage can change the type of a value."""
+    return (record for record in records if [type(value) for value in record] == list(types))
 
 
 def _portions(values: Sequence[str] | Sequence[bytes]) -> Iterator[Sequence[str] | Sequence[bytes]]:

@@ -1,4 +1,4 @@
-"""What a picture is known by in the store: a digest of its content."""
+"""The digests of pictures, by which the store finds their activations."""
 
 import hashlib
 import os
@@ -15,10 +15,10 @@ from sktransfer.exceptions import ImageError
 from sktransfer.images.preprocessing import as_image
 from sktransfer.images.sources import ImageSource
 
-# A file that changed a moment ago may change again within the tick of the file system's
-# clock and look the same: only older ones are remembered. Seconds, as coarse as FAT's.
+# Seconds since its last change after which a file is remembered. A newer one may change again
+# within one tick of the file system's clock and keep its times; FAT's clock ticks every 2 s.
 _SETTLED = 2.0
-# Files that are read before what was found out is kept: an interruption costs no more.
+# Files that are read before their digests are stored: an interruption loses no more.
 _AT_ONCE = 512
 
 
@@ -29,17 +29,17 @@ class PictureKeys:
     Parameters
     ----------
     digests : list of bytes or None
-        One a row; None where the picture could not be read.
+        One per row; None where the picture could not be read.
     identities : dict of int to (str, str)
-        Path of each row that is a file, as the user gave it, and how the file looked when
-        it was read. It is opened under this very path when it is decoded.
+        For each row that is a file: its path, as the user gave it and as it is opened for
+        decoding, and its identity (size, times, inode) when it was read.
     """
 
     digests: list[bytes | None]
     identities: dict[int, tuple[str, str]] = field(default_factory=dict)
 
     def is_unchanged(self, row: int) -> bool:
-        """Whether the file in a row is still the one whose digest was taken."""
+        """Whether the file of a row has not changed since its digest was computed."""
         if row not in self.identities:
             return True
         path, identity = self.identities[row]
@@ -47,7 +47,7 @@ class PictureKeys:
 
 
 def picture_keys(source: ImageSource, cache: Cache, n_threads: int) -> PictureKeys:
-    """Digests of all pictures; those of files that did not change are remembered.
+    """Compute the digests of all pictures, except of unchanged files that are remembered.
 
     Parameters
     ----------
@@ -55,20 +55,22 @@ def picture_keys(source: ImageSource, cache: Cache, n_threads: int) -> PictureKe
     cache : Cache
         Remembers files by path, size, times and inode.
     n_threads : int
+        Number of threads that read files.
     """
     keys = PictureKeys([None] * len(source))
     paths = dict(source.paths())
     for row, path in paths.items():
         if (identity := file_identity(path)) is not None:
             keys.identities[row] = path, identity
-    places = {row: _place(paths[row]) for row in keys.identities}
-    known = cache.files(sorted(set(places.values())))
+    full_paths = {row: _full_path(paths[row]) for row in keys.identities}
+    known = cache.files(sorted(set(full_paths.values())))
     unknown = []
     for row in range(len(source)):
-        file = known.get(places[row]) if row in places else None
+        file = known.get(full_paths[row]) if row in full_paths else None
         if file is not None and file.identity == keys.identities[row][1]:
             keys.digests[row] = file.picture
-        elif row in places or row not in paths:  # a file that comes later is not taken for known
+        # A missing file gets no digest: if it appears later, no identity tells if it has changed.
+        elif row in full_paths or row not in paths:
             unknown.append(row)
     with ThreadPoolExecutor(n_threads, thread_name_prefix="sktransfer-hasher") as pool:
         for start in range(0, len(unknown), _AT_ONCE):
@@ -76,21 +78,21 @@ def picture_keys(source: ImageSource, cache: Cache, n_threads: int) -> PictureKe
             digests = pool.map(lambda row: _digest(source, row, paths.get(row)), some)
             for row, digest in zip(some, digests, strict=True):
                 keys.digests[row] = digest
-            cache.remember_files({places[row]: file for row, file in _settled(keys, some)})
+            cache.remember_files({full_paths[row]: file for row, file in _settled(keys, some)})
     return keys
 
 
-def _place(path: str) -> str:
+def _full_path(path: str) -> str:
     """The full path of a file that exists, so that it means the same from any folder.
 
-    ``link/..`` is the parent of what the link leads to: only the system can tell which.
+    ``link/..`` is the parent of the link's target, which only the system can find.
     """
     is_plain = os.pardir not in path.split(os.sep)
     return os.path.abspath(path) if is_plain else os.path.realpath(path)
 
 
 def _settled(keys: PictureKeys, rows: Iterable[int]) -> Iterator[tuple[int, StoredFile]]:
-    """What is worth remembering of files that were just read."""
+    """The rows of files that can be remembered, out of those just read, and their digests."""
     before = time.time() - _SETTLED
     for row in rows:
         digest = keys.digests[row]
@@ -109,7 +111,7 @@ def _digest(source: ImageSource, row: int, path: str | None) -> bytes | None:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     except (OSError, ImageError):
-        return None  # whoever decodes the picture tells what is wrong with it
+        return None  # reading the picture raises, with a message that says what is wrong
 
 
 def _digest_of_pixels(source: ImageSource, row: int) -> bytes:
