@@ -1,7 +1,7 @@
 """Draw docs/images/predictions.png, the picture at the top of the README.
 
 Fits on three quarters of the clip-art and shows drawings of the other quarter, three of
-each class, drawn by lot and not by success: ``python docs/images/draw_readme_picture.py``.
+each class, picked at random, not by success: ``python docs/images/draw_readme_picture.py``.
 """
 
 from pathlib import Path
