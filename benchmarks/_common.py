@@ -1,4 +1,4 @@
-"""What the benchmarks share: arguments, data, a clock, the machine in words, tables."""
+"""Helpers of the benchmarks: arguments, data, timing and tables."""
 
 import argparse
 import importlib.metadata
@@ -25,7 +25,11 @@ from sktransfer.training.settings import TrainingSettings
 
 
 def parser(description: str, pictures: int | tuple[int, ...] | None = None):
-    """Arguments of every benchmark; with `pictures`, how many by default, one size or several."""
+    """Make a parser with the arguments that all benchmarks share.
+
+    `pictures` is the default number of pictures, or several of them for a benchmark that
+    compares sizes.
+    """
     arguments = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -45,12 +49,12 @@ def parser(description: str, pictures: int | tuple[int, ...] | None = None):
 
 
 def arguments(description: str) -> argparse.Namespace:
-    """Parse the command line: where the data are."""
+    """Parse the command line of a benchmark without arguments of its own."""
     return parser(description).parse_args()
 
 
 def mobilenet(data: Path) -> dict[str, str | Path]:
-    """Parameters of an estimator with real MobileNetV2 weights."""
+    """Return parameters of an estimator for MobileNetV2 with its pretrained weights."""
     weights = data / "weights" / "mobilenet_v2_imagenet1k_features.safetensors"
     return {"backbone": "mobilenet_v2", "weights": weights}
 
@@ -70,22 +74,20 @@ def head_settings(rows: Rows, n_classes: int, seed: int = 0, **parameters) -> Tr
 
 
 def ants_and_bees(data: Path, part: str) -> tuple:
-    """Paths and labels of the PyTorch tutorial's photos."""
+    """Return paths and labels of the photos in PyTorch's transfer learning tutorial."""
     return load_image_folder(data / "data" / "ants_bees" / part, return_X_y=True)
 
 
 def write_photos(
     data: Path, n: int, folder: Path, size: tuple[int, int] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Write `n` JPEG files of distinct contents, one subfolder a class; their paths and labels.
+    """Write `n` JPEG files into one subfolder per class, and return their paths and labels.
 
-    They are the ants and bees over and over. A corner in a grey of its own tells each copy
-    of a photo from the others, so that nothing that remembers contents gains from them.
-    Each is encoded as its photo was, so that decoding costs what it did; with `size`, it is
-    made smaller first.
+    The photos of ants and bees are repeated, optionally scaled to `size`.
     """
     photos, classes = ants_and_bees(data, "train")
-    mixed = np.random.default_rng(0).permutation(len(photos))  # so that few hold both classes
+    # Shuffled, so that even a small `n` has both classes.
+    mixed = np.random.default_rng(0).permutation(len(photos))
     labels = np.resize(classes[mixed], n)
     paths = np.array([str(folder / label / f"{i:06}.jpg") for i, label in enumerate(labels)])
     for label in np.unique(classes):
@@ -93,24 +95,30 @@ def write_photos(
     copies = -(-n // len(photos))
     for i, photo in enumerate(photos[mixed]):
         with Image.open(photo) as image:
+            # The photo's own encoding, so that decoding a copy takes as long as the original.
             encoding = {
                 "qtables": image.quantization,
                 "subsampling": JpegImagePlugin.get_sampling(image),
             }
             pixels = image.convert("RGB") if size is None else image.convert("RGB").resize(size)
         for copy, path in enumerate(paths[i :: len(photos)]):
+            # Copies differ in the grey of a corner: a cache by content must not profit from them.
             pixels.paste((255 * copy // copies,) * 3, (0, 0, 16, 16))
             pixels.save(path, "JPEG", **encoding)
     return paths, labels
 
 
 def print_machine() -> None:
-    """Print what the figures depend on; call it when the peers are imported."""
+    """Print versions and machine, which the results depend on.
+
+    Call it after the peers have been imported, whose versions are only printed then.
+    """
     versions = [
         f"sktransfer {sktransfer.__version__}, torch {torch.__version__}, torchvision "
         f"{torchvision.__version__}, scikit-learn {sklearn.__version__}"
     ]
-    if importlib.util.find_spec("openvino"):  # what engine="auto" looks for
+    # OpenVINO is not imported before it is used, but engine="auto" depends on it.
+    if importlib.util.find_spec("openvino"):
         versions.append(f"openvino {importlib.metadata.version('openvino')}")
     versions += [
         f"{name} {sys.modules[name].__version__}"
@@ -124,16 +132,17 @@ def print_machine() -> None:
 
 
 def clock(run: Callable[[], object]) -> float:
-    """Seconds of one run."""
+    """Return the seconds that one run takes."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
 def alternate(sides: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each side, run in turn so that a slow minute hits both.
+    """Return the median seconds of each side.
 
-    The first round warms up and is not counted.
+    The sides run in turn, so that a slow period of the machine affects all of them. The first
+    round is a warm-up and is not counted.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(repeats + 1):
@@ -145,7 +154,7 @@ def alternate(sides: dict[str, Callable[[], object]], repeats: int) -> dict[str,
 
 
 def print_table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Print one markdown table; floats with three significant digits."""
+    """Print a Markdown table, with floats rounded to three significant digits."""
     header = list(header)
     print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}")
     for row in rows:
@@ -166,7 +175,7 @@ def judge(
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> None:
-    """Print whether a target is reached; None is a peer that is not installed."""
+    """Print if a target is reached; `value` is None if a peer is not installed."""
     wanted = f"at least {at_least:g}" if at_least is not None else f"at most {at_most:g}"
     if value is None:
         print(f"- {question}: not measured ({wanted})")

@@ -1,11 +1,11 @@
-"""The other side: what a competent user writes with torch, skorch and Keras.
+"""The peers that sktransfer is compared with: code for torch, skorch and Keras.
 
-Each peer is given its best setting, found in the same run: batches of 8 to 64 pictures, with
-and without worker processes. A row of its own has what users do who tune: channels-last
-memory, and no gradients where nothing trains.
+The code is what a competent user would write. Each peer runs in its best setting, which is found
+in the same run: batches of 8 to 64 pictures, with and without worker processes. The "tuned"
+variants also use channels-last memory, and compute no gradients in frozen layers.
 
-Keras' networks have no pretrained weights here, as they would have to be downloaded;
-how long they take does not depend on the values.
+Keras' networks have random weights, because pretrained ones would have to be downloaded. Speed
+does not depend on the values.
 """
 
 import os
@@ -25,18 +25,18 @@ from torchvision import models
 from benchmarks._common import clock
 from sktransfer.backbones.state_dicts import read_state_dict
 
-# The first block of MobileNetV2 that trains at each unfreeze_depth: where its resolution
-# last halves, and where it does so the time before.
+# The first block of MobileNetV2 that is trained at each unfreeze_depth. Stages begin where the
+# resolution is halved: at block 14 for the last time, and at block 7 before that.
 FIRST_TRAINED_BLOCK = {1: 14, 2: 7}
 
 
 BATCH_SIZES, WORKERS = (8, 16, 32, 64), (0, 2)
-# Pictures by which the best setting is found.
+# Number of pictures used to find the best setting.
 FEW = 96
 
 
 class Setting(NamedTuple):
-    """How a peer goes through its pictures; `workers` is None where it has none of its own."""
+    """Batch size and number of workers; `workers` is None for a peer without worker processes."""
 
     batch_size: int
     workers: int | None = None
@@ -51,7 +51,7 @@ def settings(workers: Sequence[int | None] = WORKERS) -> list[Setting]:
 
 
 def quickest(peer: str, candidates: Mapping[Setting, Callable[[], object]]) -> Setting:
-    """The setting that takes least time over a few pictures; prints what each takes."""
+    """Return the setting that is fastest on a few pictures, and print the speed of each."""
     seconds = {setting: clock(run) for setting, run in candidates.items()}
     found = "; ".join(f"{setting}: {FEW / value:.3g}" for setting, value in seconds.items())
     print(f"{peer}, pictures/s over {FEW}: {found}", flush=True)
@@ -59,14 +59,14 @@ def quickest(peer: str, candidates: Mapping[Setting, Callable[[], object]]) -> S
 
 
 class Photos(Dataset):
-    """The data set that people write: open, torchvision's preset, tensor, class."""
+    """A typical data set for torch: open a file and apply torchvision's preset."""
 
     def __init__(self, paths: Sequence[str], labels: Sequence[str] | None = None) -> None:
         self.paths = paths
         self.codes = np.zeros(len(paths), int)
         if labels is not None:
             self.codes = np.unique(labels, return_inverse=True)[1]
-        # The same for all networks here.
+        # All networks of the benchmarks have this preset.
         self.preset = models.MobileNet_V2_Weights.IMAGENET1K_V1.transforms()
 
     def __len__(self) -> int:
@@ -76,19 +76,19 @@ class Photos(Dataset):
         return self.preset(Image.open(self.paths[i]).convert("RGB")), int(self.codes[i])
 
     def few(self) -> "Photos":
-        """As many as the best setting is found by."""
+        """Return the first pictures, to find the best setting."""
         some = Photos(self.paths[:FEW])
         some.codes = self.codes[:FEW]
         return some
 
     def in_memory(self) -> TensorDataset:
-        """The same, decoded once."""
+        """Return the decoded pictures as a data set of tensors."""
         X = torch.stack([self[i][0] for i in range(len(self))])
         return TensorDataset(X, torch.from_numpy(self.codes))
 
 
 def plain_network(name: str, weights: str | Path | None = None, head: nn.Module | None = None):
-    """The network of torchvision with another head, by default none; as it comes otherwise."""
+    """Return torchvision's network, with its last layer replaced by `head` or removed."""
     network = models.get_model(name, weights=None)
     if weights is not None:
         network.load_state_dict(read_state_dict(weights), strict=False)
@@ -98,7 +98,7 @@ def plain_network(name: str, weights: str | Path | None = None, head: nn.Module 
 
 
 def loop(network: nn.Module, photos: Photos, setting: Setting, tuned: bool = False) -> np.ndarray:
-    """Features by a DataLoader and the network; `tuned` if that is in channels-last memory."""
+    """Compute features with a DataLoader; `tuned` for a network in channels-last memory."""
     batches = DataLoader(photos, batch_size=setting.batch_size, num_workers=setting.workers)
     order = torch.channels_last if tuned else torch.contiguous_format
     with torch.inference_mode():
@@ -110,7 +110,7 @@ def loop(network: nn.Module, photos: Photos, setting: Setting, tuned: bool = Fal
 def loops(
     name: str, weights: str | Path | None, photos: Photos
 ) -> dict[str, Callable[[], np.ndarray]]:
-    """The plain loop and the tuned one, each in its best setting."""
+    """Return the plain and the tuned loop over a DataLoader, each in its best setting."""
     sides = {}
     for tuned in (False, True):
         title = "DataLoader loop" + (", tuned" if tuned else "")
@@ -125,7 +125,7 @@ def loops(
 
 
 class Transfer(nn.Module):
-    """MobileNetV2 with a new head, of which the first blocks are frozen; plain, or `tuned`."""
+    """MobileNetV2 with a new head, whose first blocks are frozen."""
 
     def __init__(self, weights: Path, depth: int, n_classes: int, tuned: bool) -> None:
         super().__init__()
@@ -138,7 +138,8 @@ class Transfer(nn.Module):
 
     def train(self, mode: bool = True):
         super().train(mode)
-        self.network.features.eval()  # BatchNorm keeps its statistics; faster, and as ours
+        # Keeps BatchNorm's statistics fixed, as sktransfer does. It is also faster.
+        self.network.features.eval()
         return self
 
     def forward(self, X):
@@ -151,7 +152,7 @@ class Transfer(nn.Module):
 
 
 def skorch_net(weights: Path, depth: int, n_classes: int, tuned: bool, setting: Setting):
-    """A skorch classifier that is ready for an epoch on all rows it is given."""
+    """Return a skorch classifier whose partial_fit trains one epoch on all rows."""
     net = NeuralNetClassifier(
         Transfer,
         module__weights=weights,
@@ -163,7 +164,7 @@ def skorch_net(weights: Path, depth: int, n_classes: int, tuned: bool, setting: 
         lr=3e-4,
         batch_size=setting.batch_size,
         max_epochs=1,
-        train_split=None,
+        train_split=None,  # skorch holds out a fifth of the rows by default
         iterator_train__shuffle=True,
         iterator_train__num_workers=setting.workers or 0,
         iterator_valid__num_workers=setting.workers or 0,
@@ -175,7 +176,7 @@ def skorch_net(weights: Path, depth: int, n_classes: int, tuned: bool, setting: 
 def best_skorch(
     weights: Path, depth: int, tuned: bool, rows: Dataset, n_classes: int, in_memory: bool = False
 ) -> Setting:
-    """The setting in which an epoch over a few rows takes least time."""
+    """Return the setting in which an epoch over a few pictures is fastest."""
     title = f"{'tuned' if tuned else 'plain'} skorch, depth {depth}" + ", in memory" * in_memory
     return quickest(
         title,
@@ -189,7 +190,7 @@ def best_skorch(
 
 
 def skorch_epochs(weights: Path, depth: int, photos: Photos) -> dict[str, Callable[[], object]]:
-    """One epoch of skorch, plain and tuned, by how it gets at the pictures."""
+    """Return one epoch of skorch, plain and tuned, from files and from decoded pictures."""
     n_classes = len(np.unique(photos.codes))
     places = {
         "from files": (photos, photos.few()),
@@ -207,21 +208,22 @@ def skorch_epochs(weights: Path, depth: int, photos: Photos) -> dict[str, Callab
 
 @cache
 def keras():
-    """The module, with TensorFlow below it and as many threads as torch has; None without it."""
+    """Import Keras with TensorFlow, using as many threads as torch; None if not installed."""
+    # Keras and TensorFlow read these variables when they are imported.
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         import keras
         import tensorflow
     except ImportError:
-        print('Keras is left out: pip install "sktransfer[bench]" brings it.\n')
+        print('Keras is not installed: pip install "sktransfer[bench]" adds it.\n')
         return None
     tensorflow.config.threading.set_intra_op_parallelism_threads(torch.get_num_threads())
     return keras
 
 
 def keras_photos(folder: Path, batch_size: int, *, labels: bool = False):
-    """The pictures of a folder with one subfolder a class, decoded and resized in parallel."""
+    """Return the pictures in a folder with one subfolder per class, decoded in parallel."""
     return keras().utils.image_dataset_from_directory(
         folder,
         label_mode="int" if labels else None,
@@ -234,7 +236,7 @@ def keras_photos(folder: Path, batch_size: int, *, labels: bool = False):
 
 
 def _keras_network(name: str):
-    """The network without its classifier, its own preprocessing in front."""
+    """Return input, base network and features of a network without its classifier."""
     applications = keras().applications
     build, preprocess = {
         "mobilenet_v2": (
@@ -250,28 +252,28 @@ def _keras_network(name: str):
 
 
 def keras_features(name: str):
-    """The network as a model that gives features."""
+    """Return a compiled model that computes features."""
     pictures, _, features = _keras_network(name)
     model = keras().Model(pictures, features)
-    # Keras' own choice, XLA, takes many times longer for MobileNetV2 on a CPU.
+    # Keras would choose XLA, which takes many times longer for MobileNetV2 on a CPU.
     model.compile(jit_compile=False)
     return model
 
 
 def _best_keras(title: str, run: Callable[[object], object], folder: Path, **labels: bool):
-    """The setting in which a few pictures that were decoded before take least time."""
+    """Return the batch size that is fastest on a few pictures that are decoded already."""
     few = {}
     for setting in settings([None]):
         pictures = keras_photos(folder, setting.batch_size, **labels).unbatch().take(FEW)
         few[setting] = pictures.batch(setting.batch_size).cache()
-        run(few[setting])  # decodes and compiles
+        run(few[setting])  # warm-up: decodes the pictures and compiles the model
     return quickest(title, {setting: partial(run, pictures) for setting, pictures in few.items()})
 
 
 def keras_passes(name: str, folder: Path) -> dict[str, Callable[[], object]]:
-    """Features by `predict`, and by a compiled function called with each batch.
+    """Return passes by Keras' `predict`, and by a compiled function called for each batch.
 
-    Empty without Keras.
+    The dict is empty if Keras is not installed.
     """
     if keras() is None:
         return {}
@@ -291,9 +293,10 @@ def keras_passes(name: str, folder: Path) -> dict[str, Callable[[], object]]:
 
 
 def keras_epochs(folder: Path, depth: int, n_classes: int) -> dict[str, Callable[[], object]]:
-    """A first epoch of Keras, which decodes, and a later one on the pictures that it kept.
+    """Return a first epoch of Keras, which decodes, and a later one on cached pictures.
 
-    MobileNetV2 with a new head, its last blocks trained as in `Transfer`; none without Keras.
+    They train MobileNetV2 with a new head and the last blocks, like `Transfer`. The dict is
+    empty if Keras is not installed.
     """
     if keras() is None:
         return {}
@@ -307,7 +310,7 @@ def keras_epochs(folder: Path, depth: int, n_classes: int) -> dict[str, Callable
     model = keras().Model(pictures, keras().layers.Dense(n_classes)(features))
     loss = keras().losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras().optimizers.AdamW(3e-4), loss, jit_compile=False)  # as keras_features
-    # The data sets shuffle themselves; Keras warns unless it is told not to.
+    # The data sets are shuffled already, and Keras warns unless shuffle=False is set.
     run = partial(model.fit, shuffle=False, verbose=0)
     best = _best_keras(f"Keras, depth {depth}", run, folder, labels=True)
     fresh = keras_photos(folder, best.batch_size, labels=True)
@@ -319,7 +322,7 @@ def keras_epochs(folder: Path, depth: int, n_classes: int) -> dict[str, Callable
 
 
 def ten_epochs(seconds: dict[str, float]) -> dict[str, float]:
-    """What ten epochs of each peer take, scaled from the epochs that were measured."""
+    """Return the seconds of ten epochs of each peer, scaled from the measured epochs."""
     totals = {
         f"{name}, 1 epoch x 10": 10 * value for name, value in seconds.items() if "skorch" in name
     }
@@ -332,5 +335,5 @@ def ten_epochs(seconds: dict[str, float]) -> dict[str, float]:
 
 
 def fastest(totals: dict[str, float], peer: str) -> float | None:
-    """The least time of the rows whose name starts with `peer`, None if there are none."""
+    """Return the least time of all names that start with `peer`, or None if there are none."""
     return min((v for name, v in totals.items() if name.startswith(peer)), default=None)

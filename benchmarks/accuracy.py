@@ -1,4 +1,4 @@
-"""Accuracies on real pictures with real weights.
+"""Accuracy on real pictures with pretrained weights.
 
 Run with ``python -m benchmarks.accuracy``; about ten minutes on two cores.
 """
@@ -21,7 +21,7 @@ SEEDS = range(5)
 
 
 def report(data, model, scores):
-    """One row of the table: mean and spread over seeds, where there are several."""
+    """Print one row of the table: the mean over seeds, with the spread if there are several."""
     spread = f" ± {np.std(scores):.3f}" if len(scores) > 1 else ""
     print(f"| {data} | {model} | {np.mean(scores):.3f}{spread} |", flush=True)
 
@@ -37,7 +37,8 @@ def ants_bees(data):
         "classifier, unfreeze_depth=1": {"unfreeze_depth": 1},
         "classifier, hidden_layer_sizes=(1024,)": {"hidden_layer_sizes": (1024,)},
     }.items():
-        seeds = [0] if not parameters else SEEDS  # the convex problem has one solution
+        # With defaults the problem is convex, and its solution does not depend on the seed.
+        seeds = [0] if not parameters else SEEDS
         scores = [
             PretrainedImageClassifier(**network, **parameters, random_state=seed)
             .fit(*train)
@@ -48,19 +49,18 @@ def ants_bees(data):
 
 
 def imagenet_samples(data):
-    """The pretrained classifier itself: the i-th of the sorted files is class 5 i."""
+    """The pretrained classifier itself, on photos of every fifth class of ImageNet."""
     paths = sorted(str(p) for p in (data / "data" / "imagenet_samples").iterdir())
     extractor = PretrainedFeatureExtractor("efficientnet_lite0", stage="logits")
+    # Sorted, the i-th file is of class 5 i.
     right = extractor.fit_transform(paths).argmax(1) == np.arange(len(paths)) * 5
     report("imagenet_samples", 'efficientnet_lite0, stage="logits"', [right.mean()])
 
 
 def clipart(X, y):
-    """EfficientNet-Lite0 on drawings, in 5-fold cross-validation.
-
-    The extractor has no state, so its features are computed once and the folds are those
-    of the pipeline's last step: the same numbers as for the whole pipeline.
-    """
+    """EfficientNet-Lite0 on drawings, in 5-fold cross-validation."""
+    # The extractor learns nothing from the data, so features that are computed once give the
+    # same scores as cross-validating a pipeline with the extractor.
     features = PretrainedFeatureExtractor("efficientnet_lite0").fit_transform(X)
     scores = []
     for seed in SEEDS:
@@ -71,10 +71,7 @@ def clipart(X, y):
 
 
 def clipart_tuned(X, y):
-    """The classifier, its weight decay and class weight chosen by a grid search on the same folds.
-
-    The best of several mean scores is a little optimistic, so each candidate's is printed too.
-    """
+    """The classifier, with weight decay and class weight from a grid search on the same folds."""
     grid = {"weight_decay": [1e-4, 3e-4, 1e-3], "class_weight": [None, "balanced"]}
     best, scores = [], []
     with TemporaryDirectory() as folder:
@@ -84,6 +81,7 @@ def clipart_tuned(X, y):
             search = GridSearchCV(classifier, grid, cv=folds, refit=False).fit(X, y)
             best.append(search.best_score_)
             scores.append(search.cv_results_["mean_test_score"])
+    # The best of several scores is slightly optimistic, so the score of each is printed too.
     for parameters, of_candidate in zip(
         search.cv_results_["params"], np.transpose(scores), strict=True
     ):

@@ -1,7 +1,7 @@
-"""What the store of activations gives and costs: no cache, a cold one, a warm one.
+"""Cost and gain of the activation cache: no cache, a cold cache and a warm cache.
 
-A cold run writes into a new folder, a warm one reads what an earlier one wrote. The
-extractor's `fit`, which only checks, is not counted; the classifier's is what is timed.
+A cold run writes into a new folder, and a warm run reads from the folder of an earlier one. The
+extractor is fitted before, because its `fit` only checks the input.
 
 Run with ``python -m benchmarks.cache``.
 """
@@ -33,7 +33,7 @@ def fit(network, cache, paths, labels):
     return PretrainedImageClassifier(
         **network,
         unfreeze_depth=1,
-        fine_tune="always",
+        fine_tune="always",  # by default, training may be skipped
         engine="auto",
         cache=cache,
         device="cpu",
@@ -42,23 +42,24 @@ def fit(network, cache, paths, labels):
 
 
 def first_transform(network, cache, paths):
-    """Seconds of a process' first `transform`, without its imports and `fit`."""
+    """Return the seconds of the first `transform` in a process, without imports and `fit`."""
     fitted = extractor(network, cache, paths)
     return clock(lambda: fitted.transform(paths))
 
 
 def in_new_process(*arguments):
+    # Spawned, because a forked process would inherit the networks that this one has in memory.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(first_transform, *arguments).result()
 
 
 def sides_of(network, folder, paths, labels, repeats):
-    """What is measured, by name, and the two folders of the warm runs."""
+    """Return the runs to measure, by name, and the two folders of the warm runs."""
 
     def new():
         return mkdtemp(dir=folder)
 
-    # Fitted before, one for each cold run and the warm-up.
+    # One folder and one fitted extractor for each cold run, and one for the warm-up.
     cold = iter([extractor(network, new(), paths) for _ in range(repeats + 1)])
     without, kept, kept_maps = extractor(network, None, paths), new(), new()
     warm = extractor(network, kept, paths)
@@ -95,9 +96,10 @@ def main():
     print(f"Warm transform, the first of a new process (1 run): {fresh:.3g} s")
     for what in ("transform", "fit, unfreeze_depth=1"):
         more = seconds[f"{what}, cold"] - seconds[f"{what}, no cache"]
-        print(f"{what}: a cold run costs {1000 * more / len(paths):.2f} ms a picture over none")
+        each = 1000 * more / len(paths)
+        print(f"{what}: a cold cache costs {each:.2f} ms per picture, compared with no cache")
     for what, info in infos.items():
-        counts = f"{info.rows} rows of {info.pictures} pictures, {info.files} files remembered"
+        counts = f"{info.rows} activations of {info.pictures} pictures, {info.files} known files"
         print(f"cache_info after {what}: {counts}, {info.size / 1e6:.1f} MB")
     ratio = seconds["transform, cold"] / seconds["transform, warm"]
     judge("warm transform against cold", ratio, at_least=50)

@@ -1,7 +1,8 @@
-"""What OpenVINO costs and gains against torch, for one network of every family.
+"""Cost and gain of OpenVINO compared with torch, for one network of each family.
 
-Run with ``python -m benchmarks.engines``, or with names of networks; about five minutes on
-two cores. Weights are random: neither speed nor agreement depends on them much.
+Run with ``python -m benchmarks.engines``, optionally with names of networks; it takes about five
+minutes on two cores. Weights are random, because neither speed nor agreement depends much on
+their values.
 """
 
 import numpy as np
@@ -23,7 +24,7 @@ BATCH = 16
 
 
 def row(name, repeats):
-    """Pictures a second by each engine, in turn, and what conversion takes."""
+    """Return one row of the table: the speed of each engine, and the time of the conversion."""
     backbone = load_backbone(name, None)
     network, size = backbone.feature_network(), backbone.preprocessing.crop_size
     pixels = np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 3), dtype=np.uint8)
@@ -33,11 +34,13 @@ def row(name, repeats):
     def prepare():
         model = convert(network, batch[:2])
         engines["openvino"] = OpenVINOEngine(model, torch.get_num_threads())
-        engines["openvino"](batch)  # the first batch of a size is part of the price
+        # The first batch of a size takes longer, which is a part of the cost.
+        engines["openvino"](batch)
 
     conversion = clock(prepare)
     expected, got = engines["torch"](batch), engines["openvino"](batch)
     difference = ((expected - got).abs().max() / expected.abs().max()).item()
+    # The fastest run of each: other processes can only make a run slower.
     seconds = {
         engine: min(clock(lambda run=run: run(batch)) for _ in range(repeats)) / BATCH
         for engine, run in engines.items()

@@ -1,11 +1,11 @@
-"""Features from JPEG files: sktransfer's engines, a DataLoader loop, Keras, and the limit.
+"""Features from JPEG files: sktransfer's engines, a DataLoader loop, Keras, and a limit.
 
-The limit is what decoding alone and the network alone would take one after the other:
-both use all cores, so a pass can hardly take less. Keras resizes without antialiasing,
-as it does by default, which is less work than the others do.
+The limit is the time of decoding alone plus the time of the network alone. Both use all cores, so
+a pass can hardly be faster. Keras resizes without antialiasing, which is its default and less
+work.
 
-Run with ``python -m benchmarks.features``, and with ``--resnet --pictures 244`` for
-ResNet50, whose weights are random, as are all of Keras': speed does not depend on values.
+Run with ``python -m benchmarks.features``, and with ``--resnet --pictures 244`` for ResNet50. The
+weights of ResNet50 and of Keras' networks are random: speed does not depend on their values.
 """
 
 from pathlib import Path
@@ -35,7 +35,7 @@ READER = "sktransfer.activations.streaming.read_batches"
 
 
 def read(extractor, paths):
-    """The batches of pixels that `transform` computes on."""
+    """Yield the batches of pixels that `transform` passes to the network."""
     rows, size = list(range(len(paths))), extractor.batch_size
     batches = [rows[start : start + size] for start in range(0, len(rows), size)]
     with reading_threads(extractor.n_jobs) as n_threads:
@@ -45,7 +45,7 @@ def read(extractor, paths):
 
 
 def forward_only(extractor, paths, batches):
-    """`transform` with pictures that were read before; its bookkeeping, some ms, is in it."""
+    """Run `transform` on pictures that are decoded already; includes some ms of overhead."""
 
     def again(_source, _preprocessing, asked, **_options):
         return (batch for _, batch in zip(asked, batches, strict=True))
@@ -60,7 +60,7 @@ def decode_only(extractor, paths):
 
 
 def sides_of(network, folder, paths):
-    """What is measured, by name."""
+    """Return the runs to measure, by name."""
     extractors = {
         engine: PretrainedFeatureExtractor(**network, engine=engine, device="cpu").fit(paths)
         for engine in ENGINES
@@ -89,6 +89,7 @@ def main():
         paths, _ = write_photos(options.data, options.pictures, Path(folder))
         sides = sides_of(network, folder, paths)
         print_machine()
+        # The first run in a process also converts the network; later ones reuse it.
         first = clock(sides['transform, engine="openvino"'])
         if not options.resnet:
             theirs = next(run for name, run in sides.items() if name.startswith("DataLoader"))()
@@ -101,7 +102,7 @@ def main():
     auto = seconds['transform, engine="auto"']
     limit = seconds["decoding only"] + seconds['network only, engine="auto"']
     converting = max(0.0, first - seconds['transform, engine="openvino"'])
-    print(f"\nConversion to OpenVINO, once a process, not in the table: {converting:.1f} s\n")
+    print(f"\nConversion to OpenVINO, once per process, not in the table: {converting:.1f} s\n")
     print_table(
         [
             f"{network['backbone']}, {len(paths)} JPEG photos",

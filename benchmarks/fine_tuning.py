@@ -1,8 +1,8 @@
 """Ten epochs of fine-tuning the last one or two stages: sktransfer, plain skorch, Keras.
 
-All train the same blocks, with BatchNorm statistics as they were. The peers' epochs are
-alike, so one is measured and ten are reckoned, as in `benchmarks.head`. sktransfer's
-time includes solving the head first, which the peers do not do.
+All of them train the same blocks, with fixed BatchNorm statistics. All epochs of a peer take the
+same time, so one is measured and multiplied by ten, as in `benchmarks.head`. sktransfer's time
+includes solving the head first, which the peers do not do.
 
 Run with ``python -m benchmarks.fine_tuning``.
 """
@@ -24,11 +24,11 @@ from sktransfer import PretrainedImageClassifier
 
 
 def measure(depth, network, folder, paths, labels, repeats):
-    """Rows of the table for one depth, and how much longer the first fit took."""
+    """Return rows of the table for one depth, and the additional seconds of the first fit."""
     classifier = PretrainedImageClassifier(
         **network,
         unfreeze_depth=depth,
-        fine_tune="always",  # the others do
+        fine_tune="always",  # the peers always train, too
         max_epochs=10,
         engine="auto",
         device="cpu",

@@ -1,4 +1,4 @@
-"""How long a feature pass and a fit take, against a DataLoader loop and against each other.
+"""Time of `transform` and `fit`, compared with a DataLoader loop.
 
 Run with ``python -m benchmarks.first_light``.
 """

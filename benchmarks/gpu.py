@@ -1,10 +1,11 @@
 """Pictures in memory on a GPU: sktransfer against a hand-written bfloat16 loop.
 
-Pictures are of the size that the preset resizes to, so nobody resizes; both sides crop
-and normalise. The loop copies pinned uint8 without blocking, crops and normalises on the
-GPU, and runs channels_last under autocast. Its fits: the features once and then a linear
-head by AdamW (sktransfer solves it by L-BFGS); and each epoch through the whole network,
-the last stage trained. Weights are random: speed does not depend on values.
+The pictures have the size that the preset resizes to, so neither side resizes; both crop and
+normalise. The loop copies pinned uint8 pixels without blocking, crops and normalises on the GPU,
+and runs the network in channels_last under autocast. It is used for two fits. One computes the
+features once, and trains a linear head with AdamW (sktransfer uses L-BFGS). The other trains the
+last stage, and runs the whole network in each epoch. Weights are random: speed does not depend on
+their values.
 
 Run with ``python -m benchmarks.gpu``.
 """
@@ -25,7 +26,7 @@ MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.2
 
 
 def pictures(n):
-    """The packaged drawings over and over, and their labels as numbers."""
+    """Return `n` pictures, which repeat the packaged drawings, and their encoded labels."""
     paths, labels = load_clipart(return_X_y=True)
     arrays = [np.asarray(Image.open(path).convert("RGB").resize((SIDE, SIDE))) for path in paths]
     rows = np.arange(n) % len(paths)
@@ -33,16 +34,17 @@ def pictures(n):
 
 
 class HandWritten:
-    """The loop that people write who know their GPU."""
+    """A training loop as written by someone who knows how to use a GPU."""
 
     def __init__(self, name, device="cuda"):
         self.name, self.device = name, device
         self.frozen, self.last = self.parts()
+        # Normalisation as one multiplication and one addition.
         self.scale = (1 / (255 * STD)).to(device)[:, None, None]
         self.shift = (-MEAN / STD).to(device)[:, None, None]
 
     def parts(self):
-        """The network up to its last stage, and that stage with pooling."""
+        """Return the network before its last stage, and the last stage with pooling."""
         network = plain_network(self.name)
         if self.name == "resnet50":
             *blocks, _, _ = network.children()
@@ -56,7 +58,7 @@ class HandWritten:
         ]
 
     def batch(self, X):
-        """Normalised pixels on the device, from uint8 on the CPU."""
+        """Copy uint8 pixels to the device, and crop and normalise them there."""
         pixels = torch.from_numpy(X).pin_memory().to(self.device, non_blocking=True)
         edge = (SIDE - CROP) // 2
         pixels = pixels[:, edge : edge + CROP, edge : edge + CROP].permute(0, 3, 1, 2)
@@ -76,6 +78,7 @@ class HandWritten:
         return self.features(X).cpu().numpy()
 
     def fit_head(self, X, y):
+        # Cloned, because tensors made in inference mode can't be used in training.
         features, codes = self.features(X).clone(), torch.from_numpy(y).to(self.device)
         head = nn.Linear(features.shape[1], len(np.unique(y)), device=self.device)
         optimizer = torch.optim.AdamW(head.parameters(), lr=3e-4)
@@ -85,7 +88,7 @@ class HandWritten:
         return head.weight.cpu()
 
     def fit_last_stage(self, X, y):
-        _, last = self.parts()  # a copy that may train
+        _, last = self.parts()  # a copy, so that each fit starts from the same weights
         width, codes = self.features(X[:1]).shape[1], torch.from_numpy(y).to(self.device)
         head = nn.Linear(width, len(np.unique(y)), device=self.device)
         module = nn.Sequential(last, head).train()
@@ -115,6 +118,7 @@ def sides_of(name, X, y, device="cuda"):
     }
     extractor = PretrainedFeatureExtractor(**ours).fit(X[:1])
     head = PretrainedImageClassifier(**ours, max_epochs=EPOCHS, random_state=0)
+    # By default, training may be skipped if the head alone is as good.
     deeper = clone(head).set_params(unfreeze_depth=1, fine_tune="always")
     theirs = HandWritten(name, device)
     return {
@@ -127,7 +131,7 @@ def sides_of(name, X, y, device="cuda"):
 def main():
     options = parser(__doc__, pictures=4096).parse_args()
     if not torch.cuda.is_available():
-        print("Skipped: no CUDA device here.")
+        print("Skipped: this machine has no CUDA device.")
         return
     print_machine()
     print(f"{torch.cuda.get_device_name()}, precision bfloat16, batches of {BATCH}\n")

@@ -1,10 +1,10 @@
 """GridSearchCV over 12 candidates in 3 folds: sktransfer with a cache, and skorch.
 
-One search keeps the backbone frozen throughout; in the other, 4 of the 12 candidates
-train its last stage too. sktransfer's cache starts empty in each run, in a new folder.
-For skorch, plain and tuned, one epoch on one fold's training part and one prediction of
-the rest are measured, and the search is reckoned from them: 36 x (10 epochs + 1
-prediction). Neither side fits the best candidate again.
+One search keeps the backbone frozen; in the other, 4 of the 12 candidates also train its last
+stage. sktransfer's cold runs start with an empty cache in a new folder. For skorch, plain and
+tuned, one epoch on a training fold and one prediction of the test fold are measured, and the
+time of the search is computed from them: 36 x (10 epochs + 1 prediction). Neither side refits the
+best candidate.
 
 Run with ``python -m benchmarks.grid_search``.
 """
@@ -30,7 +30,7 @@ from sktransfer import PretrainedImageClassifier
 FOLDS, EPOCHS, CANDIDATES = 3, 10, 12
 DECAYS = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
 BALANCES = [None, "balanced"]
-# How many of the candidates train the last stage, and the grid.
+# The number of candidates that train the last stage, and the grid.
 SEARCHES = {
     "all frozen": (0, {"weight_decay": DECAYS, "class_weight": BALANCES}),
     "4 of 12 unfrozen": (
@@ -39,7 +39,7 @@ SEARCHES = {
             {"weight_decay": DECAYS[:4], "class_weight": BALANCES},
             {
                 "unfreeze_depth": [1],
-                "fine_tune": ["always"],
+                "fine_tune": ["always"],  # by default, training may be skipped
                 "lr": [1e-4, 3e-4],
                 "class_weight": BALANCES,
             },
@@ -59,7 +59,7 @@ def search(network, grid, cache, paths, labels):
 
 
 def plain_sides(network, paths, labels):
-    """One epoch and one prediction of skorch on the first fold, by depth and tuning."""
+    """Return an epoch and a prediction of skorch on the first fold, for each depth and variant."""
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     train, test = next(folds.split(paths, labels))
     learn, check = Photos(paths[train], labels[train]), Photos(paths[test], labels[test])
@@ -74,7 +74,7 @@ def plain_sides(network, paths, labels):
 
 
 def skorch_search(seconds, unfrozen, tuned):
-    """Seconds of a whole search in skorch, plain or tuned."""
+    """Return the seconds of a whole search with skorch, computed from its parts."""
 
     def fit(depth):
         return EPOCHS * seconds[depth, tuned, "epoch"] + seconds[depth, tuned, "predict"]
@@ -99,6 +99,7 @@ def main():
                 network, g, c, paths, labels
             )
         print_machine()
+        # The first run in a process also converts the network for OpenVINO; later ones reuse it.
         first = clock(sides["all frozen", "cold"])
         seconds = alternate(sides, options.repeats)
 

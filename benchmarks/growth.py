@@ -1,4 +1,4 @@
-"""How time grows with the number of pictures.
+"""Growth of time with the number of pictures.
 
 Run with ``python -m benchmarks.growth``.
 """
@@ -41,7 +41,7 @@ def main():
         [f'seconds, engine="{options.engine}"', f"{few} pictures", f"{many} pictures", "ratio"],
         ([task, seconds[task, few], seconds[task, many], ratios[task]] for task in tasks),
     )
-    # The target, 10.5 for ten times as many, is 5 % over proportion.
+    # Linear growth plus 5 %: at most 10.5 times the time for ten times the pictures.
     for task in tasks:
         judge(f"{task}: time, {many} against {few}", ratios[task], at_most=1.05 * many / few)
 

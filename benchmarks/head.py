@@ -1,8 +1,8 @@
-"""Fit of a linear head in ten epochs: sktransfer, plain skorch, Keras, and one feature pass.
+"""Fit of a linear head in ten epochs: sktransfer, skorch, Keras, and one feature pass.
 
-The peers' epochs are alike, so one is measured and ten are reckoned. skorch decodes the
-pictures in each epoch, or works on tensors that were decoded before (which is not
-counted); Keras decodes them once and keeps them, as its guide to transfer learning does.
+All epochs of a peer take the same time, so one is measured and multiplied by ten. skorch decodes
+the pictures in each epoch, or uses tensors that were decoded before, without counting that. Keras
+decodes once and caches the pictures, as in its guide to transfer learning.
 
 Run with ``python -m benchmarks.head``.
 """
@@ -42,6 +42,7 @@ def main():
             **keras_epochs(folder, 0, 2),
         }
         print_machine()
+        # The first run in a process also converts the network for OpenVINO; later ones reuse it.
         first = clock(sides[FIT])
         seconds = alternate(sides, options.repeats)
 

@@ -1,11 +1,11 @@
-"""Heads that begin at random: what is trained by default against a grid of rates.
+"""Randomly initialised heads: the default learning rate compared with a grid of rates.
 
-Features are computed once, and heads train straight on them, in seconds each. Rates and steps
-were chosen on digits, on the photos of imagenet_samples and on every other picture of
-cifar10_subset; here they are judged on others.
+Features are computed once, and heads are trained on them, in seconds each. The defaults for rates
+and steps were chosen on digits, the photos of imagenet_samples and every other picture of
+cifar10_subset. Here they are tested on other data.
 
-Run with ``python -m benchmarks.heads``, or with names of questions: dense, focal, labels. With
-names of sets (``--sets clip-art``) it judges less.
+Run with ``python -m benchmarks.heads``, optionally with names of questions (dense, focal, labels)
+or of data sets (``--sets clip-art``).
 """
 
 import warnings
@@ -33,10 +33,10 @@ from sktransfer.training.batches import Rows
 from sktransfer.training.data import TrainingData
 from sktransfer.training.train import train as train_net
 
-# At the default's steps; the default's rate is 3e-3.
+# With the default number of steps. The default rate is 3e-3.
 WAYS = {"default": {}, **{f"lr={lr:g}": {"lr": lr} for lr in (3e-4, 1e-3, 1e-2)}}
-# Fewer steps where there are few rows. The first was the default once; the others show when
-# heads warn.
+# A fixed number of epochs, which is fewer steps if there are few rows. The first one was the
+# default once; the others show when a head warns of short training.
 SHORT = {f"lr={lr:g}, 10 epochs": {"lr": lr, "max_epochs": 10} for lr in (3e-4, 1e-3, 3e-3, 1e-2)}
 HEADS = {
     "(16,)": {"hidden_layer_sizes": (16,)},
@@ -48,13 +48,13 @@ HEADS = {
 
 
 def whole(folder, *parts):
-    """Paths and labels of all parts of a set."""
+    """Return paths and labels of all parts of a data set."""
     given = [load_image_folder(folder / part, return_X_y=True) for part in parts]
     return [np.concatenate(each) for each in zip(*given, strict=True)]
 
 
 def data_sets(options):
-    """Features and classes of each set that is judged on."""
+    """Yield name, features and encoded classes of each data set to test on."""
     data = options.data / "data"
     cifar = whole(data / "cifar10_subset", "train", "test")
     given = {
@@ -69,12 +69,12 @@ def data_sets(options):
 
 
 def splits(y, n_train, seeds):
-    """Rows to train and to test on."""
+    """Return splits into training and test rows."""
     return StratifiedShuffleSplit(seeds, train_size=n_train, random_state=0).split(y, y)
 
 
 def trained(X, y, train, test, seed=0, weights=None, **settings):
-    """Probabilities of the test rows, by a head as the classifier's, and if that one warned."""
+    """Return a head's probabilities for the test rows, and if it warned of short training."""
     X, codes = torch.from_numpy(X), torch.from_numpy(y)
     if weights is not None:
         weights = torch.from_numpy(weights / weights.mean()).float()
@@ -88,7 +88,7 @@ def trained(X, y, train, test, seed=0, weights=None, **settings):
 
 
 def accuracies(X, y, n, seeds, head):
-    """Of each way and split, and if the head warned: arrays of shape (n_ways, n_splits)."""
+    """Return accuracies, and if heads warned, as arrays of shape (n_ways, n_splits)."""
     found = np.array(
         [
             [
@@ -103,13 +103,14 @@ def accuracies(X, y, n, seeds, head):
 
 
 def dense(options):
-    """The default against the best of a grid of rates in as many steps, and who warns."""
+    """Compare the default with the best of a grid of rates, and count the warnings."""
     counts = np.zeros((2, 3), int)
     for name, X, y in data_sets(options):
         rows = []
         for title in options.heads:
             for n in sorted({min(n, int(0.8 * len(y))) for n in options.rows}):
                 right, told = accuracies(X, y, n, options.seeds, HEADS[title])
+                # Paired differences: both heads have the same splits, which differ in difficulty.
                 best = right[: len(WAYS)].mean(1).argmax()
                 less = right[best] - right[0]
                 error = less.std(ddof=1) / len(less) ** 0.5
@@ -126,7 +127,7 @@ def dense(options):
 
 
 def focal(options):
-    """Balanced accuracy and log loss of ways to treat unequal classes, on unbalanced clip-art."""
+    """Compare ways to treat unbalanced classes by balanced accuracy and log loss."""
     ways = {
         "nothing": {},
         'class_weight="balanced"': {"weights": 1.0},
@@ -164,7 +165,7 @@ def focal(options):
 
 
 def unbalanced(y, train):
-    """Rows of every other class thinned to a fifth."""
+    """Keep a fifth of the training rows of every other class."""
     kept = [
         rows if code % 2 else rows[: max(2, len(rows) // 5)]
         for code in np.unique(y)
@@ -174,7 +175,7 @@ def unbalanced(y, train):
 
 
 def labels(options):
-    """Self-training where few of the rows have labels, against logistic regression on those."""
+    """Compare self-training on few labels with logistic regression on the labelled rows."""
     ways = {
         "threshold=0.75": {},
         'criterion="k_best"': {"criterion": "k_best"},
@@ -194,7 +195,7 @@ def labels(options):
 
 
 def self_trained(X, y, n, seed, ways):
-    """Accuracy of logistic regression on `n` labels, and of each way to use the other rows."""
+    """Return the accuracy with `n` labels only, and with each way to use the other rows."""
     train, test = train_test_split(np.arange(len(y)), test_size=0.3, stratify=y, random_state=seed)
     known, _ = train_test_split(train, train_size=n, stratify=y[train], random_state=seed)
     some = np.where(np.isin(train, known), y[train], -1)
@@ -218,7 +219,7 @@ def main():
     options.add_argument("--heads", nargs="*", choices=HEADS, default=list(HEADS))
     options.add_argument("--cache", default=None)
     options = options.parse_args()
-    torch.set_num_threads(1)  # more gain nothing for matrices this small
+    torch.set_num_threads(1)  # more threads are not faster for such small matrices
     print_machine()
     for question in options.questions:
         QUESTIONS[question](options)

@@ -1,8 +1,7 @@
-"""Peak memory of a pass over a few and over many pictures, given as paths.
+"""Peak memory of a pass over few and over many pictures, given as paths.
 
-Each run is a process of its own; its peak is the kernel's VmHWM (so on Linux only), which
-starts anew with a program, as ru_maxrss does not. Of the difference, the features
-themselves are allowed, and 50 MB more.
+Each run is a new process. Its peak is VmHWM of the Linux kernel. The difference between both
+peaks may be the size of the features plus 50 MB.
 
 Run with ``python -m benchmarks.memory``.
 """
@@ -21,16 +20,18 @@ N_FEATURES = 1280
 
 
 def peak(task, parameters, paths, labels):
-    """Bytes that this process held at most, when the task was done."""
+    """Run a task, and return the peak memory of this process in bytes."""
     if task == "transform":
         PretrainedFeatureExtractor(**parameters).fit(paths).transform(paths)
     else:
         PretrainedImageClassifier(**parameters, random_state=0).fit(paths, labels)
+    # Not resource.getrusage: its ru_maxrss of a new process begins with that of the parent.
     status = Path("/proc/self/status").read_text()
     return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
 
 
 def in_new_process(*arguments):
+    # Spawned, because a forked process would begin with the memory of this one.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(peak, *arguments).result()
 
@@ -52,6 +53,7 @@ def main():
                     in_new_process(task, parameters, paths[:n], labels[:n])
                     for _ in range(options.repeats)
                 ]
+                # The worst run, because a limit on memory must hold for each of them.
                 peaks.append(max(runs) / MB)
             rows.append([task, *peaks, own, peaks[1] - peaks[0] - own])
 

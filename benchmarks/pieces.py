@@ -1,11 +1,11 @@
-"""Rows that come in pieces: what partial_fit learns, against all rows at once and others.
+"""partial_fit on pieces of the data, compared with fit on all rows and with other learners.
 
-Features are computed once, by pictures of 96 px. How firmly pieces hold what earlier ones taught
-was chosen on digits, on the photos of imagenet_samples and on every other picture of
-cifar10_subset; here it is judged on others.
+Features are computed once, from pictures of 96 pixels. The parameters that decide how much a piece
+changes the head were chosen on digits, the photos of imagenet_samples and every other picture of
+cifar10_subset. Here they are tested on other data.
 
-Run with ``python -m benchmarks.pieces``, or with names of questions: sizes, orders, stream. With
-names of sets (``--sets clip-art``) it judges less; ``--shuffles 1`` is a quick look.
+Run with ``python -m benchmarks.pieces``, optionally with names of questions (sizes, orders,
+stream) or of data sets (``--sets clip-art``). ``--shuffles 1`` is faster.
 """
 
 import time
@@ -35,7 +35,7 @@ from sktransfer.training.train import train as train_net
 
 
 class Learner:
-    """A head of the classifier's, that learns pieces or, in one call, all rows."""
+    """The classifier's head, which learns rows in pieces or all at once."""
 
     def __init__(self, n_classes, **parameters):
         self.n_classes, self.parameters, self.trained = n_classes, parameters, None
@@ -65,7 +65,10 @@ class Learner:
 
 
 class Linear:
-    """scikit-learn's, on features that all rows have standardised: more than pieces can know."""
+    """SGDClassifier on standardised features.
+
+    The mean and scale are those of all rows, which a real stream would not know in advance.
+    """
 
     def __init__(self, n_classes, X, alpha):
         self.scaler = StandardScaler().fit(X)
@@ -81,7 +84,7 @@ class Linear:
 
 
 def learners(n_classes, X):
-    """Ways to learn pieces, by name."""
+    """Return the learners to compare, by name."""
     return {
         "partial_fit": Learner(n_classes),
         "AdamW": Learner(n_classes, optimizer="adamw"),
@@ -91,7 +94,7 @@ def learners(n_classes, X):
 
 
 def data_sets(options):
-    """Features and classes of each set that is judged on."""
+    """Yield name, features and encoded classes of each data set to test on."""
     photos = ants_and_bees(options.data, "train"), ants_and_bees(options.data, "val")
     cifar = load_image_folder(options.data / "data/cifar10_subset/train", return_X_y=True)
     given = {
@@ -109,13 +112,13 @@ def data_sets(options):
 
 
 def shuffles(y, options):
-    """Rows to train on, shuffled, and to test on."""
+    """Return splits into shuffled training rows and test rows."""
     kept = {"train_size": 300, "test_size": min(len(y) - 300, 600), "random_state": 0}
     return list(StratifiedShuffleSplit(options.shuffles, **kept).split(y, y))
 
 
 def in_pieces(learner, X, y, size, weights=None, first=None):
-    """Give a learner rows in pieces; the first may be of another size."""
+    """Train a learner on pieces of the rows; the first piece may have another size."""
     weights = np.ones(len(y)) if weights is None else weights
     first = size if first is None else first
     for part in np.split(np.arange(len(y)), range(first, len(y), size)):
@@ -124,8 +127,9 @@ def in_pieces(learner, X, y, size, weights=None, first=None):
 
 
 def right_and_loss(learner, X, y, weights=None):
-    """Share of right labels, and log loss, of test rows."""
-    shares = np.clip(learner.shares(X), 1e-7, 1)  # a scikit-learn loss may be infinite
+    """Return accuracy and log loss on test rows."""
+    # SGDClassifier may predict a probability of exactly 0, for which the loss is infinite.
+    shares = np.clip(learner.shares(X), 1e-7, 1)
     shares /= shares.sum(1, keepdims=True)
     right = np.average(shares.argmax(1) == y, weights=weights)
     labels = np.arange(shares.shape[1])
@@ -133,7 +137,7 @@ def right_and_loss(learner, X, y, weights=None):
 
 
 def plus_minus(pairs):
-    """Mean and standard error of differences in right labels (points) and in log loss."""
+    """Format mean and standard error of differences in accuracy (points) and in log loss."""
     pairs = np.array(pairs)
     error = pairs.std(0, ddof=1) / len(pairs) ** 0.5 if len(pairs) > 1 else np.zeros(2)
     (right, loss), (right_error, loss_error) = pairs.mean(0), error
@@ -141,7 +145,7 @@ def plus_minus(pairs):
 
 
 def print_differences(title, column, found, whole):
-    """One table: a line for each case, a column for each way."""
+    """Print a table with one row per case and one column per learner."""
     right, loss = np.mean(whole, 0)
     print(f"{title}: all rows at once {100 * right:.1f} % right, log loss {loss:.3f}; against that")
     ways = list(next(iter(found.values())))
@@ -150,7 +154,7 @@ def print_differences(title, column, found, whole):
 
 
 def sizes(options):
-    """Shuffled pieces of several sizes, by each way."""
+    """Compare learners on shuffled pieces of several sizes."""
     for name, X, y in data_sets(options):
         k, whole = y.max() + 1, []
         found = {size: {} for size in options.sizes}
@@ -163,11 +167,11 @@ def sizes(options):
                     in_pieces(learner, X[train], y[train], size)
                     score = right_and_loss(learner, X[test], y[test])
                     by_way.setdefault(way, []).append(score - whole[-1])
-        print_differences(f"{name}, 300 shuffled rows", "rows a piece", found, whole)
+        print_differences(f"{name}, 300 shuffled rows", "rows per piece", found, whole)
 
 
 def orders(options):
-    """Pieces of 32 rows: three times, without half of the classes at first, weighed, sorted."""
+    """Compare learners on pieces of 32 rows: repeated, weighted, or in an unfavourable order."""
     for name, X, y in data_sets(options):
         k, whole, found = y.max() + 1, [], {}
         for seed, (train, test) in enumerate(shuffles(y, options)):
@@ -195,7 +199,7 @@ def orders(options):
 
 
 def stream(options):
-    """200 pieces of 8 rows, each row about five times: what they learn, and seconds a piece."""
+    """Compare learners on 200 pieces of 8 rows, in which each row occurs about five times."""
     for name, X, y in data_sets(options):
         train, test = shuffles(y, options)[0]
         order = np.random.default_rng(0).choice(train, 1600)
@@ -209,7 +213,7 @@ def stream(options):
                 scores.append(right_and_loss(learner, X[test], y[test]))
             rows.append([way, *(f"{100 * r:.1f}, {loss:.3f}" for r, loss in scores), seconds])
         print(f"{name}: % right and log loss after so many pieces")
-        print_table(["way", "50", "100", "150", "200", "CPU seconds a piece"], rows)
+        print_table(["way", "50", "100", "150", "200", "CPU seconds per piece"], rows)
 
 
 QUESTIONS = {f.__name__: f for f in (sizes, orders, stream)}
@@ -224,11 +228,11 @@ def main():
     options.add_argument("--shuffles", type=int, default=5)
     options.add_argument("--cache", default=None)
     options = options.parse_args()
-    torch.set_num_threads(1)  # heads of few rows gain nothing from more
+    torch.set_num_threads(1)  # more threads are not faster for so few rows
     print_machine()
     for question in options.questions:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pieces lack classes
+            warnings.simplefilter("ignore")  # of classes that are missing in a piece
             QUESTIONS[question](options)
 
 

@@ -1,7 +1,8 @@
-"""Ways of training against each other, on real pictures with real weights, over five seeds.
+"""Comparison of ways to train, on real pictures with pretrained weights, over five seeds.
 
-Run with ``python -m benchmarks.recipes``, or with names of questions: fine_tuning, knobs, views,
-distillation, resumed. All of it takes some three hours on two cores; less with ``--seeds 2``.
+Run with ``python -m benchmarks.recipes``, optionally with names of questions: fine_tuning, knobs,
+views, distillation, resumed. All questions together take about three hours on two cores, and less
+with ``--seeds 2``.
 """
 
 import multiprocessing
@@ -37,13 +38,14 @@ STUDENTS = ("mobilenet_v3_small", "squeezenet1_1")
 
 
 def mean_and_spread(scores):
-    """As the tables show them."""
+    """Format mean and standard deviation for a table."""
     return f"{np.mean(scores):.3f} ± {np.std(scores):.3f}"
 
 
 def accuracies(parts, seeds, **parameters):
-    """Test accuracy for each seed; the convex problem has one solution, and needs one."""
+    """Return the test accuracy for each seed."""
     train, test = parts
+    # A frozen backbone is a convex problem, whose solution does not depend on the seed.
     return [
         PretrainedImageClassifier(**parameters, random_state=seed).fit(*train).score(*test)
         for seed in range(seeds if parameters.get("unfreeze_depth") else 1)
@@ -51,7 +53,7 @@ def accuracies(parts, seeds, **parameters):
 
 
 def data_sets(data):
-    """Training and test pictures of each set, and the network for them."""
+    """Return training and test pictures of each data set, and the network to use."""
     X, y = load_clipart(return_X_y=True)
     X, X_test, y, y_test = train_test_split(X, y, test_size=0.3, stratify=y, random_state=0)
     cifar = data / "data" / "cifar10_subset"
@@ -64,7 +66,7 @@ def data_sets(data):
 
 
 def fine_tuning(options):
-    """LP-FT at depth 1 with defaults against the frozen probe, one table a data set."""
+    """Compare fine-tuning at depth 1 with the frozen probe, in one table per data set."""
     variants = {
         "frozen probe": {"unfreeze_depth": 0},
         "unfreeze_depth=1": {"unfreeze_depth": 1},
@@ -78,6 +80,7 @@ def fine_tuning(options):
             }
         rows = [[title, mean_and_spread(each)] for title, each in scores.items()]
         print_table([f"{name}, {options.seeds} seeds", "accuracy"], rows)
+        # Rounded, so that equal accuracies are not judged by their last bit.
         gain = round(
             float(np.mean(scores["unfreeze_depth=1"]) - np.mean(scores["frozen probe"])), 6
         )
@@ -111,9 +114,9 @@ KNOBS = [
 
 
 def knobs(options):
-    """What one parameter changes, with all others as they are by default, at depth 1.
+    """Measure the effect of single parameters at depth 1, with defaults for all others.
 
-    A sixth of the photos train, and a thousand test.
+    Trains on a sixth of the photos, and tests on a thousand.
     """
     ((X, y), test), network = data_sets(options.data)["cifar10_subset"]
     rows = []
@@ -128,7 +131,7 @@ def knobs(options):
 
 
 def views(options):
-    """What four augmented views cost against one pass."""
+    """Measure the cost of four augmented views, in multiples of one pass."""
     names = ("light", "standard", "keras", "trivial")
     with TemporaryDirectory() as folder:
         paths, labels = write_photos(options.data, options.pictures, Path(folder))
@@ -156,7 +159,7 @@ def views(options):
 
 
 def distillation(options):
-    """A fine-tuned EfficientNet-Lite0 teaches small networks without weights."""
+    """Distil a fine-tuned EfficientNet-Lite0 into small networks without pretrained weights."""
     cifar = options.data / "data" / "cifar10_subset"
     train, test = (load_image_folder(cifar / part, return_X_y=True) for part in ("train", "test"))
     rows = []
@@ -188,7 +191,7 @@ def distillation(options):
 
 
 class _KilledIn(Callback):
-    """Ends the process in the middle of an epoch, as `kill -9` does."""
+    """End the process in the middle of an epoch, like `kill -9`."""
 
     def __init__(self, epoch):
         self.epoch = epoch
@@ -203,7 +206,7 @@ def _fit_and_die(parameters, X, y):
 
 
 def resumed(options):
-    """A fit whose process is killed and that is called again, against one that is not."""
+    """Compare a fit that is resumed after its process was killed with an undisturbed one."""
     X, y = (of[::8] for of in load_clipart(return_X_y=True))
     same, epochs_left = [], []
     for seed in range(options.seeds):
@@ -211,6 +214,7 @@ def resumed(options):
         whole = PretrainedImageClassifier(**common).fit(X, y)
         with TemporaryDirectory() as folder:
             common["checkpoint_dir"] = folder
+            # A process of its own, because the callback ends the process without any cleaning up.
             process = multiprocessing.get_context("spawn").Process(
                 target=_fit_and_die, args=(common, X, y)
             )
@@ -222,14 +226,14 @@ def resumed(options):
         epochs_left.append(epochs.n)
         same.append(np.array_equal(whole.predict_proba(X), again.predict_proba(X)))
     print_table(
-        ["killed in epoch 4 of 10, seeds", "epochs trained anew", "equal to the bit"],
+        ["killed in epoch 4 of 10, seeds", "epochs trained after that", "bit-identical"],
         [[len(same), max(epochs_left), sum(same)]],
     )
     judge("seeds that end equal", sum(same), at_least=len(same))
 
 
 class _Epochs(Callback):
-    """Counts epochs."""
+    """Count epochs."""
 
     n = 0
 

@@ -1,12 +1,13 @@
-"""How deep should fine-tuning go? A grid search answers, and a plot shows how surely.
+"""Choose the depth of fine-tuning by a grid search, and plot the scores with error bars.
 
-``unfreeze_depth`` is a parameter like any other: 0 trains a new head, 1 and 2 train the
-last one or two stages of the backbone with it. What stays frozen runs once over the
-pictures of a fold. Prints the scores and saves ``grid_search_depth.png``: the mean over the
-folds, with the standard deviation between them as error bars.
+``unfreeze_depth`` is an ordinary parameter: 0 trains only a new head, and 1 or 2 also train the
+last one or two stages of the backbone. Frozen stages run once over the pictures of a fold. The
+script prints the scores and saves ``grid_search_depth.png``, which shows the mean over the folds,
+with their standard deviation as error bars.
 
-Each fold trains on 80 drawings, ten a class. With so few, depth seldom pays, and the bars are
-wider than the differences: the honest answer is 0. Ask again with more pictures.
+Each fold trains on 80 drawings, ten per class. With so few pictures, fine-tuning rarely helps:
+the error bars are wider than the differences, so the best choice is 0. Repeat the search with
+more pictures of your own.
 """
 
 import matplotlib
@@ -25,7 +26,7 @@ paths, _, labels, _ = train_test_split(
     paths, labels, train_size=120, stratify=labels, random_state=0
 )
 
-# Drawings of 128 pixels instead of 224 take a third of the time.
+# 128 pixels instead of 224 take a third of the time.
 classifier = PretrainedImageClassifier(
     "efficientnet_lite0", image_size=128, max_epochs=3, random_state=0
 )

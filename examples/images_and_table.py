@@ -1,13 +1,13 @@
-"""Pictures and a table in one model, through a ColumnTransformer.
+"""Combine pictures and tabular data in one model with a ColumnTransformer.
 
-The DataFrame has a column of paths, and columns of facts about the files: their size, the
-side, brightness, colourfulness and share of white of the drawings. The column of paths goes
-through the backbone, the others are standardised, and one logistic regression reads both.
-Compares pictures only, table only, and both, over the same folds.
+The DataFrame has a column of paths, and numeric columns with properties of the files: size in
+bytes, side, brightness, colourfulness and share of white pixels. The backbone turns the paths into
+features, the other columns are standardised, and a logistic regression is fitted on both. The
+script compares pictures only, the table only, and both, on the same folds.
 
-What to expect: the facts are real but say little that the pictures don't, so that the table
-alone beats guessing and adds next to nothing to the pictures. With facts that no picture
-shows, such as a price or a place, the same lines earn their keep.
+The table is better than guessing, but hardly improves the model with pictures, because the
+pictures contain the same information. Columns that a picture does not show, such as a price or a
+place, can improve it.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ TABLE = ["bytes", "side", "brightness", "colourfulness", "white"]
 
 
 def facts(path: str) -> dict[str, float | str]:
-    """What can be told of a file without a network."""
+    """Return properties of a picture that need no network."""
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGB"), dtype=float)
     return {

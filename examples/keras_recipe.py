@@ -1,15 +1,15 @@
-"""The classic Keras recipe for small sets of pictures, line by line, with its lines as comments.
+"""The classic Keras recipe for small data sets, with the Keras code in comments.
 
-Convolutions of a pretrained network, frozen; Flatten and a Dense(1024, relu) on top; augmented
-pictures from a folder with one subfolder a class; then the last block unfrozen, and a second
-fit with a small learning rate (Chollet, "Building powerful image classification models using
-very little data", 2016). The recipe's own network is VGG16:
+The recipe (Chollet, "Building powerful image classification models using very little data", 2016)
+freezes the convolutions of a pretrained network, adds Flatten and Dense(1024, relu), and trains on
+augmented pictures from a folder with one subfolder per class. Then it unfreezes the last block,
+and trains again with a small learning rate. The network of the recipe is VGG16:
 
     python keras_recipe.py vgg16
 
-Without a name it takes efficientnet_lite0, whose weights need no download. The pictures are
-three classes of the packaged drawings, copied into a temporary folder, and 64 pixels
-small, so that all of it takes half a minute.
+The default is efficientnet_lite0, whose weights need no download. The pictures are three classes
+of the packaged drawings, copied into a temporary folder. At a size of 64 pixels, the script takes
+half a minute.
 """
 
 import shutil
@@ -27,7 +27,7 @@ CLASSES = ("flower", "house", "vehicle")
 
 
 def write_folders(root):
-    """A folder with one subfolder a class, as flow_from_directory reads it, in two parts."""
+    """Write training and validation folders in the form that flow_from_directory reads."""
     paths, labels = load_clipart(return_X_y=True)
     parts = train_test_split(paths, labels, test_size=0.3, stratify=labels, random_state=0)
     for part, files, names in (("train", *parts[::2]), ("validation", *parts[1::2])):
@@ -39,12 +39,12 @@ def write_folders(root):
 
 
 def show(history):
-    """One line an epoch, as Keras prints."""
-    for row in history:
+    """Print one line per epoch, like Keras."""
+    for epoch in history:
         print(
-            f"  {row['phase']:9} epoch {row['epoch']:2} at lr {row['lr']:.0e}: "
-            f"loss {row['train_loss']:.3f}, val_loss {row['valid_loss']:.3f}, "
-            f"val_accuracy {row['valid_score']:.3f}"
+            f"  {epoch['phase']:9} epoch {epoch['epoch']:2} at lr {epoch['lr']:.0e}: "
+            f"loss {epoch['train_loss']:.3f}, val_loss {epoch['valid_loss']:.3f}, "
+            f"val_accuracy {epoch['valid_score']:.3f}"
         )
 
 
@@ -57,8 +57,9 @@ with TemporaryDirectory() as temporary:
     #     shear_range=0.2, zoom_range=0.2, horizontal_flip=True, fill_mode="nearest")
     # test_datagen = ImageDataGenerator(rescale=1/255)
     #
-    # Rescaling comes with the weights. Four views take turns; None would be a new one each
-    # epoch, as in Keras, for a pass over the pictures each. Validation is never augmented.
+    # The estimator rescales pixels as its weights require. Four augmented views of each picture
+    # are computed once, and take turns. With n_views=None each epoch would have new views, as in
+    # Keras, but would need another pass over the pictures. Validation data is never augmented.
     augmentation = {"augment": "keras", "n_views": 4}
 
     # train = datagen.flow_from_directory("train", target_size=(150, 150), batch_size=20)
@@ -99,12 +100,12 @@ with TemporaryDirectory() as temporary:
     # model.compile(loss="categorical_crossentropy", optimizer=Adam(1e-5), metrics=["acc"])
     # model.fit(train, epochs=5, validation_data=validation)
     #
-    # warm_start goes on with the head of the first fit. Depth 1 is the last block, block5 in
-    # vgg16. Keras trains it as fast as the head.
+    # warm_start=True continues with the head of the first fit. Depth 1 is the last block, which is
+    # block5 in VGG16. lr_decay=1.0 trains it at the head's learning rate, as Keras does.
     recipe.set_params(unfreeze_depth=1, lr=1e-5, lr_decay=1.0, max_epochs=5)
     recipe.fit(X, y, validation_data=validation)
     print("\nWith the last block unfrozen:")
     show(recipe.history_[10:])
 
     # model.evaluate(validation)
-    print(f"\nAccuracy of validation: {recipe.score(*validation):.3f}")
+    print(f"\nValidation accuracy: {recipe.score(*validation):.3f}")

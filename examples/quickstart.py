@@ -1,14 +1,14 @@
 """From a folder of pictures to a confusion matrix, in about two minutes on two cores.
 
-Everything here is scikit-learn's own machinery around two estimators:
+Two estimators of sktransfer are used with tools of scikit-learn:
 
 1. frozen features with logistic regression, cross-validated;
 2. a classifier with a new head, fitted on a training split;
 3. a grid search over the depth of fine-tuning and the class weights;
-4. a report on pictures that took no part in any of it.
+4. a report on test pictures that no earlier step has used for fitting.
 
-The pictures come with the package and the weights with its ``offline`` extra, so that
-nothing is downloaded. The picture of the confusion matrix is saved in the current folder.
+The pictures come with the package, and the weights with its ``offline`` extra, so nothing is
+downloaded. The confusion matrix is saved as a picture in the current folder.
 """
 
 import time
@@ -44,8 +44,8 @@ clipart = load_clipart()
 paths, labels = clipart.data, clipart.target
 say(f"{len(paths)} drawings of {len(clipart.target_names)} classes: {clipart.target_names}")
 
-# 1. Frozen features. Extraction learns nothing from the pictures, so features computed once
-# give the same scores as a pipeline of both steps, which would compute them in every fold.
+# 1. Frozen features. The extractor learns nothing from the pictures, so computing features once
+# gives the same scores as a pipeline of both steps, which would compute them in each fold.
 say("1. Extracting features, once for all five folds ...")
 features = PretrainedFeatureExtractor(BACKBONE).fit_transform(paths)
 say(f"   features: {features.shape}; cross-validating logistic regression on them ...")
@@ -53,7 +53,7 @@ folds = StratifiedKFold(n_splits=5, shuffle=True, random_state=0)
 scores = cross_val_score(LogisticRegression(max_iter=1000), features, labels, cv=folds)
 say(f"   accuracy {scores.mean():.3f} +/- {scores.std():.3f} over {len(scores)} folds")
 
-# 2. A classifier. Its arguments are paths, and it does the extraction itself.
+# 2. A classifier. It is fitted on paths, and computes the features itself.
 train_paths, test_paths, train_labels, test_labels = train_test_split(
     paths, labels, test_size=0.3, stratify=labels, random_state=0
 )
@@ -62,7 +62,8 @@ classifier = PretrainedImageClassifier(BACKBONE, random_state=0).fit(train_paths
 accuracy = classifier.score(test_paths, test_labels)
 say(f"   accuracy {accuracy:.3f} on the {len(test_paths)} others")
 
-# 3. A search. A quarter of the training drawings keeps it short; the winner gets them all.
+# 3. A grid search. It uses about a quarter of the training drawings, to be fast. The best
+# candidate is then fitted on all of them.
 search_paths, _, search_labels, _ = train_test_split(
     train_paths, train_labels, train_size=96, stratify=train_labels, random_state=0
 )
@@ -82,7 +83,7 @@ for params, mean, std in zip(
 say(f"   Fitting the best of them on all {len(train_paths)} training drawings ...")
 best = pipeline.set_params(**search.best_params_).fit(train_paths, train_labels)
 
-# 4. The report. One pass gives the probabilities, and these give everything else.
+# 4. The report. The pictures are read once, for the probabilities; all scores follow from these.
 say(f"4. Testing it on the {len(test_paths)} others ...")
 probabilities = best.predict_proba(test_paths)
 predicted = best.classes_[probabilities.argmax(axis=1)]

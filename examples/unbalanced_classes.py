@@ -1,14 +1,14 @@
-"""Rare classes: seven strategies, and the scores that tell them apart, in one table.
+"""Compare seven strategies for rare classes by several scores.
 
-Two classes keep 60 drawings for training and two only 12. Without a strategy the rare ones are
-overlooked more often than need be: precision stays high, recall falls. Weights count rare rows
-for more, sampling draws them more often, and the focal loss counts rows that are already right
-for less. ``sample_weight`` here is the square root of "balanced", half-way between nothing and
-all of it. The frozen stages run once over the drawings, into a cache; each strategy is then a
-new head on the same activations.
+Two classes have 60 training drawings each, and two have only 12. Without a strategy, the model
+predicts the rare classes too seldom: precision stays high, but recall is low. Weights increase the
+influence of rare classes, sampling draws their rows more often, and the focal loss down-weights
+rows already classified correctly. ``sample_weight`` is the square root of the "balanced" weights,
+half-way between none and full weighting. The frozen stages run once over the drawings and fill a
+cache; each strategy then trains a new head on the cached activations.
 
-What is best depends on what a mistake costs: compare recalls, not accuracies. With 28 test
-drawings a class, differences below 0.05 mean little.
+The best strategy depends on the cost of a mistake, so compare recalls and not accuracies. With 28
+test drawings per class, differences below 0.05 mean little.
 """
 
 from tempfile import TemporaryDirectory
@@ -25,7 +25,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sktransfer import PretrainedImageClassifier, load_clipart
 
 N_TRAIN = {"fruit": 60, "mammal": 60, "bird": 12, "bug": 12}
-N_TEST = 28  # of each class
+N_TEST = 28  # per class
 RARE = ["bird", "bug"]
 
 paths, labels = load_clipart(return_X_y=True)
@@ -45,7 +45,8 @@ strategies = {
     'sampling="oversample"': ({"sampling": "oversample"}, None),
     'sampling="undersample"': ({"sampling": "undersample"}, None),
     'sampling="balanced"': ({"sampling": "balanced"}, None),
-    # It begins at the solved head of "none"; a rate that takes it far ruins the probabilities.
+    # The focal loss is trained from the solved head of "none". A high learning rate, which would
+    # move it far from there, makes the probabilities useless.
     'loss="focal"': ({"loss": "focal"}, None),
 }
 columns = ("precision", "recall", "F1", "balanced acc.", "AUC-ROC", "recall of rare")

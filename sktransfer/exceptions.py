@@ -2,7 +2,8 @@
 
 Each class also inherits from the builtin that callers of scikit-learn catch (``ValueError``,
 ``RuntimeError`` or ``UserWarning``), so code written for scikit-learn handles these errors
-without knowing sktransfer.
+without knowing sktransfer. A ``ValueError`` is about parameters or input. A ``RuntimeError``
+depends on the machine, the network connection or the course of training.
 """
 
 from sklearn.exceptions import ConvergenceWarning
@@ -38,6 +39,7 @@ class ImageError(SktransferError, ValueError):
     """X, or one picture in it, has a type, shape or content that can't be read as a picture."""
 
 
+# A class of its own, because ``on_error`` must not hide mistakes such as a folder among the paths.
 class UnreadableImageError(ImageError):
     """A picture file is missing, damaged or not an image; ``on_error`` applies to it."""
 
@@ -94,6 +96,7 @@ class InterruptedWarning(TrainingWarning):
     """Training was interrupted, for example by Ctrl-C; the model trained so far is kept."""
 
 
+# Also scikit-learn's ConvergenceWarning, so that filters for other estimators apply to it.
 class ShortTrainingWarning(TrainingWarning, ConvergenceWarning):  # type: ignore[misc]
     """Training ended while the loss was still decreasing fast."""
 

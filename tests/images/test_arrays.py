@@ -45,10 +45,12 @@ def test_floats_round_to_the_nearest_level(dtype):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_floats_that_resampling_rounded_over_the_ends_are_the_ends(dtype):
+    # Just within the tolerance of 1e-6.
     array = np.array([[-9e-7, 0.5, 1 + 9e-7]], dtype)
     assert pixels_of(array)[0, :, 0].tolist() == [0, 128, 255]
 
 
+# With fewer digits the message would say "got 0..1".
 @pytest.mark.parametrize("value", [-2e-6, 1 + 2e-6])
 def test_floats_further_out_are_told_with_enough_digits(value):
     with pytest.raises(ImageError, match=re.escape(f"{value:.8g}")):
@@ -106,7 +108,7 @@ def test_uint16_that_looks_like_12_bit_is_read_with_a_warning(shape):
 @pytest.mark.parametrize(("largest", "error"), [(255, ImageError), (4095, ImageWarning)])
 def test_opacity_does_not_hide_that_colours_have_fewer_bits(largest, error):
     array = np.full((4, 4, 4), largest, np.uint16)
-    array[..., 3] = 65535
+    array[..., 3] = 65535  # the alpha channel uses the full range even in 8-bit data
     with pytest.raises(error):
         array_to_image(array)
 
@@ -119,6 +121,7 @@ def test_a_scale_of_fewer_bits_is_rounded_and_not_clipped(highest):
 
 
 def test_16_bit_scale_keeps_both_ends():
+    # 257 is one grey level, so the limit of rounding is between 128 and 129.
     np.testing.assert_array_equal(scale_16_bit(np.array([0, 128, 129, 65535])), [0, 0, 1, 255])
 
 

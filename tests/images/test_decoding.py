@@ -269,6 +269,7 @@ def test_symbolic_link_is_followed(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.gif", "a.bmp", "a.tif"])
+# The file ends in its header, in the middle of its pixels, or shortly before its end.
 @pytest.mark.parametrize("kept", [0.05, 0.5, 0.9])
 def test_truncated_file_is_unreadable(tmp_path, name, kept):
     path = saved(
@@ -317,6 +318,7 @@ def test_dangling_link_is_unreadable(tmp_path):
 def test_folder_is_a_mistake_and_not_unreadable(tmp_path):
     with pytest.raises(ImageError, match="folder") as caught:
         decode_file(tmp_path)
+    # on_error="nan" skips unreadable pictures, but must not hide such a mistake.
     assert not isinstance(caught.value, UnreadableImageError)
 
 
@@ -352,7 +354,8 @@ def test_every_extension_of_the_listed_formats_is_listed():
 @pytest.mark.parametrize("filter_action", ["error", "ignore"])
 @pytest.mark.parametrize("width", [11, 14, 15, 1000], ids=["above", "near 2x", "2x", "far above"])
 def test_pixel_limit_is_checked_from_the_header(tmp_path, monkeypatch, width, filter_action):
-    # Pillow itself warns up to twice the limit and raises above it.
+    # Pillow itself warns up to twice the limit, and raises above it. Neither its warning nor its
+    # error must get through, whatever the user's filters are.
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     path = tmp_path / "a.png"
     path.write_bytes(png_header(width, 10))  # decoding would raise UnreadableImageError

@@ -12,6 +12,7 @@ from sktransfer.exceptions import ImageError, ImageWarning, UnreadableImageError
 from sktransfer.images.arrays import array_to_image
 from sktransfer.images.decoding import decode_file, pil_to_rgb
 
+# Different values in all channels, so that a mix-up of channels or bytes shows.
 VALUES = np.random.default_rng(0).integers(0, 65536, (11, 14, 4), dtype=np.uint16)
 VALUES[0, 0] = 65535
 GREY = VALUES[..., 0]
@@ -120,6 +121,7 @@ def test_premultiplied_colours_of_a_tiff_are_read_as_pillow_does(decoded):
     opaque = VALUES.copy()
     opaque[..., 3] = 65535
     pixels = decoded(tiff(opaque, t338=[ASSOCIATED])).astype(int)
+    # Pillow divides by the opacity in 8 bits, which may differ by one level from our rounding.
     assert np.abs(pixels - as_array(opaque)).max() <= 1
 
 
@@ -174,7 +176,7 @@ def test_a_largest_value_that_says_nothing_or_too_little_is_ignored(decoded, sta
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_values_that_fit_in_12_bits_warn_as_those_of_an_array(decoded, write, channels):
     values = (GREY if channels == 1 else VALUES[..., :channels]) >> 4
-    if channels == 4:
+    if channels == 4:  # the opacity has the full range
         values[..., 3] = 65535
     with pytest.warns(ImageWarning, match="4095 or less"):
         pixels = decoded(write(values))

@@ -181,6 +181,7 @@ def test_pictures_are_read_ahead_but_not_all(paths):
 def test_stopping_early_does_not_wait_for_pictures_ahead(paths, monkeypatch):
     read_rows, cancelled = [], threading.Event()
 
+    # Without waiting first: the picture in the thread is stuck until the others are cancelled.
     class Pool(ThreadPoolExecutor):
         def shutdown(self, wait=True, *, cancel_futures=False):
             super().shutdown(wait=False, cancel_futures=cancel_futures)
@@ -223,7 +224,7 @@ def test_one_open_image_in_many_rows(tmp_path, format_name):
     path = tmp_path / "picture"
     noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112] = 6  # rotated, so that the image is copied after it is decoded
     options = {} if format_name == "GIF" else {"exif": exif}
     Image.fromarray(noise).save(path, format_name, **options)
     (expected,) = read([path])
