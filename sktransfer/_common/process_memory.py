@@ -45,7 +45,7 @@ def _reset_after_fork() -> None:
 after_fork_in_child(_reset_after_fork)
 
 
-def kept(
+def get_or_prepare(
     key: Hashable, prepare: Callable[[], T], size: Callable[[T], int], owner: object = None
 ) -> T:
     """Return the object kept under `key`, after preparing it if there is none.

@@ -20,7 +20,7 @@ _had_several_threads = False
 
 
 @contextlib.contextmanager
-def surviving_threads() -> Iterator[None]:
+def fork_safe_threads() -> Iterator[None]:
     """Limit torch to threads that survive a fork, within the block.
 
     In the child of a fork this is one thread; a pool of forked workers has about one core per
@@ -46,7 +46,7 @@ def surviving_threads() -> Iterator[None]:
 @contextlib.contextmanager
 def computing() -> Iterator[None]:
     """Run a block while no other thread of the process runs such a block."""
-    with _COMPUTE_LOCK, surviving_threads():
+    with _COMPUTE_LOCK, fork_safe_threads():
         yield
 
 

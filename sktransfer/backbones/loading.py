@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sktransfer._common.process_memory import kept
-from sktransfer._common.threads import surviving_threads
+from sktransfer._common.process_memory import get_or_prepare
+from sktransfer._common.threads import fork_safe_threads
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.names import source_of
 from sktransfer.backbones.networks import build_empty, build_random
@@ -41,8 +41,10 @@ def load_backbone(name: str, weights: str | Path | None = "DEFAULT", seed: int =
     found = find_weights(name, weights)
     # Weights from a file do not depend on the seed: one object serves all seeds.
     seed = seed if found.is_random else 0
-    with surviving_threads():  # weights are drawn and copied by several
-        return kept((name, found, seed), lambda: _load(name, found, seed), Backbone.n_bytes)
+    with fork_safe_threads():  # weights are drawn and copied by several
+        return get_or_prepare(
+            (name, found, seed), lambda: _load(name, found, seed), Backbone.n_bytes
+        )
 
 
 def _load(name: str, weights: Weights, seed: int) -> Backbone:

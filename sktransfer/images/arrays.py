@@ -9,7 +9,7 @@ from sktransfer.exceptions import ImageError, ImageWarning
 
 _CHANNELS = (1, 3, 4)
 # Resampling in float32 may exceed 0..1 by this much. It is far less than one grey level, 1/255.
-_ROUNDING = 1e-6
+_TOLERANCE = 1e-6
 
 
 def array_to_image(array: np.ndarray, image_shape: tuple[int, ...] | None = None) -> Image.Image:
@@ -36,7 +36,7 @@ def array_to_image(array: np.ndarray, image_shape: tuple[int, ...] | None = None
     check_layout(array.shape, image_shape)
     pixels = np.ascontiguousarray(to_uint8(array))
     if _is_uint16(array):
-        warn_of_12_bit_values(int(colours(array).max()))
+        warn_of_12_bit_values(int(without_alpha(array).max()))
     if pixels.ndim == 2 or pixels.shape[2] == 1:
         return Image.fromarray(pixels.reshape(pixels.shape[:2])).convert("RGB")
     if pixels.shape[2] == 4:
@@ -127,7 +127,7 @@ def _float_to_uint8(array: np.ndarray) -> np.ndarray:
         raise ImageError(
             "Float pixels must be finite; got NaN or infinity. Replace them or drop the picture."
         )
-    if low < -_ROUNDING or high > 1.0 + _ROUNDING:
+    if low < -_TOLERANCE or high > 1.0 + _TOLERANCE:
         raise ImageError(
             f"Float pixels must lie in 0..1; got {low:.8g}..{high:.8g}. Divide by the largest "
             "possible value (255 for 8-bit pictures), or convert to uint8."
@@ -141,11 +141,11 @@ def _is_uint16(array: np.ndarray) -> bool:
 
 
 def _uint16_to_uint8(array: np.ndarray) -> np.ndarray:
-    refuse_8_bit_values(int(colours(array).max()))
+    refuse_8_bit_values(int(without_alpha(array).max()))
     return scale_16_bit(array)
 
 
-def colours(array: np.ndarray) -> np.ndarray:
+def without_alpha(array: np.ndarray) -> np.ndarray:
     """Return pixels without their alpha channel, which is the last of two or four channels."""
     return array[..., :-1] if array.ndim == 3 and array.shape[2] in (2, 4) else array
 

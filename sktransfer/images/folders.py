@@ -46,8 +46,8 @@ def list_class_folders(path: Path) -> tuple[list[Path], list[str], list[str]]:
     classes: list[str] = []
     seen = {path.resolve(): path}
     left_out: list[Path] = []
-    for folder in _naturally(p for p in path.iterdir() if p.is_dir() and not _hidden(p)):
-        found = _naturally(_pictures_below(folder, seen, left_out))
+    for folder in _natural_order(p for p in path.iterdir() if p.is_dir() and not _hidden(p)):
+        found = _natural_order(_pictures_below(folder, seen, left_out))
         if not found:
             warn(
                 f"The class folder {str(folder)!r} holds no picture and is left out.",
@@ -103,7 +103,7 @@ def _hidden(path: Path) -> bool:
     return path.name.startswith(".")
 
 
-def _naturally(paths) -> list[Path]:  # type: ignore[no-untyped-def]
+def _natural_order(paths) -> list[Path]:  # type: ignore[no-untyped-def]
     """Sort paths so that digits in names are compared as numbers."""
 
     def key(path: Path) -> list[tuple[int, int | str]]:

@@ -10,11 +10,11 @@ from PIL import ExifTags, Image
 
 from sktransfer.exceptions import ImageError
 from sktransfer.images.arrays import (
-    colours,
     refuse_8_bit_values,
     scale_16_bit,
     to_uint8,
     warn_of_12_bit_values,
+    without_alpha,
 )
 
 # TIFF tags.
@@ -125,7 +125,7 @@ def _opened_again(image: Image.Image) -> Image.Image:
 def _on_stated_scale(image: Image.Image, values: np.ndarray) -> np.ndarray:
     """Scale values to uint8, from the number of bits that a TIFF's tags state, or else 16."""
     bits = _stated_bits(image)
-    highest = int(colours(values).max())
+    highest = int(without_alpha(values).max())
     # If the tags state nothing, or less than the values need, the values have to tell.
     if bits == 16 or highest >= 2**bits:
         bits = 16

@@ -10,7 +10,7 @@ from torch import nn
 
 from sktransfer import free_memory
 from sktransfer._common import process_memory
-from sktransfer._common.process_memory import kept, tensor_bytes
+from sktransfer._common.process_memory import get_or_prepare, tensor_bytes
 from sktransfer.backbones.loading import load_backbone
 from tests.small_estimators import make_extractor
 
@@ -35,7 +35,7 @@ def keep(key, made, n_bytes=400, owner=None):
         made.append(key)
         return Thing()
 
-    return kept(key, prepare, lambda _: n_bytes, owner)
+    return get_or_prepare(key, prepare, lambda _: n_bytes, owner)
 
 
 def test_what_was_prepared_is_found_again(made):
@@ -78,7 +78,7 @@ def test_what_belongs_to_something_goes_with_it(made):
 
 def test_a_failure_is_not_kept(made):
     with pytest.raises(ZeroDivisionError):
-        kept("a", lambda: 1 / 0, lambda _: 1)
+        get_or_prepare("a", lambda: 1 / 0, lambda _: 1)
     keep("a", made)
     assert made == ["a"]
 
@@ -92,7 +92,7 @@ def test_threads_that_prepare_the_same_at_once_get_the_same():
         return Thing()
 
     threads = [
-        threading.Thread(target=lambda: got.append(kept("a", prepare, lambda _: 1)))
+        threading.Thread(target=lambda: got.append(get_or_prepare("a", prepare, lambda _: 1)))
         for _ in range(2)
     ]
     for thread in threads:
@@ -133,13 +133,13 @@ def test_free_memory_lets_go_of_networks_and_engines(pictures):
 
 
 def test_one_call_after_the_other_of_five_extractors_prepares_nothing_again(pictures, monkeypatch):
-    prepared, prepare_it = [], process_memory.kept
+    prepared, prepare_it = [], process_memory.get_or_prepare
 
     def counted(key, prepare, *rest, **options):
         return prepare_it(key, lambda: prepared.append(key) or prepare(), *rest, **options)
 
-    monkeypatch.setattr("sktransfer.backbones.loading.kept", counted)
-    monkeypatch.setattr("sktransfer.activations.engines.choice.kept", counted)
+    monkeypatch.setattr("sktransfer.backbones.loading.get_or_prepare", counted)
+    monkeypatch.setattr("sktransfer.activations.engines.choice.get_or_prepare", counted)
     stages = ["level1", "level2", "level3", "level4", None]
     extractors = [make_extractor(stage=stage).fit(pictures[0]) for stage in stages]
     for _ in range(3):

@@ -177,20 +177,20 @@ in_child(child)
 def test_threads_of_a_forked_child_that_compute_at_once_leave_the_hosts_number():
     code = """
 import threading
-from sktransfer._common.threads import surviving_threads
+from sktransfer._common.threads import fork_safe_threads
 
 def child():
     inside, last = threading.Event(), threading.Event()
     counts = []
 
     def first():
-        with surviving_threads():
+        with fork_safe_threads():
             inside.set()
             last.wait(2)
 
     def second():
         inside.wait()
-        with surviving_threads():
+        with fork_safe_threads():
             last.set()
             one.join(2)
 

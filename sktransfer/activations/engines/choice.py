@@ -8,7 +8,7 @@ from weakref import ref
 import torch
 from torch import Tensor
 
-from sktransfer._common.process_memory import kept
+from sktransfer._common.process_memory import get_or_prepare
 from sktransfer._common.threads import computing
 from sktransfer.activations.engines.arithmetic import arithmetic
 from sktransfer.activations.engines.interface import (
@@ -129,4 +129,4 @@ def engine_for(
             *(choice.device, choice.precision, torch.get_num_threads(), kind.name),
             *(tuple(example.shape[1:]) if kind.fixed_shape else ()),
         )
-        return kept(key, prepared, lambda engine: engine.n_bytes, owner=network)
+        return get_or_prepare(key, prepared, lambda engine: engine.n_bytes, owner=network)
