@@ -10,7 +10,7 @@ from sktransfer.estimators.labels import Labels
 from sktransfer.exceptions import ParameterError
 from sktransfer.training.losses import LOSSES, as_loss
 from sktransfer.training.pace import epochs
-from sktransfer.training.watchers import check_callbacks
+from sktransfer.training.user_callbacks import check_callbacks
 
 # All that the convex problem, which "auto" leaves to L-BFGS, may have.
 _CONVEX: dict[str, tuple[Any, ...]] = {

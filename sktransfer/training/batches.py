@@ -1,4 +1,4 @@
-"""Stored activations, cut into batches without touching single rows in Python."""
+"""Stored activations in batches, cut without a Python loop over rows."""
 
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -14,7 +14,7 @@ from sktransfer.exceptions import ParameterError
 from sktransfer.training.losses import Targets
 from sktransfer.training.sampling import Sampler
 
-# From a generator to the rows of an epoch, in the order in which they are trained on.
+# From a generator to the row numbers of an epoch, in the order of training.
 Draw = Callable[[torch.Generator], Tensor]
 
 
@@ -24,16 +24,16 @@ class Rows(Dataset):  # type: ignore[type-arg]
     Parameters
     ----------
     X : Tensor of shape (m, ...), or Views of such
-        May be a mapped file: only the rows of a batch are read from it.
+        May be a memory-mapped file, of which only the rows of a batch are read.
     y : Tensor of shape (n,) int64, or (n, k) float, optional
-        Class codes, or an indicator of several labels. Zeros if left out, as they are when
-        skorch predicts.
+        Class codes, or an indicator of several labels. Zeros by default: skorch makes a data set
+        of X alone when it predicts.
     weights : Tensor of shape (n,), float32, optional
-        Ones if left out.
+        Ones by default.
     teacher : Tensor of shape (n, k), optional
-        What a teacher gives each class; see `Targets`.
+        A teacher's probabilities; see `Targets`.
     which : Tensor of shape (n,), int64, optional
-        The rows of X that these are; all of them if left out.
+        Position in X of each row; by default all of X. With it a split costs no copy of X.
     """
 
     def __init__(
@@ -59,11 +59,16 @@ class Rows(Dataset):  # type: ignore[type-arg]
         teacher: np.ndarray | None = None,
         which: np.ndarray | None = None,
     ) -> "Rows":
-        """Rows from arrays; those of activations and of targets that `which` names.
+        """Rows from arrays: those at the positions `which`, of activations and targets alike.
 
-        Rows of weight 0 are absent: they would fill batches and take part in mixing and in
+        Rows of weight 0 are left out: they would fill batches and take part in mixing and in
         BatchNorm. The weights of the others are scaled to a mean of 1, so that the learning
         rate keeps its meaning.
+
+        Raises
+        ------
+        ParameterError
+            If all rows have a weight of 0.
         """
         which = np.arange(len(weights)) if which is None else which
         taken = which[weights[which] > 0]
@@ -86,49 +91,49 @@ class Rows(Dataset):  # type: ignore[type-arg]
 
     @property
     def device(self) -> torch.device:
-        """Where activations and targets lie: always on the same one."""
+        """The device of the targets, and of the activations if they are fixed."""
         return self.targets.y.device
 
     def __getitem__(self, rows: Any) -> tuple[Tensor, Targets]:
-        """Rows of the first view."""
+        """Rows of the first view, as skorch asks for them."""
         return self.batch(self.views(0), rows)
 
     def batch(self, X: Tensor, rows: Any) -> tuple[Tensor, Targets]:
-        """Some rows of one view, with their targets."""
+        """Activations and targets of some rows, by the activations `X` of one view."""
         return X[rows] if self.which is None else X[self.which[rows]], self.targets.taken(rows)
 
     def sampler(self, sampling: str | None) -> Sampler:
-        """Draws the rows of an epoch; see `Sampler`."""
+        """A function that draws the rows of an epoch; see `Sampler`."""
         return Sampler(sampling, self.targets.y)
 
     def fixed(self) -> "Rows":
-        """The same without epochs: all that is known, or the first of the views that are not."""
+        """The same rows without epochs: of all fixed views, or of the first fresh one."""
         return Rows(FixedViews(list(self.views.known())), *self.targets, self.which)
 
     def drawn(self, order: Tensor) -> "Rows":
-        """Some of the rows, perhaps several times, in a new order."""
+        """The rows at some positions, which may repeat, in that order."""
         order = order.to(self.device)
         which = order if self.which is None else self.which[order]
         return Rows(self.views, *self.targets.taken(order), which)
 
     def with_X(self, X: Tensor | Views) -> "Rows":
-        """The same targets for other activations, one a row."""
+        """The same targets with other activations (n, ...)."""
         return Rows(X, *self.targets)
 
-    def weighed(self, weights: Tensor) -> "Rows":
+    def with_weights(self, weights: Tensor) -> "Rows":
         """The same rows with other weights (n,)."""
         y, _, teacher = self.targets
         return Rows(self.views, y, weights, teacher, self.which)
 
     def counted(self, sampling: str | None) -> "Rows":
-        """The same rows, weighted by how often an epoch would draw them on average.
+        """The same rows, weighted by how often an epoch would draw each on average.
 
-        For what knows no epochs. The weights have a mean of 1, in a fold too, so that
-        weight_decay keeps its meaning.
+        It replaces sampling where there are no epochs, as for L-BFGS. The weights have a mean of
+        1, in the folds of a cross-validation too, so that weight_decay keeps its meaning.
         """
         weights = self.targets.weights
         weights = weights * self.sampler(sampling).times().to(weights)
-        return self.weighed(weights / weights.mean())
+        return self.with_weights(weights / weights.mean())
 
     def digest(self) -> bytes:
         """SHA-256 of activations and targets."""
@@ -140,7 +145,11 @@ class Rows(Dataset):  # type: ignore[type-arg]
         return sha.digest()
 
     def on(self, device: str) -> "Rows":
-        """The same rows on a device, if they take at most half of its free memory."""
+        """The same rows on a GPU, if they take at most half of its free memory.
+
+        From there a batch costs no transfer. The other half is for weights, gradients and the
+        activations of a batch. On a Mac, CPU and GPU share their memory.
+        """
         views = self.views
         if not device.startswith("cuda") or not isinstance(views, FixedViews):
             return self
@@ -151,21 +160,21 @@ class Rows(Dataset):  # type: ignore[type-arg]
 
 
 class RowBatches:
-    """Batches of `Rows`, in order or drawn anew in each epoch.
+    """The batches of one epoch.
 
-    A last batch of one row joins the one before it: BatchNorm, where it trains, has no
-    statistics of a single row.
+    A last batch of a single row is joined to the one before: BatchNorm, where it trains, can't
+    compute statistics of one row.
 
     Parameters
     ----------
     rows : Rows
     batch_size : int
     draw : Draw, optional
-        Which rows an epoch trains on, in which order; without it all, in their order.
+        Draws the rows of the epoch; by default all rows, in their order.
     generator : torch.Generator, optional
         For `draw`.
     epoch : int, default=0
-        Whose view of the pictures it is.
+        Number of the epoch, which decides on the view of the pictures.
     """
 
     def __init__(
@@ -194,7 +203,7 @@ class RowBatches:
 
 
 def all_batches(rows: Rows, batch_size: int) -> Iterator[tuple[Tensor, Targets]]:
-    """Every view of every row, in order: what a solver that knows no epochs works on."""
+    """Batches of every fixed view of every row, in order, for work without epochs."""
     for X in rows.views.known():
         for start, stop in _bounds(len(rows), batch_size):
             yield rows.batch(X, slice(start, stop))

@@ -1,4 +1,4 @@
-"""What happens between epochs: rates written down, the best kept, stages unfrozen, a bar."""
+"""Callbacks of our own nets: record the rate, keep the best epoch, unfreeze stages, show a bar."""
 
 import copy
 import math
@@ -13,34 +13,35 @@ from sktransfer.exceptions import ParameterError
 
 
 class RecordRate(Callback):  # type: ignore[misc]
-    """Write the head's learning rate at the end of each epoch into the history."""
+    """Record the head's learning rate at the end of each epoch in the history."""
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         net.history.record("lr", net.optimizer_.param_groups[-1]["lr"])
 
 
 def silent(message: str) -> None:
-    """Where skorch's "Stopping since ..." goes."""
+    """Swallow skorch's "Stopping since ...", which it would print."""
 
 
-# Share of a loss by which an epoch must lower it to count for early stopping.
+# An epoch must lower the loss by this share to count as an improvement for early stopping:
+# skorch's own default.
 _IMPROVED = 1e-4
 
 
 class KeepBest(EarlyStopping):  # type: ignore[misc]
-    """Stop where the validation loss no longer falls, and keep the best of all that there was.
+    """Stop when the validation loss no longer falls, and keep the best weights.
 
-    What training went on with takes part: a solved head, or an earlier fit, is kept with its
-    stages untouched where no epoch was better. It does not stop anything: fine-tuning often
-    gets worse before it gets better.
+    The weights that training continues from, of a solved head or an earlier fit, compete too: they
+    are kept where no epoch was better. They are not the first value that epochs must improve on:
+    fine-tuning often gets worse before it gets better, and would be stopped at once.
 
     Parameters
     ----------
     patience : int
-        Epochs to wait for a lower validation loss.
+        Epochs without a lower validation loss after which training stops.
     continues : bool
-        Whether training continues from something that was learned. A random head was not: it is
-        never kept, even if every epoch has a higher validation loss, as overconfident ones may.
+        Training continues from learned weights. Those of a random head are never kept, even if the
+        validation loss of every epoch is higher, as that of an overconfident model may be.
     """
 
     def __init__(self, patience: int, *, continues: bool) -> None:
@@ -49,23 +50,23 @@ class KeepBest(EarlyStopping):  # type: ignore[misc]
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         super().on_train_begin(net, **kwargs)
-        self._begun = None
+        self._beginning = None
         if self.continues:
             _, validation = net.train_split(None)
-            self._begun = net.loss_of(validation), copy.deepcopy(net.module_.state_dict())
+            self._beginning = net.loss_of(validation), copy.deepcopy(net.module_.state_dict())
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
         super().on_train_end(net, **kwargs)
-        if self._begun is None:
+        if self._beginning is None:
             return
-        loss, weights = self._begun
+        loss, weights = self._beginning
         if not any(row.get("valid_loss", math.inf) < loss for row in net.history):
             net.module_.load_state_dict(weights)
             net.kept_beginning_ = True
 
 
 class GradualUnfreezing(Callback):  # type: ignore[misc]
-    """Let stages train from some epoch on; until then they keep their values.
+    """Let each stage train from its own epoch on; until then it keeps its values.
 
     Source: Howard & Ruder, "Universal Language Model Fine-tuning for Text Classification",
     ACL 2018, section 3.3.
@@ -73,7 +74,7 @@ class GradualUnfreezing(Callback):  # type: ignore[misc]
     Parameters
     ----------
     begins : mapping of str to int
-        First epoch, counted from 0, in which each stage trains.
+        The first epoch, counted from 0, in which each stage trains.
     """
 
     def __init__(self, begins: Mapping[str, int]) -> None:
@@ -92,22 +93,23 @@ class GradualUnfreezing(Callback):  # type: ignore[misc]
 def first_epochs(
     asked: bool | Sequence[int], depths: Mapping[str, int], max_epochs: int, *, head_first: bool
 ) -> dict[str, int]:
-    """First epoch in which each stage trains, counted from 0.
+    """The first epoch, counted from 0, in which each stage trains.
 
     Parameters
     ----------
     asked : True or sequence of int
-        True for equal parts of all epochs; else the epoch of each depth.
+        True for equal distances; else the epoch of each depth.
     depths : mapping of str to int
         Depth of each stage, from 1 for the last.
     max_epochs : int
     head_first : bool
-        In equal parts: whether the head has the first part to itself, as a random one needs.
+        At equal distances, the head has the first part to itself. A random one needs it: its
+        first gradients would distort the stages.
 
     Raises
     ------
     ParameterError
-        If there is not one epoch for each depth.
+        If the number of epochs is not that of the depths.
     """
     deepest = max(depths.values())
     if isinstance(asked, bool):
@@ -122,7 +124,7 @@ def first_epochs(
 
 
 class EpochBar(Callback):  # type: ignore[misc]
-    """A progress bar of epochs, with losses, score and the time that remains.
+    """A progress bar of epochs, with losses, score and remaining time.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Training that was killed is taken up again where the last epoch ended."""
+"""Checkpoints, from which a training that was killed continues after its last whole epoch."""
 
 import contextlib
 import os
@@ -23,23 +23,24 @@ from sktransfer.training.net import TransferNet
 from sktransfer.training.settings import TrainingSettings
 
 _WRITTEN = {"finished", "module", "optimizer", "scaler", "average", "callbacks", "history"}
-# Settings that change nothing in the result. A training may continue on another device, in
-# another folder, and watched by others.
-_ASIDE = ("callbacks", "checkpoint_dir", "device", "verbose")
-# What EarlyStopping knows.
+# Settings that the result does not depend on. A training may continue on another device, in
+# another folder, and with other callbacks.
+_NO_EFFECT = ("callbacks", "checkpoint_dir", "device", "verbose")
+# The state of skorch's EarlyStopping, which has no method to give it.
 _STOPPING = ("misses_", "dynamic_threshold_", "best_epoch_", "best_model_weights_")
 
 
 class Checkpoint(Callback):  # type: ignore[misc]
-    """Writes all that training needs after each epoch, and begins with what was written.
+    """Write all that training needs after each epoch, and continue from an earlier file.
 
-    Must be the last of the callbacks: it restores what the others have set up. What is
-    drawn in an epoch depends on its number alone, so no random state is kept.
+    It must be the last of the callbacks, since it restores the state of the others, which they
+    reset when training begins. No random state is kept: all draws of an epoch depend on the
+    number of the epoch alone.
 
     Parameters
     ----------
     path : Path
-        The file. It is replaced as a whole, so that a kill leaves the old one or the new.
+        The file. It is replaced as a whole, so that a kill leaves the old one or the new one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -91,7 +92,7 @@ class Checkpoint(Callback):  # type: ignore[misc]
                 torch.save(state, file)
                 file.flush()
                 os.fsync(file.fileno())
-            # Not there any more: the same training has ended in another process, and removed it.
+            # It is gone if the same training has ended in another process, which removes it.
             with contextlib.suppress(FileNotFoundError):
                 os.replace(name, self.path)
         except BaseException:
@@ -100,19 +101,19 @@ class Checkpoint(Callback):  # type: ignore[misc]
 
 
 class CheckpointFiles:
-    """Where the phases of one training are written down.
+    """The checkpoint files of one training, one for each phase.
 
-    Files are named by all that the result depends on, so that trainings which share a
-    folder, the candidates of a search for example, never take up each other's. Those of
-    which all is the same, and which may well run at once, share their files: each goes on
-    from wherever another has come, and the first to end removes them.
+    Their name is a digest of all that the result depends on, so that trainings which share a
+    folder, such as the candidates of a search, never continue from each other's files. Equal
+    trainings, which may well run at once, share their files: each continues from where another
+    has come, and the first to end removes them.
 
     Parameters
     ----------
     folder : Path or None
         None for no checkpoints.
     identity : callable
-        A digest, in hexadecimal, that no other training has.
+        A digest in hexadecimal. Called only if there is a folder: it reads all rows.
     """
 
     def __init__(self, folder: Path | None, identity: Callable[[], str]) -> None:
@@ -120,23 +121,25 @@ class CheckpointFiles:
         self._name = "" if folder is None else identity()[:32]
 
     def path(self, phase: str) -> Path | None:
-        """The file of a phase."""
+        """The file of a phase, by its name; None without a folder."""
         return None if self._folder is None else self._folder / f"{self._name}-{phase}.pt"
 
     def remove(self) -> None:
         """Remove the files of a training that has ended."""
         if self._folder is not None:
-            for path in self._folder.glob(f"{self._name}-*"):  # and what a kill left half written
-                # Windows keeps a file that another process has open, and that one removes it.
+            for path in self._folder.glob(f"{self._name}-*"):  # and half-written ones of a kill
+                # Windows refuses while another process has it open; that process removes it.
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
 
 
 def training_identity(settings: TrainingSettings, data: TrainingData) -> str:
     """A digest, in hexadecimal, of everything that the result of a training depends on."""
-    given = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name not in _ASIDE}
+    given = {
+        f.name: getattr(settings, f.name) for f in fields(settings) if f.name not in _NO_EFFECT
+    }
     stages = data.stages
-    # The state alone knows neither kinds of pooling nor what BatchNorm does in training.
+    # Parameters alone tell neither the kind of pooling nor what BatchNorm does in training.
     structure = f"{stages} {stages.fixed_statistics}"
     sha = sha256(f"{library_versions()} {described(given)} {structure}".encode())
     for module in (stages, data.earlier_head):
@@ -147,13 +150,15 @@ def training_identity(settings: TrainingSettings, data: TrainingData) -> str:
 
 
 def _checked(state: Any, net: TransferNet) -> dict[str, Any]:
-    """What a file holds, if it is all that was written for such a net.
+    """The content of a file, if it is complete and belongs to such a net.
 
-    Looked at before anything of it is used, so that training can begin anew.
+    Checked before any of it is used, so that a damaged file leaves the net as it was, and
+    training can start from the beginning.
 
     Raises
     ------
     ValueError
+        If something is missing, or the network has other shapes.
     """
     if not isinstance(state, dict) or not state.keys() >= _WRITTEN:
         raise ValueError("parts of it are missing")
@@ -168,7 +173,7 @@ def _shapes(tensors: Any) -> dict[str, Any]:
 
 
 def _state_of(callback: Callback) -> dict[str, Any]:
-    """What a callback of ours has learned; those of the user keep their own account."""
+    """The state of schedules and early stopping; other callbacks of the user have none here."""
     if isinstance(callback, LRScheduler):
         return {"scheduler": callback.lr_scheduler_.state_dict(), "step": callback.batch_idx_}
     if isinstance(callback, EarlyStopping):
@@ -186,15 +191,16 @@ def _restore(callback: Callback, state: dict[str, Any]) -> None:
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A record of the history without what its batches gave, as numbers of Python."""
+    """A row of the history in numbers of Python, without its batches."""
     kept: dict[str, Any] = _numbers({key: row[key] for key in row if key != "batches"})
     return kept | {"batches": []}
 
 
 def _numbers(value: Any) -> Any:
-    """The same with numbers of Python for those of numpy, which torch does not load without trust.
+    """The same value with Python's numbers in place of numpy's.
 
-    They come in rates of a search, for example, and from there into optimizers and schedules.
+    torch loads numpy's only with weights_only=False, which would let a file run code. They come
+    from a search over numpy's values of lr, for example, into optimizers and schedules.
     """
     if isinstance(value, dict):
         return {key: _numbers(each) for key, each in value.items()}

@@ -1,4 +1,4 @@
-"""What training takes, beside its settings, and what it returns."""
+"""The data of a training, and its result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ History = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What is trained, and on what.
+    """The stages to train, the rows to train on, and a head to continue from.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class TrainingData:
     rows : Rows
         Activations of the frozen stages, with targets.
     validation : Rows, optional
-        Rows that are scored after each epoch and never trained on.
+        Rows that are scored after each epoch, and never trained on.
     earlier_head : Sequential, optional
         The head of an earlier training, to continue from. It is trained in place too.
     """
@@ -42,7 +42,7 @@ class TrainingData:
 
 
 class Trained(NamedTuple):
-    """What training returns.
+    """The result of a training.
 
     Parameters
     ----------

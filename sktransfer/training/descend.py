@@ -25,18 +25,18 @@ def descend(
     *,
     continues: bool = False,
 ) -> TransferNet:
-    """Train a module in place, and warn if its loss still fell fast in the end.
+    """Train a module in place by gradient descent; warn if its loss still falls fast at the end.
 
     Parameters
     ----------
     settings : TrainingSettings
     module : TransferModule
     rows, validation : Rows
-        What the module is fed; `validation` may be None.
+        Input of the module; `validation` may be None.
     phase : Phase
     files : CheckpointFiles
     continues : bool, default=False
-        The module had learned something before.
+        The module holds learned weights, which early stopping may keep.
     """
     rows, mean_weight = _with_mean_1_as_drawn(rows, settings.sampling)
     n_batches = len(RowBatches(rows, settings.batch_size, rows.sampler(settings.sampling)))
@@ -63,8 +63,8 @@ def descend(
         ema_decay=settings.ema_decay,
         precision=settings.precision,
         begin_state=None if piece is None else piece.optimizer_state,
-        # Weights are scaled to a mean of 1; for a piece the loss gets its own mean back, so that
-        # a heavy piece moves the weights further than a light one.
+        # Rows are scaled to a mean weight of 1. In a piece the loss gets the mean back, so that
+        # a row counts the same whatever piece it is in.
         loss_scale=1.0 if piece is None else piece.weight * mean_weight,
         callbacks=[
             *first,
@@ -81,23 +81,23 @@ def descend(
 
 
 def _with_mean_1_as_drawn(rows: Rows, sampling: str | None) -> tuple[Rows, float]:
-    """Rows whose weights have a mean of 1 over an epoch, and what that mean was.
+    """Rows scaled to a mean weight of 1 over an epoch, and the mean that they had.
 
-    Sampling draws some rows more often than others, so that it is not the mean over the rows.
+    It is not the mean over the rows: sampling draws some of them more often than others.
     """
     weights = rows.targets.weights
     times = rows.sampler(sampling).times().to(weights)
     mean = (weights @ times / times.sum()).item()
-    return rows.weighed(weights / mean), mean
+    return rows.with_weights(weights / mean), mean
 
 
 def _pace(
     settings: TrainingSettings, module: TransferModule, rows: Rows, n_batches: int
 ) -> tuple[float, int]:
     """The head's learning rate, and the number of epochs."""
-    # `Scaled` begins a random head on features that stay as they are; see `random_head`.
+    # `random_head` puts `Scaled` first where features stay as they are.
     at_random = isinstance(module.head[0], Scaled) and not len(module.stages)
-    # An epoch of new views costs a pass over the pictures: as few as for any other head.
+    # An epoch of new views costs a pass over the pictures, and many would take long.
     cheap = at_random and isinstance(rows.views, FixedViews)
     return (
         learning_rate(settings.lr, at_random=at_random),

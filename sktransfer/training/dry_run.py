@@ -1,4 +1,4 @@
-"""What users bring of torch's and skorch's, tried on next to nothing before any picture is read."""
+"""A dry run of the user's torch classes on tiny tensors, before any picture is read."""
 
 import contextlib
 import os
@@ -26,30 +26,41 @@ def dry_run(
     n_classes: int,
     multilabel: bool,
 ) -> None:
-    """Raise unless the parameters, which are the classifier's, can do what is asked of them.
+    """Raise if a class given by the user, or the folder for checkpoints, can't be used.
+
+    Parameters
+    ----------
+    loss, optimizer, schedule, checkpoint_dir, weight_decay
+        Parameters of the classifier.
+    lr : float
+    n_classes : int
+    multilabel : bool
+        A picture may have several labels.
 
     Raises
     ------
     ParameterError
+        By the name of the parameter.
     """
     if callable(loss):
-        with _told(f"loss={loss!r}", "a class of torch.nn that compares scores with labels"):
-            n = n_classes + 1  # not as many, which torch would compare row with column
+        with _naming(f"loss={loss!r}", "a class of torch.nn that compares scores with labels"):
+            # A batch of n_classes rows would hide that scores are compared with the wrong axis.
+            n = n_classes + 1
             y = torch.zeros(n, n_classes) if multilabel else torch.zeros(n, dtype=torch.long)
             record = as_loss(loss)
             row_loss = RowLoss(record, record.task(multilabel=multilabel))
             row_loss(torch.zeros(n, n_classes), Targets(y, torch.ones(n)))
     built: Any = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
     if callable(optimizer):
-        with _told(f"optimizer={optimizer!r}", "a class of torch.optim"):
+        with _naming(f"optimizer={optimizer!r}", "a class of torch.optim"):
             options = optimizer_options(optimizer, weight_decay)
             decay = {"weight_decay": weight_decay} if "optimizer__weight_decay" in options else {}
             weight = nn.Parameter(torch.zeros(1))
             weight.grad = torch.ones(1)
             built = optimizer([weight], lr=lr, **decay)
-            built.step()  # SparseAdam, for example, has no use for such gradients
+            built.step()  # SparseAdam, for example, refuses gradients that are not sparse
     if callable(schedule):
-        with _told(f"schedule={schedule!r}", "a class of torch.optim.lr_scheduler"):
+        with _naming(f"schedule={schedule!r}", "a class of torch.optim.lr_scheduler"):
             schedule_callback(schedule, n_steps=1, n_epoch=1, rates=[lr], monitor="train_loss")
             schedule(built)
     if checkpoint_dir is not None:
@@ -57,15 +68,15 @@ def dry_run(
 
 
 @contextlib.contextmanager
-def _told(what: str, expected: str) -> Iterator[None]:
-    """Whatever goes wrong in a class of the user's, with the name of the parameter."""
+def _naming(what: str, expected: str) -> Iterator[None]:
+    """Turn whatever goes wrong in a class of the user's into an error that names the parameter."""
     try:
         yield
     except ParameterError:
         raise
     except Exception as error:
         raise ParameterError(
-            f"{what} can't be used: it must be a name or {expected}, with what it needs given by "
+            f"{what} can't be used: it must be a name or {expected}, its other arguments given by "
             f"functools.partial ({type(error).__name__}: {error})."
         ) from error
 
@@ -75,7 +86,7 @@ def _check_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ParameterError(
-            f"checkpoint_dir={str(folder)!r} is no folder and can't be made one "
+            f"checkpoint_dir={str(folder)!r} is not a folder and can't be created "
             f"({type(error).__name__}). Give a folder that can be written to."
         ) from error
     if not os.access(folder, os.W_OK):

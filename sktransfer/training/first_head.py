@@ -1,4 +1,4 @@
-"""The head that the last phase begins with: an earlier one, a random one, or one trained first."""
+"""The head with which gradient descent begins: an earlier, a random, or a trained one."""
 
 from typing import NamedTuple
 
@@ -20,24 +20,24 @@ from sktransfer.training.probe_check import Mistakes, probe_mistakes
 from sktransfer.training.settings import TrainingSettings
 from sktransfer.training.solve_head import solve_head
 
-# Rows that tell how large features are: enough for a root mean square, and quick to compute.
+# Rows from which `Scaled` measures the size of features.
 _ROWS_FOR_A_SCALE = 256
 
 
 class FirstHead(NamedTuple):
-    """A head, and how it came to be.
+    """A head, and the training that it comes from.
 
     Parameters
     ----------
     head : Sequential
     learned : bool
-        It is not random.
+        Its weights are not random.
     phase : Phase or None
-        The phase in which it was trained on features, if it was trained now.
+        The phase that trained it on fixed features; None if it is earlier or random.
     net : TransferNet or None
-        What trained it then.
+        The net of that phase.
     mistakes : Mistakes or None
-        Those of such heads, cross-validated, where they decide whether stages train.
+        Cross-validated mistakes of such heads, where they decide whether the stages train.
     """
 
     head: nn.Sequential
@@ -48,11 +48,14 @@ class FirstHead(NamedTuple):
 
 
 def first_head(settings: TrainingSettings, data: TrainingData, files: CheckpointFiles) -> FirstHead:
-    """The head that gradient descent begins with."""
+    """The head with which gradient descent begins, trained on the features of the stages first.
+
+    Features are computed once for it, since the stages do not train with it.
+    """
     if data.earlier_head is not None:
         _scale_for_descent(data.earlier_head[-1], data.stages)
         return FirstHead(data.earlier_head, learned=True)
-    # Hidden layers on frozen features are trained by descent alone: there is nothing to do first.
+    # On frozen features there is no phase before the last, which trains hidden layers alone anyway.
     if settings.head_init == "random" or (settings.hidden_layer_sizes and not len(data.stages)):
         return FirstHead(random_head(settings, data.stages, data.rows), learned=False)
     alone = settings.for_the_head_alone()
@@ -63,7 +66,7 @@ def first_head(settings: TrainingSettings, data: TrainingData, files: Checkpoint
 
 
 def random_head(settings: TrainingSettings, stages: TrainableStages, rows: Rows) -> nn.Sequential:
-    """A head of random values, drawn from the seed."""
+    """A head with random weights, drawn from the seed."""
     some = torch.linspace(0, len(rows) - 1, min(len(rows), _ROWS_FOR_A_SCALE)).long()
     features = _features(settings, stages, rows.drawn(some))(0)
     with seeded(settings.seed, settings.device):
@@ -73,7 +76,7 @@ def random_head(settings: TrainingSettings, stages: TrainableStages, rows: Rows)
             settings.dropout,
             settings.n_classes,
         )
-    # Stages that train change the scale of what they give.
+    # Not where stages train: they change the scale of the features.
     return head if len(stages) else nn.Sequential(Scaled(features), *head)
 
 
@@ -91,7 +94,7 @@ def _solved(
     stages: TrainableStages,
     files: CheckpointFiles,
 ) -> FirstHead:
-    """A linear head, solved, and the mistakes of such heads where they decide something."""
+    """A solved linear head, with the mistakes of such heads where they decide something."""
     net = solve_head(alone, features.rows, features.validation, files)
     linear = net.module_.float()
     _scale_for_descent(linear, stages)
@@ -100,14 +103,14 @@ def _solved(
     if len(stages) and not net.interrupted_:
         try:
             mistakes = probe_mistakes(alone, features.rows)
-        except KeyboardInterrupt:  # the head is solved and can be used, as in any other phase
+        except KeyboardInterrupt:  # the solved head is kept, as in any other phase
             net.interrupted_ = True
     head = nn.Sequential(*dropout, linear)
     return FirstHead(head, learned=True, phase=Phase.PROBE, net=net, mistakes=mistakes)
 
 
 def _on_features(settings: TrainingSettings, data: TrainingData) -> TrainingData:
-    """The data of a head alone: what the stages make of the rows before they train."""
+    """The features that the stages compute before they train, as data for a head alone."""
     rows, validation = data.rows, data.validation
     return TrainingData(
         stages=TrainableStages(),
@@ -117,7 +120,7 @@ def _on_features(settings: TrainingSettings, data: TrainingData) -> TrainingData
 
 
 def _features(settings: TrainingSettings, stages: TrainableStages, rows: Rows) -> FixedViews:
-    """What the stages make of stored activations, in evaluation mode; where the rows lie."""
+    """Outputs of the stages in evaluation mode, on the device of the rows."""
     stages.to(settings.device).eval()
     with torch.no_grad():
         batches = all_batches(rows, settings.batch_size)
@@ -126,7 +129,8 @@ def _features(settings: TrainingSettings, stages: TrainableStages, rows: Rows) -
 
 
 def _scale_for_descent(linear: nn.Module, stages: TrainableStages) -> None:
-    """Give a solved head, in place, the scale in which the steps of an optimizer suit it."""
+    """Give a solved head, in place, the scale that suits an optimizer's steps."""
     if isinstance(linear, NormalisedLinear):
-        # Beside stages that train, the head must not run ahead; alone it is to get somewhere.
+        # On the scale of rows the head learns slowly, and does not run ahead of stages that train
+        # with it; on that of single features it learns fast enough to train alone.
         linear.per_row() if len(stages) else linear.per_feature()

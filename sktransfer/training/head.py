@@ -1,4 +1,4 @@
-"""The new last layers: from rows of features to one score a class."""
+"""The new last layers: from features to one score per class."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -11,9 +11,9 @@ from sktransfer.training.losses import Targets
 
 
 class Dropout(nn.Dropout):
-    """Dropout that can also be sampled in prediction: one mask for all rows is one network.
+    """Dropout that can also draw in prediction, one mask for all rows.
 
-    With a mask a row, the prediction for a picture would depend on the batch it is in.
+    With one mask per row, the prediction for a picture would depend on its batch.
     """
 
     def __init__(self, p: float) -> None:
@@ -27,15 +27,15 @@ class Dropout(nn.Dropout):
 
 
 class Scaled(nn.Module):
-    """Values divided by their root mean square, so that the learning rate means the same for all.
+    """Divide features by their root mean square, so that a learning rate suits all backbones.
 
-    They are not centred: the first rows may be few or alike, and what is left of them is then
-    hardly more than rounding.
+    They are not centred: the first rows may be few or alike, and centred ones would then be
+    hardly more than rounding errors.
 
     Parameters
     ----------
     features : Tensor of shape (n, n_features)
-        Whose root mean square it is.
+        Features whose root mean square divides all others.
     """
 
     length: Tensor
@@ -61,7 +61,7 @@ def build_head(
     n_features : int
     hidden_layer_sizes : sequence of int
     dropout : float
-        Probability of dropping a value, 0 for none.
+        Probability of dropping a value; 0 for no dropout.
     n_classes : int
     """
     layers: list[nn.Module] = []
@@ -79,21 +79,21 @@ def build_head(
 class NormalisedLinear(nn.Module):
     """A Linear on features that are centred and divided by one number.
 
-    The number is the root mean square length of the centred rows, so that
-    ``weight_decay`` means the same for every backbone, however wide it is and however
-    large its activations are. Features keep their relative scale: dividing each by its
-    own standard deviation costs accuracy, because it blows up those that hardly vary.
+    The number is the root mean square length of the centred feature vectors, so that
+    ``weight_decay`` means the same for every backbone, whatever the number and size of its
+    features. Features keep their relative scale: dividing each by its own standard deviation
+    costs accuracy, because it enlarges those that hardly vary.
 
-    Fine-tuning keeps this form. Adam moves every weight by about the learning rate
-    whatever its size, so the size of a solved head's weights must not depend on how
-    large the backbone's activations happen to be.
+    Fine-tuning keeps this form. Adam moves each weight by about the learning rate, whatever
+    its size; so the size of a solved head's weights must not depend on the size of the
+    backbone's activations.
 
     Parameters
     ----------
     mean : Tensor of shape (n_features,)
-        Of the features.
+        Mean of the features.
     length : Tensor of shape ()
-        Root mean square length of the centred rows.
+        Root mean square length of the centred feature vectors.
     n_classes : int
     """
 
@@ -103,18 +103,18 @@ class NormalisedLinear(nn.Module):
     def __init__(self, mean: Tensor, length: Tensor, n_classes: int) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
-        # Rows that are all the same have no length but rounding, and nothing to divide.
+        # Equal feature vectors have a length of rounding errors only, which must not be enlarged.
         self._has_length = bool(length > 1e-6 * mean.norm())
         self.register_buffer("length", length if self._has_length else torch.ones_like(length))
-        # Without the usual values, which would be drawn from torch's global generator.
+        # Usual initial values would be drawn from torch's global generator, and be thrown away.
         self.linear = skip_init(nn.Linear, len(mean), n_classes, dtype=mean.dtype)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
-        self._row_length = 1.0  # that rows have after they are divided
-        self.n_rows = 0.0  # what it was solved for weighs as much as so many rows
+        self._row_length = 1.0  # of feature vectors after the division
+        self.n_rows = 0.0  # total weight of the rows that it was solved for
 
     def begin_like(self, other: "NormalisedLinear | nn.Linear") -> None:
-        """Give the same scores as another one, whatever its mean and length, if it has any."""
+        """Give the same scores as another head, which may have another mean and length, or none."""
         linear: nn.Linear = other if isinstance(other, nn.Linear) else other.linear
         mean, length = torch.zeros_like(self.mean), torch.ones_like(self.length)
         if isinstance(other, NormalisedLinear):
@@ -125,7 +125,7 @@ class NormalisedLinear(nn.Module):
             self.linear.bias.copy_(_as(linear.bias, mean) + weight @ (self.mean - mean))
 
     def scale_with(self, mean: Tensor, length: Tensor, n_rows: float) -> tuple[Tensor, Tensor]:
-        """Mean and length of the rows that it was solved for and of some others together."""
+        """Mean and length of the rows that it was solved for together with `n_rows` others."""
         share = n_rows / (self.n_rows + n_rows)
         own, own_length = _as(self.mean, mean), _as(self.length, mean) * self._row_length
         if not self._has_length:
@@ -136,15 +136,15 @@ class NormalisedLinear(nn.Module):
         return own + share * step, squares.sqrt()
 
     def per_feature(self) -> "NormalisedLinear":
-        """The same scores, from features of mean square 1 each instead of rows of that.
+        """The same scores, from feature vectors whose single features have a mean square of 1.
 
-        In n features a row of length 1 has values of 1 / sqrt(n), and its weights are
-        sqrt(n) times as large as those that Adam's steps, of the size of lr, are made for.
+        The n features of a vector of length 1 are about 1 / sqrt(n), and their weights are
+        sqrt(n) times as large as the weights that Adam's steps, of the size of lr, suit.
         """
         return self._with_rows_of(len(self.mean) ** 0.5)
 
     def per_row(self) -> "NormalisedLinear":
-        """The same scores, from rows of mean square length 1, as at first."""
+        """The same scores, from feature vectors of mean square length 1, as in the beginning."""
         return self._with_rows_of(1.0)
 
     def _with_rows_of(self, length: float) -> "NormalisedLinear":
@@ -155,9 +155,9 @@ class NormalisedLinear(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        # Scaling the weights is the same as scaling the rows, and there are fewer of them.
+        # Scaling the weights gives the same as scaling the features, of which there are more.
         weight = self.linear.weight / self.length
-        # In full precision: where means are large, little is left after they are taken off.
+        # In full precision: where means are large, subtracting them leaves few digits.
         with torch.autocast(x.device.type, enabled=False):
             return functional.linear(
                 x.flatten(1).to(weight.dtype), weight, self.linear.bias - weight @ self.mean
@@ -165,9 +165,9 @@ class NormalisedLinear(nn.Module):
 
 
 def _as(value: Tensor, like: Tensor) -> Tensor:
-    """A value on the device and of the dtype of another one.
+    """A value with the device and dtype of another.
 
-    In two steps: MPS would cast before it copies, and has no float64.
+    In two steps: on a Mac torch would cast on the GPU, which has no float64, before it copies.
     """
     return value.to(like.device).to(like.dtype)
 
@@ -175,12 +175,15 @@ def _as(value: Tensor, like: Tensor) -> Tensor:
 def mean_and_length(
     batches: Callable[[], Iterable[tuple[Tensor, Targets]]],
 ) -> tuple[Tensor, Tensor]:
-    """What `NormalisedLinear` takes, in float64 and in two passes over weighted rows.
+    """Mean and length for `NormalisedLinear`, in float64, of weighted rows.
+
+    In two passes: the sum of squares minus the square of the sum would lose digits where means
+    are large.
 
     Parameters
     ----------
     batches : callable
-        Begins a pass.
+        Starts a pass over the rows.
     """
     total = sum(targets.weights.double().sum() for _, targets in batches())
     mean = sum(t.weights.double() @ X.flatten(1).double() for X, t in batches()) / total

@@ -1,4 +1,4 @@
-"""Losses, one value per row: a table of them by name, classes of torch's, and a teacher's."""
+"""Losses, one value per row: the table of names, classes of torch's, and a teacher's loss."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,23 +17,26 @@ _GAMMA = 2.0
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss that `PretrainedImageClassifier` knows by name, or a class of the user's.
+    """What the library knows of a loss: how it is computed, and what it can be used for.
 
-    A new loss is a new entry of `LOSSES`: all other code asks the record what the loss can do.
+    A new loss is a new entry of `LOSSES`, since all other code asks the record and compares no
+    name. What the loss can be used for follows from its functions, and can't contradict them.
 
     Parameters
     ----------
     name : str
     softmax : callable, optional
-        Losses (n,) where the classes exclude each other, of scores (n, k), targets (as `Targets.y`)
-        and label smoothing. Without it each class is told apart from all others by itself.
+        Function for classes that exclude each other: from scores (n, k), targets (as `Targets.y`)
+        and label smoothing to losses (n,). Without it the loss is always one-vs-rest.
     sigmoid : callable, optional
-        Losses (n,) where each class is told apart by itself, of the same and the weight of the
-        presence of each class (k,) or None. Without it the loss is for one label per picture.
+        Function for classes that are each told apart from all others: the same, with the weight
+        of the presence of each class, (k,) or None, as a fourth argument. Without it the loss is
+        for one label per picture only.
     convex : bool, default=False
         The loss is convex in the scores, so that a linear head has one best solution.
     built_by : callable, optional
-        A class of torch's kind in place of the functions, called with ``reduction="none"``.
+        The user's class, called with ``reduction="none"``, in place of both functions. Whether it
+        is convex is unknown, and so it is taken not to be.
     """
 
     name: str
@@ -44,21 +47,23 @@ class Loss:
 
     @property
     def one_vs_rest(self) -> bool:
-        """Each class is told apart from all others by itself, even with one label per picture."""
+        """Scores go through sigmoids rather than softmax, even with one label per picture."""
         return self.softmax is None and self.built_by is None
 
     @property
     def multilabel(self) -> bool:
-        """A picture may have several labels."""
+        """The loss can be used where a picture may have several labels."""
         return self.sigmoid is not None or self.built_by is not None
 
     def task(self, *, multilabel: bool) -> Task:
-        """What scores mean that were trained with this loss."""
+        """The task of scores that are trained with this loss."""
         return SeveralLabels() if multilabel else OneLabel(self.one_vs_rest)
 
 
 def _cross_entropy(scores: Tensor, y: Tensor, smoothing: float) -> Tensor:
-    if not y.is_floating_point():  # no need for a share of every class: torch takes the codes
+    if (
+        not y.is_floating_point()
+    ):  # torch takes codes as they are, and needs no share for every class
         return functional.cross_entropy(scores, y, reduction="none", label_smoothing=smoothing)
     shares = _smoothed(y, scores, smoothing, 1 / scores.shape[1])
     return (shares * -functional.log_softmax(scores, dim=1)).sum(dim=1)
@@ -94,7 +99,7 @@ def _binary(scores: Tensor, shares: Tensor, positive_weight: Tensor | None = Non
 
 
 def _smoothed(y: Tensor, scores: Tensor, smoothing: float, even: float) -> Tensor:
-    """Targets as shares (n, k), of which `smoothing` is moved to an `even` share."""
+    """Targets as shares (n, k), moved by `smoothing` towards the share `even`."""
     shares = as_shares(y, scores.shape[1]).to(scores)
     return shares * (1 - smoothing) + even * smoothing
 
@@ -110,17 +115,21 @@ LOSSES = {
 
 
 def as_loss(given: str | Callable[..., Any]) -> Loss:
-    """The record of a loss, by its name or made of a class of the user's."""
+    """The record of a loss, for a name or a class of the user's.
+
+    It never raises, since tags are read before parameters are validated. What is neither a name
+    nor a class fails where the loss is built, with an error that names the parameter.
+    """
     if isinstance(given, str) and given in LOSSES:
         return LOSSES[given]
     return Loss(repr(given), built_by=given)
 
 
 def convex_loss(loss: Loss, task: Task) -> Loss:
-    """The loss by which a linear head is solved: the given one, if it is convex.
+    """The loss by which L-BFGS solves a linear head: the given one, if it is convex.
 
-    Where it is not, L-BFGS has no single solution to find, and the cross-entropy of the task gives
-    the head that gradient descent on the loss itself then begins with.
+    Otherwise there need not be one best solution. The cross-entropy of the task then gives a head
+    from which gradient descent continues with the loss itself.
     """
     if loss.convex:
         return loss
@@ -128,17 +137,17 @@ def convex_loss(loss: Loss, task: Task) -> Loss:
 
 
 class Targets(NamedTuple):
-    """What the rows of a batch should become.
+    """The targets of the rows of a batch.
 
     Parameters
     ----------
     y : Tensor
-        Class codes (n,), int64, or a share of every class (n, k), float: an indicator of
-        several labels, or what mixing two rows gives.
+        Class codes (n,), int64, or a share of every class (n, k), float: an indicator of several
+        labels, or the mean of two rows that were mixed.
     weights : Tensor of shape (n,)
-        What each row counts.
+        Weight of each row in the loss.
     teacher : Tensor of shape (n, k) or None
-        What a teacher gives each class, softened by a temperature.
+        A teacher's probabilities, softened by a temperature.
     """
 
     y: Tensor
@@ -146,18 +155,18 @@ class Targets(NamedTuple):
     teacher: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Targets":
-        """The same on a device."""
+        """The same targets on a device."""
         teacher = None if self.teacher is None else self.teacher.to(device)
         return Targets(self.y.to(device), self.weights.to(device), teacher)
 
     def taken(self, rows: Any) -> "Targets":
-        """Those of some rows."""
+        """The targets of some rows."""
         teacher = None if self.teacher is None else self.teacher[rows]
         return Targets(self.y[rows], self.weights[rows], teacher)
 
 
 class RowLoss(nn.Module):
-    """The loss of each row: that of its labels and, beside it, that of a teacher.
+    """The loss of each row, with a share of the distance to a teacher.
 
     Parameters
     ----------
@@ -217,7 +226,7 @@ class RowLoss(nn.Module):
         return losses
 
     def _of_teacher(self, scores: Tensor, teacher: Tensor) -> Tensor:
-        """Distance of two softened distributions, in the scale of an ordinary loss.
+        """Cross-entropy of two softened distributions, on the scale of an ordinary loss.
 
         Source: Hinton, Vinyals & Dean, "Distilling the Knowledge in a Neural Network",
         2015, section 2, with its factor of the squared temperature.

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: each row of a batch is mixed with another, and so are their targets."""
+"""Mixup and CutMix: mix each row of a batch with another, and their targets alike."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ from sktransfer.training.losses import Targets, as_shares
 
 @dataclass(frozen=True)
 class Mixing:
-    """Mixes a batch, by torch's global generator.
+    """Mix a batch, by torch's global generator.
 
-    Where both are asked for, each batch gets one of them, with equal chance.
+    With both, each batch gets one of them, with equal chance.
 
     Sources: Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, eq. 1;
     Yun et al., "CutMix", ICCV 2019, eq. 1 and 2. On the activations of frozen stages
@@ -22,8 +22,8 @@ class Mixing:
     Parameters
     ----------
     mixup, cutmix : float
-        Both parameters of the Beta distribution that the share of the other row is drawn
-        from; 0 for none.
+        Parameter of the symmetric Beta distribution from which the share of the other row is
+        drawn; 0 for none.
     n_classes : int
     """
 
@@ -32,9 +32,9 @@ class Mixing:
     n_classes: int
 
     def __call__(self, X: Tensor, targets: Targets) -> tuple[Tensor, Targets]:
-        """Mixed rows (n, ...), float, and what they should become."""
+        """Mixed rows (n, ...), float, and their targets."""
         cuts = self.cutmix > 0 and (not self.mixup or bool(torch.rand(()) < 0.5))
-        # The distribution takes the dtype of what it is given, and knows none of integers.
+        # Beta takes its dtype from the parameter, which may be an int, and draws only floats.
         alpha = float(self.cutmix if cuts else self.mixup)
         share = 1 - float(torch.distributions.Beta(alpha, alpha).sample())
         partner = torch.randperm(len(X)).to(X.device)
@@ -46,10 +46,11 @@ class Mixing:
         return X, self._mixed(targets, partner, share)
 
     def _mixed(self, targets: Targets, partner: Tensor, share: float) -> Targets:
-        """The mean of both rows' losses, each by its own weight, as one target."""
+        """Targets whose loss is the mean of both rows' losses, each with its own weight."""
         y, weights, teacher = targets
         partner = partner.to(y.device)
         own, other = (1 - share) * weights, share * weights[partner]
+        # Two rows of weight 0 must not give 0 / 0.
         total = (own + other).clamp_min(torch.finfo(weights.dtype).tiny)
         shares = as_shares(y, self.n_classes)
         columns = (own / total)[:, None], (other / total)[:, None]
@@ -60,7 +61,10 @@ class Mixing:
 
 
 def _pasted(X: Tensor, other: Tensor, share: float) -> tuple[Tensor, float]:
-    """A box of `other` in each map (n, c, h, w), and the share it really takes."""
+    """Maps (n, c, h, w) with a box of `other` pasted in, and the area of the box as a share.
+
+    A box that reaches over the edge is cut, so that its area may be smaller than the share drawn.
+    """
     if X.ndim != 4:
         raise ParameterError(
             "cutmix pastes pieces of maps, but the trainable stages are fed values of shape "

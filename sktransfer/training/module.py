@@ -1,4 +1,4 @@
-"""What trains: the unfrozen stages with the head on top."""
+"""The module that trains: the unfrozen stages with the head on top."""
 
 from torch import Tensor, nn
 
@@ -6,13 +6,14 @@ from sktransfer.backbones.freezing import TrainableStages
 
 
 class TransferModule(nn.Module):
-    """From the activations of the frozen part to one score a class.
+    """From the activations of the frozen stages to one score per class.
 
     Parameters
     ----------
     stages : TrainableStages
         Empty if the whole backbone is frozen.
     head : Sequential
+        See `build_head`.
     """
 
     head: nn.Sequential

@@ -1,4 +1,4 @@
-"""skorch's NeuralNet on stored activations: weighted rows, views, mixed precision, averages."""
+"""skorch's NeuralNet for stored activations: weighted rows, views, mixed precision, averages."""
 
 import contextlib
 import copy
@@ -27,32 +27,33 @@ from sktransfer.training.task import Task
 
 
 class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
-    """A skorch net over stored activations.
+    """A skorch net for stored activations.
 
-    To scikit-learn's scorers, which skorch's callbacks bring, it is a classifier whose labels
-    are 0 to k - 1; to its callbacks a batch is of rows and labels, as skorch's own are.
+    scikit-learn's scorers, which skorch's callbacks call, see a classifier whose labels are 0 to
+    k - 1. Callbacks see batches of activations and labels, as skorch's own nets give them.
 
-    What is drawn in an epoch (batches, dropout, mixing) depends on the seed and the number of
-    the epoch alone, so that training can be taken up again at any of them.
+    All draws of an epoch (batches, dropout, mixing) depend on the seed and the number of the
+    epoch alone, so that training can continue from any epoch without a saved random state.
 
     Parameters
     ----------
     module : Module
     seed : int
+        Seed of all draws.
     sampling : str or None
         See `Sampler`.
     mixing : Mixing, optional
     gradient_clipping : float, optional
-        Largest norm of all gradients together.
+        Largest norm of all gradients together; larger ones are scaled down to it.
     ema_decay : float, optional
         See `WeightAverage`.
     precision : {"float32", "bfloat16", "float16"}
-        Of the module's arithmetic; weights are float32 all the same.
+        Precision of the module's arithmetic; weights are float32 in any case.
     loss_scale : float
-        What the loss is multiplied by in training, but not in the history: the mean weight of
-        these rows, where others train by other calls.
+        Factor of the loss in training, but not in the history: the mean weight of the rows of a
+        piece, in which each row must count as much as in any other piece.
     begin_state : mapping, optional
-        What the optimizer knows from an earlier training, by the number of each parameter.
+        State of the optimizer after an earlier training, by the number of each parameter.
     **kwargs
         As `skorch.NeuralNet`.
     """
@@ -95,27 +96,28 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
     def initialize(self) -> "TransferNet":
         super().initialize()
         kind = torch.device(self.device).type
-        # Gradients of float16 would be too small for it; in other precisions nothing is scaled.
+        # float16 rounds small gradients to 0, unless the loss is scaled up; the other precisions
+        # have the exponents of float32.
         self.scaler_ = torch.amp.GradScaler(kind, enabled=self.precision == "float16")
         self.weight_average_ = None
         if self.ema_decay is not None:
             self.weight_average_ = WeightAverage(self.module_, self.ema_decay)
         if self.begin_state is not None:
             groups = self.optimizer_.state_dict()["param_groups"]
-            # A copy: torch would go on in the same tensors, and a training that fails would
-            # leave them changed.
+            # A copy: torch would update the given tensors in place, and a training that fails
+            # would leave the earlier fit with a changed state.
             state = copy.deepcopy(dict(self.begin_state))
             self.optimizer_.load_state_dict({"state": state, "param_groups": groups})
         self.interrupted_ = self.finished_ = self.kept_beginning_ = False
         return self
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # The estimator tells of a device that is gone. skorch would tell again, and knows
-        # neither of MPS nor of a second GPU: their tensors could not be opened at all.
+        # The estimator warns if the device is missing; skorch would warn once more. And it only
+        # asks whether there is any CUDA: tensors of MPS or of a second GPU could not be opened.
         super().__setstate__({**state, "device": available_or_cpu(state["device"])})
 
     def get_iterator(self, dataset: Rows, training: bool = False) -> Any:
-        """The rows themselves in training: each epoch draws its own batches."""
+        """In training the rows themselves, of which each epoch draws its own batches."""
         return dataset if training else RowBatches(dataset, self.batch_size)
 
     def run_single_epoch(
@@ -131,14 +133,14 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
                 super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
                 return
             epoch = len(self.history) - 1
-            # Before the random state is taken: a view may have to be computed, and draws too.
+            # Before the generator is seeded: a fresh view is computed here, and makes draws too.
             iterator.views(epoch)
             seed = derived_seed(self.seed, epoch)
             self._show_average(False)
             with seeded(seed, self.device):
                 batches = self._training_batches(iterator, epoch, seed)
                 super().run_single_epoch(batches, training, prefix, step_fn, **fit_params)
-        except KeyboardInterrupt:  # those of callbacks, which stop early, come from elsewhere
+        except KeyboardInterrupt:  # by hand; early stopping raises its own elsewhere
             self.interrupted_ = True
             raise
         finally:
@@ -184,7 +186,7 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
         scaled = loss * self.loss_scale
         self.check_finite(scaled.item())
         self.scaler_.scale(scaled).backward()
-        # Here, for callbacks are shown the gradients next.
+        # Not in the step: callbacks see the gradients before it, and want them as they are.
         self.scaler_.unscale_(self.optimizer_)
         return {"loss": loss.detach(), "y_pred": scores.detach()}
 
@@ -193,15 +195,15 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
         if self.gradient_clipping is not None:
             torch.nn.utils.clip_grad_norm_(self.module_.parameters(), self.gradient_clipping)
         self.scaler_.step(self.optimizer_)
-        # The first steps of float16 are often left out, until the scale fits; torch would
-        # take them for a schedule that steps before the optimizer, and warn.
+        # The scaler skips the first steps of float16 until its scale fits. torch would take that
+        # for a schedule that steps before its optimizer, and warn.
         self.optimizer_._opt_called = True
         self.scaler_.update()
         if self.weight_average_ is not None:
             self.weight_average_.update()
 
     def check_finite(self, loss: float) -> None:
-        """Raise if a loss is not finite."""
+        """Raise TrainingDivergedError if a loss is not finite."""
         if not math.isfinite(loss):
             lr = self.optimizer_.param_groups[-1]["lr"]
             raise TrainingDivergedError(
@@ -218,31 +220,32 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
 
     @property
     def task(self) -> Task:
-        """What the scores mean: as the loss says that they are trained by."""
+        """The task of the loss, which says what the scores mean."""
         task: Task = self.criterion_.task
         return task
 
     @property
     def classes_(self) -> np.ndarray:
-        """Codes of the classes."""
+        """Codes of the classes, as scikit-learn's scorers ask for them."""
+        # The last parameter of every head is the bias of its linear layer.
         *_, bias = self.module_.parameters()
         return np.arange(len(bias))
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities of stored rows, for scorers."""
+        """Probabilities of stored rows, for scikit-learn's scorers."""
         return self.task.probabilities(self.forward(X).numpy())
 
     def predict(self, X: Any) -> np.ndarray:
-        """Codes of stored rows, or an indicator of several, for scorers."""
+        """Codes of stored rows, or an indicator of several labels, for scikit-learn's scorers."""
         return self.task.predictions(self.forward(X).numpy())
 
     def scores(self, activations: Tensor) -> Tensor:
-        """One score a class for a batch of activations, in evaluation mode."""
+        """Scores (n, k) of a batch of activations, in evaluation mode."""
         scores: Tensor = self.evaluation_step((activations, None))
         return scores
 
     def scores_of(self, rows: Rows) -> Tensor:
-        """Scores of stored rows, on the CPU."""
+        """Scores (n, k) of stored rows, on the CPU."""
         batches = RowBatches(rows, self.batch_size)
         return torch.cat([self.scores(X).cpu() for X, _ in batches])
 
@@ -253,12 +256,12 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
         return sum(loss.item() for loss in losses) / len(rows)
 
     def chance_loss(self, rows: Rows) -> float:
-        """Weighted mean loss of equal scores, as a model has that knows nothing."""
+        """Weighted mean loss of equal scores: that of a model which has learned nothing."""
         scores = torch.zeros(len(rows), len(self.classes_), device=self.device)
         return self.get_loss(scores, rows.targets).item()
 
     def drawn_scores(self, activations: Tensor, n: int, seed: int) -> Tensor:
-        """Scores (b, n, k) of `n` networks drawn by the head's dropout, the same for all rows.
+        """Scores (b, n, k) by `n` draws of the head's dropout, the same ones for all rows.
 
         Source: Gal & Ghahramani, "Dropout as a Bayesian Approximation", ICML 2016, eq. 6.
         """
@@ -279,17 +282,17 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
         return torch.stack(draws, dim=1)
 
     def trained_on(self, rows: Rows) -> "TransferNet":
-        """Train for as many epochs as are left: all of them, unless a checkpoint knows some."""
+        """Train for the remaining epochs: all of them, unless a checkpoint holds some."""
         self.initialize()
         self.notify("on_train_begin", X=rows, y=None)
         left = 0 if self.finished_ else self.max_epochs - len(self.history)
-        # Callbacks stop early by KeyboardInterrupt, as who interrupts by hand does.
+        # Callbacks that stop early raise KeyboardInterrupt, as an interrupt by hand does.
         with contextlib.suppress(KeyboardInterrupt):
             self.fit_loop(rows, epochs=left)
         self.notify("on_train_end", X=rows, y=None)
         return self
 
     def resume(self, history: list[dict[str, Any]], *, finished: bool) -> None:
-        """Go on after the epochs of a history."""
+        """Continue after the epochs of a history."""
         self.history = History(history)
         self.finished_ = finished

@@ -1,4 +1,4 @@
-"""Optimizers, and learning rates by stage."""
+"""Optimizers by name or class, and the learning rate of each stage."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -22,13 +22,13 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 
 
 def optimizer_options(optimizer: str | Callable[..., Any], weight_decay: float) -> dict[str, Any]:
-    """Skorch's options for an optimizer by name, or for a class of torch's kind.
+    """Options of a skorch net for an optimizer by name, or for a class of torch's kind.
 
     Raises
     ------
     ParameterError
-        If a class has no learning rate, or no weight decay where some is asked for, or searches
-        for its step.
+        If a class takes no learning rate, or no weight decay although one is given, or evaluates
+        the loss several times per step.
     """
     if isinstance(optimizer, str):
         known = OPTIMIZERS["adamw" if optimizer == "auto" else optimizer]
@@ -40,9 +40,9 @@ def optimizer_options(optimizer: str | Callable[..., Any], weight_decay: float) 
         )
     if _searches(optimizer):
         raise ParameterError(
-            f"optimizer={optimizer!r} can't be used: it computes the loss several times a step, "
-            "which would be of other dropout and other mixing each time. Use optimizer='lbfgs', "
-            f"which is for the convex problem, or a name from {list(OPTIMIZERS)}."
+            f"optimizer={optimizer!r} can't be used: it computes the loss several times per step, "
+            "each time with another dropout and another mixing. Use optimizer='lbfgs', "
+            f"which is for a linear head on frozen stages, or a name from {list(OPTIMIZERS)}."
         )
     if "weight_decay" in inspect.signature(optimizer).parameters:
         return {"optimizer": optimizer, "optimizer__weight_decay": weight_decay}
@@ -57,30 +57,32 @@ def optimizer_options(optimizer: str | Callable[..., Any], weight_decay: float) 
 def learning_rates(
     depths: Mapping[str, int], lr: float, lr_decay: float
 ) -> list[tuple[str, dict[str, float]]]:
-    """Skorch's parameter groups: each stage learns `lr_decay` times as fast as the next.
+    """Parameter groups of a skorch net: each stage learns `lr_decay` times as fast as the next.
 
     Parameters
     ----------
     depths : mapping of str to int
-        How deep each trainable stage lies, from 1 for the one before the head, which
-        learns at `lr` itself.
+        Depth of each trainable stage, from 1 for the one before the head.
+    lr : float
+        Learning rate of the head.
+    lr_decay : float
     """
     return [(f"stages.{name}.*", {"lr": lr * lr_decay**depth}) for name, depth in depths.items()]
 
 
 def state_on_cpu(state: Mapping[int, Any]) -> dict[int, Any]:
-    """What an optimizer knows, where a pickle of it opens on every machine.
+    """The state of an optimizer on the CPU, so that a pickle of it opens on every machine.
 
-    An optimizer that takes it up again moves it to its parameters.
+    An optimizer that loads it moves it to the device of its parameters.
     """
     return {
-        number: {name: v.cpu() if isinstance(v, Tensor) else v for name, v in known.items()}
-        for number, known in state.items()
+        number: {name: v.cpu() if isinstance(v, Tensor) else v for name, v in values.items()}
+        for number, values in state.items()
     }
 
 
 def _searches(optimizer: Callable[..., Any]) -> bool:
-    """Whether a step can't do without a way to compute the loss, as those of L-BFGS can't."""
+    """Whether a step needs a function that computes the loss, as that of L-BFGS does."""
     kind = optimizer.func if isinstance(optimizer, partial) else optimizer
     step = getattr(kind, "step", None)
     closure = inspect.signature(step).parameters.get("closure") if callable(step) else None

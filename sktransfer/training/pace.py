@@ -1,4 +1,4 @@
-"""How fast and how long training goes where the user leaves it open, and if that sufficed."""
+"""The learning rate and number of epochs by default, and a warning if they were too few."""
 
 import math
 from collections.abc import Sequence
@@ -6,31 +6,32 @@ from collections.abc import Sequence
 from sktransfer._common.warning import warn
 from sktransfer.exceptions import ShortTrainingWarning
 
-# Of AdamW. A head that begins at random, on features that stay as they are, has all to learn
-# and can go fast. What is solved or pretrained would lose at that rate what it knows: linear
-# heads with mixup lost 4 points.
+# Learning rates of AdamW. A random head on fixed features has everything to learn, and the higher
+# rate suits it. Solved heads and pretrained stages would unlearn at that rate: linear heads with
+# mixup lost 4 points of accuracy.
 _RATE, _RATE_AT_RANDOM = 3e-4, 3e-3
-# What an epoch can teach depends on its steps, and few pictures make few. Those of a head on
-# stored features cost next to nothing, so that there may be enough of them.
+# An epoch of few pictures has few steps, and ten such epochs teach a random head little. Its steps
+# cost next to nothing on stored features, so there are as many epochs as make 1,000 steps.
 _EPOCHS, _STEPS_AT_RANDOM = 10, 1000
-# Training was too short if much is left to learn, as a share of the loss of who knows nothing,
-# and the second half of the epochs taught more than noise (a share of the same), and much of
-# all that was learned. Of 150 heads on the data on which this was chosen, 89 warned: 2 within
-# 0.01 of the most accurate, the others up to 0.61 behind. 17 stayed silent although they had
-# learned next to nothing (0.15 to 0.76 behind, at 3e-5 but one): such a fall is as small as noise.
+# Training was too short if the loss is still above the first share of chance loss, and the second
+# half of the epochs lowered it by more than noise (the second share of chance loss) and by more
+# than the third share of all that was learned. Of 150 heads on the data on which this was chosen,
+# 89 warned: 2 within 0.01 of the most accurate one, the others up to 0.61 behind. 17 stayed
+# silent although they had learned next to nothing (0.15 to 0.76 behind, all but one at a rate of
+# 3e-5): so slow a fall can't be told from noise.
 _MUCH_LEFT = 0.1
 _NOISE = 0.01
 _STILL_FALLING = 0.1
 
 
 def learning_rate(lr: float | str, *, at_random: bool) -> float:
-    """What ``lr="auto"`` means; a number is what it is.
+    """The learning rate of the head: the given one, or the meaning of "auto".
 
     Parameters
     ----------
     lr : float or "auto"
     at_random : bool
-        Whether it is that of a head that begins at random and trains alone.
+        The head begins at random and trains alone.
     """
     if not isinstance(lr, str):
         return lr
@@ -38,42 +39,42 @@ def learning_rate(lr: float | str, *, at_random: bool) -> float:
 
 
 def epochs(max_epochs: int | str, n_batches: int | None = None) -> int:
-    """What ``max_epochs="auto"`` means; a number is what it is.
+    """The number of epochs: the given one, or the meaning of "auto".
 
     Parameters
     ----------
     max_epochs : int or "auto"
     n_batches : int, optional
-        Steps an epoch of a head that begins at random and trains alone, on stored features.
+        Steps per epoch, for a head that begins at random and trains alone on stored features.
     """
     if not isinstance(max_epochs, str):
         return max_epochs
     return _EPOCHS if n_batches is None else max(_EPOCHS, math.ceil(_STEPS_AT_RANDOM / n_batches))
 
 
-def warn_if_short(losses: Sequence[float], knowing_nothing: float) -> None:
+def warn_if_short(losses: Sequence[float], chance_loss: float) -> None:
     """Warn if training ended while the loss still fell fast.
 
-    Under a schedule that falls to 0 the last epochs gain nothing however far the goal is, so
-    that halves are compared.
+    Halves of the training are compared, not its last epochs: where a schedule lowers the rate to
+    0, the last epochs gain nothing, however far from its minimum the loss is.
 
     Parameters
     ----------
     losses : sequence of float
-        Of each epoch, in training.
-    knowing_nothing : float
-        The loss of scores that are all 0.
+        The training loss of each epoch.
+    chance_loss : float
+        The loss of a model that has learned nothing; see `TransferNet.chance_loss`.
     """
     if len(losses) < 2:  # one number doesn't fall
         return
     middle = (len(losses) + 1) // 2
     half, end = min(losses[:middle]), min(losses[middle:])
-    learned = max(knowing_nothing, losses[0]) - end
-    much = max(_NOISE * knowing_nothing, _STILL_FALLING * learned)
-    if end > _MUCH_LEFT * knowing_nothing and half - end > much:
+    learned = max(chance_loss, losses[0]) - end
+    much = max(_NOISE * chance_loss, _STILL_FALLING * learned)
+    if end > _MUCH_LEFT * chance_loss and half - end > much:
         warn(
             f"Training ended after {len(losses)} epochs while the loss still fell: in the second "
             f"half of them from {half:.3g} to {end:.3g}. Increase max_epochs; "
-            "find_lr tells whether a higher lr would do.",
+            "find_lr shows whether a higher lr would do.",
             ShortTrainingWarning,
         )

@@ -1,4 +1,4 @@
-"""The phases of training: their names, and what the nets of all of them have in common."""
+"""The phases of training: their names, and the options and callbacks that all of them share."""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -20,7 +20,7 @@ NamedCallbacks = list[tuple[str, Callback]]
 
 
 class Phase(Enum):
-    """One training of one net; the values are those of ``history_`` and of checkpoint files."""
+    """The training of one net, by its name in ``history_`` and in checkpoint files."""
 
     PROBE = "probe"  # a linear head alone, solved by L-BFGS
     HEAD = "head"  # a head alone, by gradient descent
@@ -28,7 +28,7 @@ class Phase(Enum):
 
     @property
     def title(self) -> str:
-        """Of the progress bar."""
+        """Title of the progress bar."""
         return _TITLES[self]
 
 
@@ -42,7 +42,7 @@ _TITLES = {
 def callbacks_of(
     settings: TrainingSettings, phase: Phase, files: CheckpointFiles, *, continues: bool
 ) -> NamedCallbacks:
-    """Callbacks of every phase, those of the user among them.
+    """Callbacks that all phases share, with those of the user among them.
 
     Parameters
     ----------
@@ -50,38 +50,38 @@ def callbacks_of(
     phase : Phase
     files : CheckpointFiles
     continues : bool
-        What the phase begins with had learned something, so that early stopping may keep it.
+        The phase continues from learned weights, which early stopping may keep.
     """
     callbacks: list[Any] = [("bar", EpochBar(phase.title))] if settings.verbose else []
     callbacks += settings.callbacks
-    # skorch calls them in order, and one that stops training keeps those after it from seeing
-    # the last epoch: callbacks that stop come after those that only watch.
+    # skorch calls them in order, and one that stops training hides the last epoch from those after
+    # it: so the ones that stop come after the user's, which may only watch.
     if settings.early_stopping:
         keep_best = KeepBest(settings.n_iter_no_change, continues=continues)
         callbacks.append(("early_stopping", keep_best))
     if phase is Phase.PROBE:
         callbacks.append(("converged", converged()))
     path = files.path(phase.value)
-    # The last of all, since it restores what the others have set up.
+    # Last of all: it restores the state of the others after they have reset it.
     return callbacks if path is None else [*callbacks, ("checkpoint", Checkpoint(path))]
 
 
 def net_options(
     settings: TrainingSettings, loss: Loss, validation: Rows | None, max_epochs: int
 ) -> dict[str, Any]:
-    """Options of the net of every phase.
+    """Options that the nets of all phases share.
 
     Parameters
     ----------
     settings : TrainingSettings
     loss : Loss
-        The one of this phase, which need not be that of the settings.
+        The loss of this phase, which may be another than that of the settings.
     validation : Rows or None
     max_epochs : int
     """
     return {
-        # Options rather than a loss that is built already: skorch would pickle that one as it is,
-        # on the GPU, and the pickle could not be opened without one.
+        # Options, not a loss that is built already: skorch would pickle that one with its tensors
+        # on the GPU, and the pickle could not be opened on a machine without one.
         "criterion__loss": loss,
         "criterion__task": settings.task,
         "criterion__label_smoothing": settings.label_smoothing,
@@ -97,7 +97,7 @@ def net_options(
 
 
 def records(net: TransferNet, phase: Phase) -> History:
-    """The history of a phase, of plain numbers, without what skorch keeps of each batch."""
+    """The history of a phase in plain numbers, without skorch's entries for each batch."""
     keys = ["train_loss", "lr", "valid_loss", "valid_score", *_names_of_scores(net.callbacks_)]
     return [
         {

@@ -1,4 +1,4 @@
-"""Whether a solved head leaves fine-tuning anything to gain: its mistakes, cross-validated."""
+"""Whether fine-tuning has anything to gain: cross-validated mistakes of a solved head."""
 
 import warnings
 from collections.abc import Callable
@@ -19,12 +19,12 @@ _FOLDS = 5
 
 
 class Mistakes(NamedTuple):
-    """How many of the training rows were wrong, and how many suffice for fine-tuning to help.
+    """Number of wrong training rows, and the number from which on fine-tuning may help.
 
     Parameters
     ----------
     n : float
-        Weighted by the rows' weights, which have a mean of 1. Counting ends at `enough`.
+        Counted by the weights of the rows, which have a mean of 1, up to `enough`.
     enough : float
         The square root of the number of rows: an accuracy measured on n rows has a standard error
         of at most ``0.5 / sqrt(n)``, and correcting fewer gains less than two of those.
@@ -40,28 +40,28 @@ class Mistakes(NamedTuple):
 
 
 def probe_mistakes(settings: TrainingSettings, rows: Rows) -> Mistakes | None:
-    """Mistakes of heads that are solved as `settings` say; None where they decide nothing.
+    """Cross-validated mistakes of heads solved by `settings`; None where they decide nothing.
 
     Parameters
     ----------
     settings : TrainingSettings
-        Those for the head alone.
+        See `TrainingSettings.for_the_head_alone`.
     rows : Rows
-        Features.
+        Rows of features.
 
     Raises
     ------
     KeyboardInterrupt
         If solving is interrupted.
     """
-    # A teacher's probabilities say more than the labels, and mistakes are about labels alone.
+    # A teacher's probabilities say more than labels, and mistakes tell of labels alone.
     if settings.fine_tune == "always" or rows.targets.teacher is not None:
         return None
-    # Without validation rows and files: the heads of the folds are thrown away.
+    # The heads of the folds are thrown away: no validation, checkpoints or progress bars.
     quiet = replace(settings, early_stopping=False, verbose=0)
     files = CheckpointFiles(None, str)
     with warnings.catch_warnings():
-        # The head of all rows has warned already, if it did not converge.
+        # If heads don't converge, that of all rows has warned already.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return cross_validated_mistakes(
             rows,
@@ -74,23 +74,23 @@ def probe_mistakes(settings: TrainingSettings, rows: Rows) -> Mistakes | None:
 def cross_validated_mistakes(
     rows: Rows, solve: Callable[[Rows], TransferNet], *, sampling: str | None, seed: int
 ) -> Mistakes:
-    """Count the rows that are wrong by heads which were solved on other rows.
+    """Count the rows that are classified wrongly by heads that were solved on other rows.
 
     Parameters
     ----------
     rows : Rows
-        Features.
+        Rows of features.
     solve : callable
         From rows to a net.
     sampling : str or None
-        Where classes are sampled to be equally frequent, they count equally here too.
+        Sampling that makes classes equally frequent makes them count equally here.
     seed : int
-        Of the folds.
+        Seed of the folds.
     """
     weights = (rows.targets.weights.cpu() * rows.sampler(sampling).times()).numpy().astype(float)
     weights /= weights.mean()
     enough = float(len(rows)) ** 0.5
-    if len(rows) < 2:  # too few rows to cross-validate, and thus no evidence against fine-tuning
+    if len(rows) < 2:  # too few to cross-validate: no evidence against fine-tuning
         return Mistakes(enough, enough)
     n = 0.0
     folds = KFold(min(_FOLDS, len(rows)), shuffle=True, random_state=seed)
@@ -101,6 +101,6 @@ def cross_validated_mistakes(
         others = rows.drawn(torch.from_numpy(held_out))
         wrong = ~net.task.right(net.scores_of(others), others.targets.y.cpu()).numpy()
         n += float(wrong @ weights[held_out])
-        if n >= enough:  # the answer is known: most data sets need no further fold
+        if n >= enough:  # the answer is known, and each further fold costs a solution
             break
     return Mistakes(n, enough)

@@ -1,4 +1,4 @@
-"""Which rows an epoch trains on, where classes are unequally frequent."""
+"""Sampling of the rows of each epoch, where classes are unequally frequent."""
 
 from dataclasses import dataclass
 
@@ -10,16 +10,16 @@ SAMPLINGS = ("oversample", "undersample", "balanced")
 
 @dataclass(frozen=True)
 class Sampler:
-    """Draws the rows of an epoch, in the order in which they are trained on.
+    """Draw the rows of an epoch, in the order of training.
 
     Parameters
     ----------
     sampling : {"oversample", "undersample", "balanced"} or None
-        "oversample" takes every row and repeats those of the rarer classes, each as often
-        as the others but for one, until all classes have as many as the largest.
-        "undersample" takes as many rows of each class, without repeating one, as the
-        smallest has. "balanced" draws as many rows as there are, with replacement, every
-        class being as likely. None takes every row once.
+        "oversample" takes every row and repeats those of rarer classes until each class has as
+        many as the largest; no row of a class is repeated twice more often than another.
+        "undersample" takes as many different rows of each class as the smallest class has.
+        "balanced" draws, with replacement, as many rows as there are, with equal chances for all
+        classes. None takes every row once.
     codes : Tensor of shape (n,), int64
         Class of each row.
     """
@@ -28,7 +28,7 @@ class Sampler:
     codes: Tensor
 
     def __call__(self, generator: Generator) -> Tensor:
-        """Numbers of rows, int64."""
+        """Positions of the drawn rows, int64."""
         if self.sampling is None:
             return torch.randperm(len(self.codes), generator=generator)
         codes = self.codes.cpu()
@@ -41,9 +41,9 @@ class Sampler:
         return drawn[torch.randperm(len(drawn), generator=generator)]
 
     def times(self) -> Tensor:
-        """How often an epoch draws each row on average, float32, on the CPU.
+        """How often an epoch draws each row on average (n,), float32, on the CPU.
 
-        What a solver that knows no epochs takes for weights.
+        L-BFGS, which has no epochs, weights the rows by it instead of sampling.
         """
         if self.sampling is None:
             return torch.ones(len(self.codes))
@@ -58,7 +58,7 @@ class Sampler:
 
 
 def _repeated(rows: Tensor, size: int, generator: Generator) -> Tensor:
-    """`size` of the rows, none more than once oftener than another."""
+    """Draw `size` rows, repeating all of them equally often, up to one time."""
     times = -(-size // len(rows))
     order = [rows[torch.randperm(len(rows), generator=generator)] for _ in range(times)]
     return torch.cat(order)[:size]

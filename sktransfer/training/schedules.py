@@ -1,4 +1,4 @@
-"""How the learning rate changes from step to step, or from epoch to epoch."""
+"""Schedules: how the learning rate changes from step to step, or from epoch to epoch."""
 
 import inspect
 import math
@@ -13,11 +13,12 @@ from sktransfer.exceptions import ParameterError
 
 SCHEDULES = ("cosine", "onecycle", "plateau")
 
-# A tenth of the steps, and an epoch at most, climbs to the learning rate: Adam's first steps,
-# taken on hardly any statistics, would otherwise undo some of what is being transferred. In a
-# longer climb through many short epochs, early stopping would see nothing happen, and stop.
+# The rate climbs during a tenth of the steps, but one epoch at most. Adam's first steps rest on
+# hardly any statistics; at the full rate they would undo some of what is transferred. During a
+# climb over many short epochs the loss would hardly change, and early stopping would stop.
 _WARM_UP = 0.1
-# Epochs without a lower loss after which "plateau" divides the rate by ten.
+# Epochs without a lower loss after which "plateau" divides the rate by ten: fewer than
+# the 5 of early stopping, which would otherwise stop first.
 _PATIENCE = 2
 
 
@@ -29,21 +30,26 @@ def schedule_callback(
     rates: Sequence[float],
     monitor: str,
 ) -> Callback | None:
-    """Skorch's callback that changes the learning rates.
+    """The skorch callback that changes the learning rates; None for no schedule.
 
     Parameters
     ----------
     schedule : str, callable or None
-        One of `SCHEDULES`, or a class of `torch.optim.lr_scheduler` that needs an optimizer
-        alone and steps once an epoch.
+        One of `SCHEDULES`, or a class of `torch.optim.lr_scheduler` that takes an optimizer
+        alone and is stepped once per epoch.
     n_steps : int
         Number of batches in all epochs.
     n_epoch : int
-        Number of batches in one.
+        Number of batches in one epoch.
     rates : sequence of float
         Learning rate of each parameter group.
     monitor : str
-        The loss that "plateau", or torch's ReduceLROnPlateau, watches.
+        The loss that "plateau" and torch's ReduceLROnPlateau watch, "train_loss" or "valid_loss".
+
+    Raises
+    ------
+    ParameterError
+        If a class is not one of schedules.
     """
     if schedule is None:
         return None
@@ -69,7 +75,7 @@ def schedule_callback(
     if "last_epoch" not in inspect.signature(schedule).parameters:
         raise ParameterError(
             f"schedule={schedule!r} can't be used: it must be a name from {list(SCHEDULES)} or a "
-            "class of torch.optim.lr_scheduler, with what it needs given by functools.partial."
+            "class of torch.optim.lr_scheduler, its other arguments given by functools.partial."
         )
     return LRScheduler(schedule)
 

@@ -1,4 +1,4 @@
-"""How to train: the parameters of the classifier that training obeys, checked and complete."""
+"""How to train: the parameters of the classifier that training uses, all of them given."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,13 +11,13 @@ from sktransfer.training.task import Task
 
 
 class Piece(NamedTuple):
-    """The rows of one call to `partial_fit`, where nobody knows how many follow.
+    """One call to `partial_fit`, with an unknown number of calls to follow.
 
     Parameters
     ----------
     weight : float
-        Mean weight of the rows of this piece. In `Rows` weights have a mean of 1, which would
-        make pieces of light rows count as much as pieces of heavy ones.
+        Mean weight of the rows of this piece. `Rows` have a mean weight of 1, and without it
+        pieces of light and of heavy rows would count the same.
     optimizer_state : mapping or None
         State of the optimizer after the piece before, by the number of each parameter.
     """
@@ -28,10 +28,10 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Everything that `train` is told about how to train.
+    """How `train` trains.
 
-    No field has a default: the defaults are those of `PretrainedImageClassifier`, and a second
-    set would sooner or later differ from them.
+    No field has a default. The defaults are those of `PretrainedImageClassifier`; a second set
+    would sooner or later differ from them.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ class TrainingSettings:
     device : str
         A device of torch, such as "cpu" or "cuda:1".
     seed : int
-        Of everything that training draws.
+        Seed of all that training draws.
     piece : Piece or None
-        None if the rows are all that there are.
+        None in `fit`, which gets all rows at once.
     **others
         See `PretrainedImageClassifier`.
     """
@@ -89,10 +89,10 @@ class TrainingSettings:
     ) -> "TrainingSettings":
         """The settings of one call to `partial_fit`.
 
-        One epoch, since the caller decides how often a row is seen; and no schedule, since it
-        would need to know how many calls follow. The stages always train: mistakes in one piece
-        say little about whether fine-tuning could help. A convex problem is solved for the
-        piece, near the solution of the pieces before.
+        They ask for one epoch, since the caller decides how often each row is used, and for no
+        schedule, which would need to know how many calls follow. The stages always train, since
+        mistakes in one piece say little about all rows. A convex problem is still solved to the
+        end, near the solution of the pieces before.
 
         Parameters
         ----------
@@ -110,8 +110,8 @@ class TrainingSettings:
     def for_the_head_alone(self) -> "TrainingSettings":
         """The settings by which a head is trained on fixed features, before its stages train.
 
-        A small `max_epochs` limits fine-tuning; it must not leave the head half solved. Users'
-        callbacks are left out because they are documented to see the last phase alone.
+        A small `max_epochs` is meant to limit fine-tuning, and must not leave the head half
+        solved. The user's callbacks are for the last phase alone, as their documentation says.
         """
         asked = self.max_epochs
         return replace(

@@ -15,29 +15,31 @@ from sktransfer.training.solver import solve
 
 
 def is_convex(settings: TrainingSettings, data: TrainingData) -> bool:
-    """Whether there is one best solution: a linear head on frozen features, and a convex loss.
+    """Whether L-BFGS does all the training: for a linear head on fixed features, a convex loss.
 
-    Then L-BFGS does all the training, unless another optimizer is asked for by name.
+    Such a problem has one best solution, which needs no learning rate. Another optimizer trains
+    it only if it is given as `optimizer`.
     """
     linear = not settings.hidden_layer_sizes and not settings.dropout
-    # Features that differ from epoch to epoch, as new views and mixed rows do, make no problem
-    # that could be solved once.
+    # Features that change from epoch to epoch, by new views or mixing, give another problem in
+    # each of them.
     fixed = (
         isinstance(data.rows.views, FixedViews)
         and not len(data.stages)
         and not settings.mixup
         and not settings.cutmix
     )
-    # An average of weights is one over the steps of an optimizer, which L-BFGS has not.
+    # ema_decay averages over many small steps; L-BFGS takes few large ones.
     convex = settings.loss.convex and settings.ema_decay is None
     by_solver = settings.optimizer in ("auto", "lbfgs")
     return linear and fixed and convex and by_solver and not _of_unknown_weight(settings, data)
 
 
 def _of_unknown_weight(settings: TrainingSettings, data: TrainingData) -> bool:
-    """Whether a piece is to be solved near a head of which nobody knows how many rows it learned.
+    """Whether it is unknown how firmly the earlier head should hold the solution of a piece.
 
-    Only a solved head counts its rows (`NormalisedLinear.n_rows`).
+    A solved head holds it by the number of its rows (`NormalisedLinear.n_rows`), which a head
+    trained by gradient descent does not count.
     """
     if settings.piece is None or data.earlier_head is None:
         return False
@@ -51,19 +53,19 @@ def solve_head(
     files: CheckpointFiles,
     begin_like: NormalisedLinear | None = None,
 ) -> TransferNet:
-    """Solve a linear head, by the loss of the settings or the convex one in its place.
+    """Solve a linear head by L-BFGS, with the loss of the settings or a convex one in its place.
 
     Parameters
     ----------
     settings : TrainingSettings
     rows, validation : Rows
-        Features; `validation` may be None.
+        Rows of features; `validation` may be None.
     files : CheckpointFiles
     begin_like : NormalisedLinear or Linear, optional
-        The head of an earlier training.
+        The last layer of an earlier head, to start from.
     """
     piece = settings.piece
-    # The one epoch of a piece is one of gradient descent: a piece is solved to the end.
+    # The single epoch of a piece is meant for gradient descent; one of L-BFGS may end early.
     max_epochs = epochs(settings.max_epochs if piece is None else "auto")
     loss = convex_loss(settings.loss, settings.task)
     continues = begin_like is not None

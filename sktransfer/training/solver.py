@@ -1,4 +1,4 @@
-"""The convex problem, a linear head on frozen features, solved by L-BFGS."""
+"""L-BFGS for the convex problem: a linear head on frozen features."""
 
 from typing import Any
 
@@ -19,32 +19,32 @@ from sktransfer.training.callbacks import silent
 from sktransfer.training.head import NormalisedLinear, mean_and_length
 from sktransfer.training.net import TransferNet
 
-# L-BFGS runs this many iterations an epoch (torch's own default), and stops for good
-# when a whole epoch lowers the loss by less than the first share. If the last epoch it
-# was given still lowered the loss by more than the second, the user is warned.
+# An epoch is this many iterations (torch's default). Training stops when a whole epoch lowers the
+# objective by less than the first share; a warning follows if the last epoch of `max_epochs` still
+# lowered it by more than the second.
 _ITERATIONS = 20
 _CONVERGED = 1e-7
 _STILL_FALLING = 1e-2
-# No prediction changes by what is left of such a loss. That of a single class falls without end.
+# Below this no prediction changes any more. The objective of a single class falls without end.
 _NOTHING_LEFT = 1e-6
-# Pairs of steps and gradients that L-BFGS keeps: torch's 100, but fewer where those would take
-# more bytes than this (they took 2 GB at 1,000 classes of 1,280 features), down to the 10 of
-# scikit-learn. All give the same labels; 10 or 20 need up to 1.7 times the evaluations of 100.
+# L-BFGS keeps torch's 100 pairs of steps and gradients, or fewer where 100 would take more bytes
+# than this (they took 2 GB at 1,000 classes of 1,280 features), down to scikit-learn's 10. All
+# give the same labels; 10 or 20 pairs need up to 1.7 times the evaluations of 100.
 _HISTORY_BYTES = 2**28
 _MOST_PAIRS, _FEWEST_PAIRS = 100, 10
-# How strongly each row of earlier pieces holds the weights (made for rows of length 1) of all
-# classes together beyond their penalty, and all biases together. Chosen on digits, photos of
-# imagenet_samples and half of cifar10_subset: with 10 classes a third or three times as much for
-# the weights, ten times as much for the biases, was no better in the mean, a tenth for the biases
-# cost 0.4 to 1.6 points. The more classes, the less each row says of one, and the less it holds.
-# Judged on clip-art, ants_bees and the other half, pieces of 32 rows end within a point and 0.03
-# of log loss of a fit on all rows (`python -m benchmarks.pieces`).
+# Penalty on moving the weights (for rows of length 1), and on moving the biases, per row of earlier
+# pieces, all classes together; the usual penalty on weights comes on top. Chosen on digits, photos
+# of imagenet_samples and half of cifar10_subset: with 10 classes, a third or three times as much
+# for the weights, or ten times as much for the biases, was no better on average; a tenth for the
+# biases cost 0.4 to 1.6 points. With more classes each row says less about one of them, and holds
+# it less. Judged on clip-art, ants_bees and the other half, pieces of 32 rows end within a point
+# and 0.03 of log loss of a fit on all rows (`python -m benchmarks.pieces`).
 _HELD_WEIGHTS = 3e-3
 _HELD_BIASES = 0.1
-# As many rows hold the biases at least: that of a class which the first piece lacks would fall
-# without end, and AdamW, which may go on from there, would never get it back.
+# At least so many rows hold the biases. That of a class which the first piece lacks would fall
+# without end, and AdamW, which may continue from there, would never bring it back.
 _ROWS_THAT_HOLD = 1.0
-# Rows that L-BFGS computes at once: few enough to copy to float64, many enough to be fast.
+# Rows that are computed at once: few enough to copy to float64, many enough to be fast.
 _ROWS_AT_ONCE = 1024
 
 
@@ -58,11 +58,11 @@ def solve(
     piece_weight: float | None = None,
     **common: Any,
 ) -> TransferNet:
-    """L-BFGS on all rows, in float64: the solution needs no learning rate.
+    """Solve a linear head by L-BFGS on all rows, in float64, with no learning rate to choose.
 
-    Rows that are a piece of all are solved for near the solution of the earlier ones: the more
-    rows that was learned from, the less it moves. Features are many and rows are far apart in
-    them, so that there is room for new rows without a change of what the old ones get.
+    The rows of a piece are solved near the solution of earlier pieces: the more rows it was
+    learned from, the less it moves. Features are many, and rows lie far apart in them, so that
+    a solution can fit new rows and hardly change the scores of the old ones.
 
     Parameters
     ----------
@@ -72,14 +72,19 @@ def solve(
     weight_decay : float
         Half of it times the squared norm of the weights is added to the mean loss.
     begin_like : NormalisedLinear, optional
-        An earlier solution, to begin with.
+        An earlier solution, to start from.
     callbacks : list of (str, Callback)
-        With `converged`, it ends before `max_epochs`.
+        With `converged` among them, it stops before `max_epochs`.
     piece_weight : float, optional
-        What each of the rows counts on average, if they are a piece: `begin_like` is what
-        earlier pieces taught.
+        Mean weight of the rows, if they are a piece; then `begin_like` is the solution of the
+        pieces before.
     **common
-        As `TransferNet`.
+        Parameters of `TransferNet`.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the objective still fell in the last epoch.
     """
     scale = mean_and_length(lambda: all_batches(rows, _ROWS_AT_ONCE))
     n_rows, n_earlier = float(len(rows)), 0.0
@@ -117,21 +122,21 @@ def solve(
 
 
 def converged() -> EarlyStopping:
-    """Stops L-BFGS where an epoch gains next to nothing."""
+    """A callback that stops L-BFGS when an epoch lowers the objective by next to nothing."""
     return EarlyStopping("train_objective", 1, _CONVERGED, load_best=False, sink=silent)
 
 
 def _pairs_kept(head: nn.Module) -> int:
-    """How many pairs of steps and gradients of a head L-BFGS is to keep."""
+    """Number of pairs of steps and gradients of a head that L-BFGS keeps."""
     a_pair = 2 * sum(parameter.nbytes for parameter in head.parameters())
     return max(_FEWEST_PAIRS, min(_MOST_PAIRS, _HISTORY_BYTES // a_pair))
 
 
 class ProbeNet(TransferNet):
-    """A net whose every step sees all rows, as L-BFGS needs, but never holds them at once.
+    """A net that takes each step on all rows, as L-BFGS needs, but computes them in batches.
 
-    What it minimises, the loss and the penalty together, is the ``train_objective`` of its history;
-    the loss there is that of the rows, as in every other phase.
+    In its history ``train_objective`` is the minimised sum of loss and penalty, and ``train_loss``
+    the loss of the rows alone, as in every other phase.
 
     Parameters
     ----------
@@ -139,10 +144,10 @@ class ProbeNet(TransferNet):
     l2_penalty : float
         Added to the loss as half this times the squared norm of all weight matrices.
     held : (float, float), optional
-        Where the rows are a piece: how many earlier ones there are, and how many of these, as
-        they weigh. The earlier ones hold weights and biases near the values that these begin with.
+        For a piece: the total weight of earlier rows and of these rows. The earlier ones hold
+        weights and biases near their first values.
     **kwargs
-        As `TransferNet`; `batch_size` is the number of rows computed at once.
+        Parameters of `TransferNet`; `batch_size` is the number of rows computed at once.
     """
 
     begun_: list[Tensor]
@@ -163,7 +168,7 @@ class ProbeNet(TransferNet):
         try:
             return super().trained_on(rows)
         finally:
-            self.begun_ = []  # prediction has no use for it
+            self.begun_ = []  # only the penalty needs it, and pickles should not hold it
 
     def initialize(self) -> TransferNet:
         super().initialize()
@@ -208,18 +213,18 @@ class ProbeNet(TransferNet):
 
     @property
     def _scores_training(self) -> bool:
-        """Whether somebody asks for the scores of all rows, which may take as much as they do."""
+        """Whether a callback needs the training scores of all rows, which may take much memory."""
         scoring = (EpochScoring, BatchScoring)
         return any(isinstance(each, scoring) and each.on_train for _, each in self.callbacks_)
 
     def _rows_and_labels(self, batch: Any) -> tuple[Any, Tensor]:
         rows, targets = batch
-        if targets is not None:  # of validation
+        if targets is not None:  # a batch of validation rows
             return super()._rows_and_labels(batch)
         return rows, torch.cat([rows.targets.y] * rows.views.n_known)
 
     def _penalty(self) -> Tensor:
-        """Of the weights; of a piece, of how far they and the biases move."""
+        """The penalty on weights; for a piece, on how far weights and biases move."""
         parameters = list(self.module_.parameters())
         if self.held is None:
             squares = [self.l2_penalty * (p**2).sum() for p in parameters if p.ndim > 1]
@@ -235,28 +240,28 @@ class ProbeNet(TransferNet):
         return torch.stack(moves).sum() / 2
 
     def _step_optimizer(self, step_fn: Any) -> None:
-        self.optimizer_.step(step_fn)  # L-BFGS evaluates the loss several times a step
+        self.optimizer_.step(step_fn)  # L-BFGS evaluates the loss several times per step
 
     def get_train_step_accumulator(self) -> "LowestStep":
         return LowestStep()
 
 
 class LowestStep:
-    """Which of an optimizer step's evaluations is written into the history.
+    """The evaluation of an optimizer step that is recorded in the history: the lowest.
 
-    L-BFGS searches along a line and ends at its best.
+    L-BFGS evaluates several points along a line and ends at the best.
     """
 
     def __init__(self) -> None:
         self._lowest: dict[str, Tensor] | None = None
 
     def store_step(self, step: dict[str, Tensor]) -> None:
-        """Keep the step if no lower loss was seen."""
+        """Keep an evaluation if its loss is the lowest so far."""
         if self._lowest is None or step["loss"] < self._lowest["loss"]:
             self._lowest = step
 
     def get_step(self) -> dict[str, Tensor] | None:
-        """The step of the lowest loss."""
+        """The evaluation of the lowest loss."""
         return self._lowest
 
 

@@ -1,4 +1,4 @@
-"""What is learned, one label for each picture or several: what scores mean, and which are right."""
+"""The task, one label per picture or several: what scores mean, and which rows are right."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class OneLabel:
-    """Every picture has one of k classes; y holds its code, 0 to k - 1.
+    """Each picture has one of k classes; y holds its code, 0 to k - 1.
 
     Parameters
     ----------
     one_vs_rest : bool
-        The loss tells each class apart from all others by itself, rather than by softmax.
+        Scores come from a loss that tells each class apart from all others, without softmax.
     """
 
     one_vs_rest: bool = False
@@ -25,7 +25,8 @@ class OneLabel:
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
         """Probabilities for scores (..., k); they sum to 1."""
-        # One against the rest: never all 0, however small, for softmax divides by the largest.
+        # One against the rest: the sigmoids are divided by their sum. Softmax of their logarithms
+        # does it without 0 / 0 where all of them are tiny.
         return softmax(_log_sigmoid(scores) if self.one_vs_rest else scores, axis=-1)
 
     def log_probabilities(self, scores: np.ndarray) -> np.ndarray:
@@ -37,7 +38,7 @@ class OneLabel:
         tiny = np.finfo(probabilities.dtype).tiny
         if not self.one_vs_rest:
             return np.log(np.maximum(probabilities, tiny))
-        # expit(s) in proportion to the probabilities, and at most 1/2 as for most classes.
+        # Sigmoids in proportion to the probabilities; halved they are below 1, and logit is finite.
         return logit(np.maximum(probabilities / 2, tiny))
 
     def predictions(self, scores: np.ndarray) -> np.ndarray:
@@ -45,7 +46,7 @@ class OneLabel:
         return scores.argmax(axis=1)
 
     def right(self, scores: Tensor, y: Tensor) -> Tensor:
-        """Which rows of scores (n, k) say what y does: codes, or shares where rows are mixed."""
+        """Which rows (n,) of scores (n, k) have the label of y: codes, or shares of mixed rows."""
         return scores.argmax(1) == (y if y.ndim == 1 else y.argmax(1))
 
     def log_loss(self, scores: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float:
@@ -75,15 +76,15 @@ class SeveralLabels:
         return logit(np.clip(probabilities, limits.tiny, 1 - limits.epsneg))
 
     def predictions(self, scores: np.ndarray) -> np.ndarray:
-        """Indicator (n, k), int, for scores (n, k): what is more likely than not."""
+        """Indicator (n, k), int, for scores (n, k): labels more likely than not."""
         return (scores > 0).astype(int)
 
     def right(self, scores: Tensor, y: Tensor) -> Tensor:
-        """Which rows of scores (n, k) have all labels as y does."""
+        """Which rows (n,) of scores (n, k) have all labels as in y."""
         return ((scores > 0) == (y > 0.5)).all(dim=1)
 
     def log_loss(self, scores: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float:
-        """Weighted mean negative log-likelihood of an indicator y, the mean over its labels."""
+        """Weighted mean negative log-likelihood of an indicator y, averaged over its labels."""
         losses = (y * np.logaddexp(0, -scores) + (1 - y) * np.logaddexp(0, scores)).mean(axis=1)
         return float(np.average(losses, weights=weights))
 

@@ -30,9 +30,9 @@ from sktransfer.training.probe_check import Mistakes
 from sktransfer.training.settings import TrainingSettings
 from sktransfer.training.solve_head import is_convex, solve_head
 
-# Share of what the head alone had learned, in terms of the loss, that fine-tuning may lose
-# without a warning: a probe of rows that are easily told apart ends near 0, and a little more
-# than that is nothing.
+# Fine-tuning may lose this share of what the head alone had learned, measured by the loss, without
+# a warning. The head's loss itself would be no measure: on easy rows it is near 0, and any other
+# loss is many times as large.
 _LOST = 0.25
 
 
@@ -64,10 +64,11 @@ def train(settings: TrainingSettings, data: TrainingData) -> Trained:
     InterruptedWarning
         If training was interrupted.
     TrainingWarning
-        If the stages did not train because the head alone suffices; if no epoch was better than
-        what training began with; or, as a class of its own, if training was short or forgot.
+        If the stages did not train because the head alone suffices, or if no epoch was better
+        than it; as ShortTrainingWarning or ForgettingWarning, if training was too short, or if
+        fine-tuning lost more than it learned.
     """
-    # Before rows are moved: their digest is of what lies in the CPU's memory.
+    # Before the rows move to a GPU, since their digest is computed in the CPU's memory.
     files = CheckpointFiles(settings.checkpoint_dir, partial(training_identity, settings, data))
     data = data.on(settings.device)
     try:
@@ -79,7 +80,7 @@ def train(settings: TrainingSettings, data: TrainingData) -> Trained:
             "Use a smaller batch_size or unfreeze_depth, or device='cpu'."
         ) from error
     if trained.net.interrupted_:
-        # Its checkpoints stay, so that the same fit continues from the last whole epoch.
+        # The checkpoints stay: the same fit, called again, continues after the last whole epoch.
         warn(
             f"Training was interrupted after {len(trained.history)} whole epochs. The classifier "
             "keeps what it had learned by then.",
@@ -91,7 +92,7 @@ def train(settings: TrainingSettings, data: TrainingData) -> Trained:
 
 
 def _in_phases(settings: TrainingSettings, data: TrainingData, files: CheckpointFiles) -> Trained:
-    """A solved head, where that is all there is to do; else a head and then everything."""
+    """Solve the head, if the problem is convex; else train a first head, and then everything."""
     if is_convex(settings, data):
         return _solved(settings, data, files)
     first = first_head(settings, data, files)
@@ -119,23 +120,23 @@ def _in_phases(settings: TrainingSettings, data: TrainingData, files: Checkpoint
 
 
 def _solved(settings: TrainingSettings, data: TrainingData, files: CheckpointFiles) -> Trained:
-    """The convex problem, from an earlier head if there is one."""
+    """Solve the convex problem, starting from an earlier head if there is one."""
     begin_like: Any = None if data.earlier_head is None else data.earlier_head[-1]
     net = solve_head(settings, data.rows, data.validation, files, begin_like)
     history = records(net, Phase.PROBE)
     module = TransferModule(data.stages, nn.Sequential(net.module_.float()))
     trained = _finished(settings, net, module, history)
-    return trained._replace(optimizer_state=None)  # it means nothing to another solver
+    return trained._replace(optimizer_state=None)  # means nothing to the next optimizer
 
 
 def _finished(
     settings: TrainingSettings, net: TransferNet, module: TransferModule, history: History
 ) -> Trained:
-    """Drop what only training needs, optimizer state first of all."""
+    """Make a net ready for prediction and pickles: without what only training needs."""
     state = state_on_cpu(net.optimizer_.state_dict()["state"])
     net.trim_for_prediction()
     net.begin_state = net.weight_average_ = None
-    # The head may have been solved on another device, and on more rows at once.
+    # A solved head comes from a net for float64, on another device and with larger batches.
     net.device, net.batch_size = settings.device, settings.batch_size
     net.module_ = module.to(settings.device).eval()
     net.module = TransferModule  # else the trained module would be pickled twice
@@ -182,17 +183,17 @@ def _warn_if_forgotten(
 
 
 def _comparable_loss(settings: TrainingSettings, net: TransferNet, rows: Rows) -> float | None:
-    """The training loss after fine-tuning, if it is of the same rows, network and kind as before.
+    """The training loss after fine-tuning, if it can be compared with that of the head alone.
 
-    Mixed rows, dropout and new views make rows harder; a loss that is not convex had another one
-    in its place while the head was solved.
+    It can't where training made rows harder, by mixing, dropout or new views, nor where the head
+    was solved by another loss because this one is not convex.
     """
     fixed = isinstance(rows.views, FixedViews)
     harder = settings.mixup or settings.cutmix or settings.dropout or not fixed
     losses = [record["train_loss"] for record in records(net, Phase.FINE_TUNE)]
     if harder or not losses or not settings.loss.convex:
         return None
-    if settings.sampling is not None:  # the epochs' losses are of what happened to be drawn
+    if settings.sampling is not None:  # epochs have losses of the rows that they happened to draw
         return net.loss_of(rows.fixed().counted(settings.sampling))
     # Early stopping keeps the best epoch, which need not be the last.
     return min(losses) if settings.early_stopping else losses[-1]

@@ -1,4 +1,4 @@
-"""What each row counts in the loss: class weights times sample weights."""
+"""The weight of each row in the loss: class weight times sample weight."""
 
 from collections.abc import Mapping
 from numbers import Real
@@ -12,24 +12,25 @@ from sktransfer._common.warning import warn
 from sktransfer.exceptions import ParameterError, TrainingWarning
 from sktransfer.training.losses import Targets
 
-# Training is in float32, to which anything larger is infinite.
+# Training is in float32, where anything larger is infinite.
 LARGEST_WEIGHT = float(np.finfo(np.float32).max)
 
 ClassWeight = Mapping[Any, float] | str | None
 
 
 def check_class_weight(class_weight: ClassWeight, n_columns: int | None = None) -> None:
-    """Raise unless the weights in a dict are ones that training can use.
+    """Raise if a dict holds weights that training can't use.
 
     Parameters
     ----------
     class_weight : None, "balanced" or dict
     n_columns : int, optional
-        Where a picture may have several labels, how many there are.
+        Number of labels, where a picture may have several.
 
     Raises
     ------
     ParameterError
+        If a weight is negative or not finite, or a key is not the number of a column.
     """
     if not isinstance(class_weight, Mapping):
         return
@@ -57,20 +58,20 @@ def row_weights(
     *,
     all_classes: bool = True,
 ) -> np.ndarray:
-    """Weight of each row: what its class counts, times what it counts itself.
+    """The weight of each row: that of its class times its own.
 
     Parameters
     ----------
     codes : ndarray of shape (n,), int
-        Place of each row's label in `classes`.
+        Position of each row's label in `classes`.
     classes : ndarray of shape (k,)
-        The user's own labels, by which a dict is keyed.
+        The user's own labels, which are the keys of a dict.
     class_weight : None, "balanced" or dict
-        "balanced" gives every class the same total, counting sample weights, so that a
+        "balanced" gives every class the same total weight, sample weights included, so that a
         row of weight 0 counts as absent.
     sample_weight : ndarray of shape (n,), optional
     all_classes : bool
-        Whether these are all the rows, so that a class without weight is never learned.
+        These are all the rows, so that a class without weight is never learned.
 
     Returns
     -------
@@ -84,7 +85,7 @@ def row_weights(
     Warns
     -----
     TrainingWarning
-        If a class has none, as in a bootstrap draw that leaves it out: the others are learned.
+        If a class has no weight, as in a bootstrap draw without it. The others are learned.
     """
     weights = np.ones(len(codes)) if sample_weight is None else np.asarray(sample_weight, float)
     weights = weights * _weight_of_each_class(codes, classes, class_weight, weights)[codes]
@@ -97,7 +98,7 @@ def row_weights(
     if empty and all_classes:
         warn(
             f"No row of the classes {empty} has any weight: class_weight times sample_weight is 0, "
-            "and the classifier can't learn to tell them. Give their rows a positive weight.",
+            "and the classifier can't learn them. Give their rows a positive weight.",
             TrainingWarning,
         )
     return weights
@@ -116,21 +117,22 @@ def _weight_of_each_class(
 
 
 def positive_weights(targets: Targets, class_weight: ClassWeight) -> list[float] | None:
-    """What the presence of each of several labels counts against its absence.
+    """Weight of the presence of each label relative to its absence.
 
     Parameters
     ----------
     targets : Targets
         Of the rows that are trained on; y is an indicator (n, k).
     class_weight : None, "balanced" or dict
-        "balanced" gives presence and absence of each label the same total; a dict is keyed
-        by the number of the column, and those it leaves out count 1.
+        "balanced" gives presence and absence of each label the same total weight. The keys of a
+        dict are numbers of columns; other columns get 1.
     """
     if class_weight is None:
         return None
     if isinstance(class_weight, str):
         present = (targets.y * targets.weights[:, None]).sum(0)
         absent = targets.weights.sum() - present
-        # What is never there has no presence to weigh; smoothed targets would ask for it.
+        # A label that is never present would get an infinite weight, which smoothed targets
+        # would use.
         return torch.where(present > 0, absent / present, 1.0).tolist()
     return [float(class_weight.get(column, 1.0)) for column in range(targets.y.shape[1])]

@@ -87,7 +87,7 @@ def test_rows_of_weight_0_are_absent_and_the_others_have_a_mean_of_1():
 
 def test_rows_may_be_weighed_anew():
     data = of(torch.randn(4, 2), np.arange(4), np.arange(1.0, 5), np.array([1, 3]), np.eye(4))
-    again = data.weighed(torch.tensor([5.0, 7.0]))
+    again = data.with_weights(torch.tensor([5.0, 7.0]))
     assert again.targets.weights.tolist() == [5, 7]
     assert torch.equal(again[:][0], data[:][0])
     assert again.targets.y is data.targets.y

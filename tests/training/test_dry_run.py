@@ -64,7 +64,7 @@ def test_what_works_passes(given):
         ({"optimizer": dict}, "optimizer=.*dict.*a class of torch.optim"),
         ({"optimizer": torch.optim.Rprop}, "Rprop.*takes no weight_decay"),
         ({"optimizer": partial(torch.optim.SGD, momentum=-1)}, "SGD.*Invalid momentum"),
-        ({"optimizer": torch.optim.LBFGS}, "LBFGS.*several times a step.*optimizer='lbfgs'"),
+        ({"optimizer": torch.optim.LBFGS}, "LBFGS.*several times per step.*optimizer='lbfgs'"),
         ({"optimizer": partial(torch.optim.LBFGS, max_iter=5)}, "LBFGS.*optimizer='lbfgs'"),
         ({"optimizer": torch.optim.SparseAdam, "weight_decay": 0.0}, "SparseAdam.*dense"),
         ({"schedule": lr_scheduler.StepLR}, "schedule=.*functools.partial.*step_size"),

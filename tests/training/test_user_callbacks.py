@@ -14,7 +14,7 @@ from sktransfer.activations.streaming import FrozenPass
 from sktransfer.exceptions import ParameterError
 from sktransfer.training.solver import solve
 from sktransfer.training.task import SeveralLabels
-from sktransfer.training.watchers import NAMES, check_callbacks
+from sktransfer.training.user_callbacks import NAMES, check_callbacks
 from tests.conftest import make_pictures
 from tests.small_estimators import make_classifier
 from tests.training.helpers import CLASSES, criterion, feature_rows, module_of, trained, zero_linear
@@ -223,7 +223,7 @@ def test_names_are_given_once():
 
 @pytest.mark.parametrize("name", ["valid_loss", "valid_score", "lr"])
 def test_what_is_recorded_already_is_not_written_over(name):
-    with pytest.raises(ParameterError, match=f"write over '{name}' in history_"):
+    with pytest.raises(ParameterError, match=f"overwrite '{name}' in history_"):
         checked(theirs.EpochScoring("accuracy", name=name, on_train=True))
 
 

@@ -1,4 +1,4 @@
-"""skorch's callbacks that users bring: which of them can do here what they are made for."""
+"""The user's skorch callbacks: which of them can work here."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from skorch.callbacks import (
 
 from sktransfer.exceptions import ParameterError
 
-# What the records of an epoch hold already.
+# Keys of the history that are taken.
 _RECORDED = {
     "epoch",
     "dur",
@@ -26,7 +26,7 @@ _RECORDED = {
     "valid_score",
     "lr",
 }
-# What the callbacks of our nets are called, which skorch wants to be unique.
+# Names of our own callbacks; skorch wants all names to be unique.
 NAMES = {
     *("epoch_timer", "train_loss", "valid_loss", "valid_score", "lr", "print_log", "objective"),
     *("schedule", "unfreezing", "bar", "early_stopping", "converged", "checkpoint"),
@@ -41,19 +41,19 @@ def check_callbacks(
     solved: bool,
     schedule: Any,
 ) -> None:
-    """Raise for the first callback that would fail, or do nothing, or do harm.
+    """Raise for the first callback that would fail, have no effect, or do harm.
 
     Parameters
     ----------
-    callbacks : list of skorch callbacks, of their classes, or of pairs of a name and one
+    callbacks : list of skorch callbacks, their classes, or pairs of a name and a callback
     held_out : bool
-        Whether there are rows to validate on.
+        There are rows to validate on.
     mixes : bool
-        Whether mixup or cutmix mixes the rows of a batch.
+        mixup or cutmix mixes the rows of a batch.
     solved : bool
-        Whether L-BFGS solves the last phase.
+        L-BFGS solves the last phase.
     schedule : object
-        What else changes the learning rate, or None.
+        Another schedule of the learning rate, or None.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def check_callbacks(
 
 
 def _callback(given: Any) -> Callback:
-    """One callback as skorch would make it of what is given."""
+    """The callback that skorch would make of an entry of the list."""
     callback = given[1] if isinstance(given, tuple) and len(given) == 2 else given
     if isinstance(callback, type) and issubclass(callback, Callback):
         try:
@@ -88,7 +88,7 @@ def _callback(given: Any) -> Callback:
     if isinstance(callback, Callback):
         return callback
     raise ParameterError(
-        "callbacks must be skorch callbacks, or pairs of a name and one; got "
+        "callbacks must be skorch callbacks, or pairs of a name and a callback; got "
         f"{type(given).__name__}: {given!r:.80}."
     )
 
@@ -96,32 +96,29 @@ def _callback(given: Any) -> Callback:
 def _reasons(
     callback: Callback, held_out: bool, mixes: bool, solved: bool, schedule: Any
 ) -> Iterator[str]:
-    """Why a callback can't be used, with what mends it."""
+    """Reasons why a callback can't be used, each with its remedy."""
     scores = isinstance(callback, EpochScoring | BatchScoring)
     in_training = getattr(callback, "on_train", True)
     monitor = getattr(callback, "monitor", None)
     watches = isinstance(monitor, str) and monitor.startswith("valid_")
     if scores and getattr(callback, "name", None) in _RECORDED:
-        yield (
-            f"would write over {callback.name!r} in history_, which is recorded already. Give it "
-            "another name=."
-        )
+        yield (f"would overwrite {callback.name!r} in history_. Give it another name=.")
     if not held_out and (watches or not in_training):
         yield (
             "needs rows that are not trained on, but there are none. Set validation_fraction=0.1, "
-            "give validation_data to fit, or let it watch the training: monitor='train_loss', or "
+            "give validation_data to fit, or let it use training rows: monitor='train_loss', or "
             "on_train=True."
         )
     if mixes and scores and in_training:
         yield (
-            "scores what is predicted in training, but mixup and cutmix make rows there that have "
-            "no label. Use on_train=False, with validation_fraction=0.1, or no mixing."
+            "scores predictions on training rows, but rows mixed by mixup or cutmix have no single "
+            "label. Use on_train=False, with validation_fraction=0.1, or no mixing."
         )
     uncached = isinstance(callback, EpochScoring) and not callback.use_caching
     if uncached and not callable(callback.scoring):
         yield (
-            "finds no labels to compare with without its cache. Use use_caching=True, or a "
-            "function of net, rows and None as scoring."
+            "needs its cache to find the labels. Use use_caching=True, or a function of net, rows "
+            "and None as scoring."
         )
     if isinstance(callback, LRScheduler) and not solved and schedule is not None:
         yield (
@@ -130,8 +127,8 @@ def _reasons(
         )
     if isinstance(callback, LRScheduler | GradientNormClipping | ParamMapper) and solved:
         yield (
-            "interferes with gradient descent, but L-BFGS solves this problem by other means. "
+            "changes steps of gradient descent, but L-BFGS solves this problem without them. "
             "Set optimizer='adamw', or leave it out."
         )
     if isinstance(callback, InputShapeSetter):
-        yield "builds the network anew, which is not the user's here. Leave it out."
+        yield "rebuilds the network, which is made by the classifier here. Leave it out."
