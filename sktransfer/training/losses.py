@@ -61,9 +61,7 @@ class Loss:
 
 
 def _cross_entropy(scores: Tensor, y: Tensor, smoothing: float) -> Tensor:
-    if (
-        not y.is_floating_point()
-    ):  # torch takes codes as they are, and needs no share for every class
+    if not y.is_floating_point():  # torch takes codes, without a share for every class
         return functional.cross_entropy(scores, y, reduction="none", label_smoothing=smoothing)
     shares = _smoothed(y, scores, smoothing, 1 / scores.shape[1])
     return (shares * -functional.log_softmax(scores, dim=1)).sum(dim=1)

@@ -61,7 +61,7 @@ def test_auto_is_ten_epochs_for_a_head_that_is_not_random():
 @pytest.mark.parametrize("sampling", [None, "oversample", "undersample"])
 def test_scaled_weights_teach_the_same(sampling):
     rows = feature_rows()
-    heavy = rows.weighed(1000 * rows.targets.weights)
+    heavy = rows.with_weights(1000 * rows.targets.weights)
     one, other = (
         descended(module_of(zero_linear()), given, sampling=sampling) for given in (rows, heavy)
     )
