@@ -126,7 +126,8 @@ def _on_stated_scale(image: Image.Image, values: np.ndarray) -> np.ndarray:
     """Scale values to uint8, from the number of bits that a TIFF's tags state, or else 16."""
     bits = _stated_bits(image)
     highest = int(without_alpha(values).max())
-    # If the tags state nothing, or less than the values need, the values have to tell.
+    # The tags state nothing, or less than the values need, so the values themselves must show if
+    # their scale is really 16 bits.
     if bits == 16 or highest >= 2**bits:
         bits = 16
         refuse_8_bit_values(highest)

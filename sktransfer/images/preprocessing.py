@@ -15,7 +15,7 @@ _RESAMPLING = {
 }
 
 
-# The limit of the pixels that are resized as a whole, in multiples of the crop's.
+# A picture is not resized as a whole if it would have more pixels than this multiple of the crop.
 _MAX_STRETCH = 16
 
 

@@ -13,8 +13,8 @@ from sktransfer.images.augmentation import AugmentedView
 from sktransfer.images.preprocessing import Preprocessing
 from sktransfer.images.sources import ImageSource
 
-# Number of batches that are decoded while another one is in use. Two keep all threads busy when
-# one batch is finished; more would only take memory.
+# Number of batches that are decoded while another one is in use. Two keep all threads busy at the
+# end of a batch; more would only take memory.
 _BATCHES_AHEAD = 2
 
 # Callables that turn a picture into pixels of a fixed size.

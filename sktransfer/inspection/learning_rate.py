@@ -22,8 +22,8 @@ from sktransfer.exceptions import (
 )
 from sktransfer.inspection.axes import axes_or_new
 
-# fastai's values: the weight of a new loss in the moving average, and the multiple of its lowest
-# value at which the average ends the test.
+# The weight of a new loss in the moving average, and the multiple of its lowest value at which
+# the average ends the test.
 _NEW_LOSS_WEIGHT = 0.1
 _DIVERGED = 4.0
 
@@ -204,7 +204,7 @@ class _RangeTest(Callback):  # type: ignore[misc]
         if not training:
             return
         self._mean = (1 - _NEW_LOSS_WEIGHT) * self._mean + _NEW_LOSS_WEIGHT * float(loss)
-        # The average starts at 0; dividing by the sum of the weights corrects the first losses.
+        # The average starts at 0, so it is divided by the sum of its weights, as in fastai.
         self.losses.append(self._mean / (1 - (1 - _NEW_LOSS_WEIGHT) ** (len(self.losses) + 1)))
         self.rates.append(net.optimizer_.param_groups[-1]["lr"])
         over = len(self.losses) == len(self.grid)
