@@ -1,7 +1,7 @@
-"""Each parameter of both estimators does something: it has a case here that shows what.
+"""Each parameter of both estimators has an effect, which a case here shows.
 
-Most cases compare what two fits predict. A parameter that says how to compute, and not what, must
-leave predictions as they are; its case compares something else, such as the files that it writes.
+Most cases compare the predictions of two fits. A parameter that must not change predictions has a
+case that compares something else, such as the files that are written.
 """
 
 import inspect
@@ -38,13 +38,13 @@ pytestmark = [
     pytest.mark.filterwarnings(f"ignore::{category.__module__}.{category.__name__}")
     for category in (ConvergenceWarning, TrainingWarning, ImageWarning)
 ]
-# Pretrained, since features of random weights hardly tell pictures apart; and of pictures for which
-# the last map has more than one place, since else all kinds of pooling are the same.
+# Pretrained, because features of random weights hardly differ between pictures. The size is large
+# enough for a last feature map of more than 1 x 1, of which all kinds of pooling would be equal.
 NETWORK = {"backbone": LITE0, "image_size": 48}
 
 
 def imbalanced_pictures(n, seed):
-    """Noisy pictures, two thirds of which are of the first of two classes."""
+    """Make noisy pictures of two classes; two thirds of them are in the first class."""
     X, y = make_pictures(n, n_classes=3, seed=seed)
     noise = np.random.default_rng(seed + 10).integers(0, 256, X.shape)
     return (0.5 * X + 0.5 * noise).astype(np.uint8), y // 2
@@ -54,7 +54,7 @@ X, Y = imbalanced_pictures(18, seed=0)
 TEST, _ = imbalanced_pictures(6, seed=1)
 
 
-# What a case compares.
+# Functions that return the values to compare.
 
 
 def fitted(model):
@@ -62,13 +62,13 @@ def fitted(model):
 
 
 def results(model):
-    """Logarithms of probabilities, or features, of pictures that were not fitted on."""
+    """Return log-probabilities, or features, of test pictures."""
     model = fitted(model)
     return model.transform(TEST) if hasattr(model, "transform") else model.predict_log_proba(TEST)
 
 
 def error(model, pictures=X):
-    """The kind of error that a fit ends with, or "none"."""
+    """Return the class of the error that fit raises, or "none"."""
     try:
         model.fit(pictures, Y)
     except (ValueError, RuntimeError) as raised:
@@ -77,14 +77,14 @@ def error(model, pictures=X):
 
 
 def printed(model):
-    """Whether a progress bar ends, and whether skorch prints its table."""
+    """Return two flags: a progress bar was completed, and skorch printed its table."""
     with redirect_stderr(io.StringIO()) as bars, redirect_stdout(io.StringIO()) as tables:
         results(model)
     return "100%" in bars.getvalue(), "train_loss" in tables.getvalue()
 
 
 def reading_threads(model):
-    """Sizes of the pools of threads that read pictures."""
+    """Return the sizes of the thread pools that read pictures."""
     numbers, original = set(), ThreadPoolExecutor.__init__
 
     def spy(pool, max_workers=None, thread_name_prefix="", **others):
@@ -98,7 +98,7 @@ def reading_threads(model):
 
 
 def largest_batch(model):
-    """How many pictures go through the network's convolutions at once."""
+    """Return the largest number of pictures that pass a convolution together."""
     sizes = []
 
     def note(module, inputs):
@@ -114,7 +114,7 @@ def largest_batch(model):
 
 
 def has_files():
-    """Whether the folder "kept" holds files; each test begins in an empty folder of its own."""
+    """Return True if the folder "kept" contains files; each test starts in an empty folder."""
     return any(path.is_file() for path in Path("kept").rglob("*"))
 
 
@@ -124,7 +124,7 @@ def files_kept(model):
 
 
 class FolderWatch(Callback):
-    """Notes before each epoch whether the folder "kept" holds files."""
+    """Record before each epoch if the folder "kept" contains files."""
 
     def initialize(self):
         self.seen = []
@@ -135,7 +135,7 @@ class FolderWatch(Callback):
 
 
 def files_of_training(model):
-    """Whether the folder "kept" holds files while a fit runs, and after it."""
+    """Return two flags: the folder "kept" contains files during a fit, and after it."""
     watch = FolderWatch()
     fitted(model.set_params(callbacks=[watch]))
     return any(watch.seen), has_files()
@@ -151,12 +151,12 @@ def epochs_of_two_fits(model):
 
 
 def measured(model):
-    """Names of the figures in the history of training."""
+    """Return the names of the entries in the training history."""
     return set(fitted(model).history_[-1])
 
 
 def rows_of_nan(model):
-    """Which rows of features are NaN where the first of two files can't be read."""
+    """Return for two files, the first of which is damaged, if their features are NaN."""
     Path("damaged.png").write_bytes(b"no picture")
     drawing = Path(__file__).parent / "datasets" / "clipart_twins" / "bird_014.webp"
     try:
@@ -168,20 +168,20 @@ def rows_of_nan(model):
 
 @dataclass(frozen=True)
 class Case:
-    """What a value of a parameter changes, and what it leaves as it is.
+    """Effect of a parameter's value, compared with its default.
 
     Parameters
     ----------
     value : object
-        Of the parameter, instead of the default.
+        Value of the parameter.
     beside : mapping
-        Other parameters, given with the default and with `value`.
+        Other parameters, which are set in both estimators.
     shows : callable
-        From an estimator to something that must differ.
+        Called with an estimator, returns a value that must differ.
     becomes : object, optional
-        What `shows` gives with `value`, where that is known.
+        The value that `shows` must return for `value`, where it is known.
     keeps : callable, optional
-        From an estimator to something that must be the same.
+        Called with an estimator, returns a value that must be the same.
     """
 
     value: Any
@@ -191,15 +191,15 @@ class Case:
     keeps: Callable[[Any], Any] | None = None
 
 
-# Gradient descent on a linear head, on one with a hidden layer, and on a stage too.
+# Gradient descent on a linear head, on a head with a hidden layer, and on an unfrozen stage.
 DESCENDED = {"optimizer": "adamw", "max_epochs": 2, "lr": 1e-2, "batch_size": 8}
 HIDDEN = {"hidden_layer_sizes": (8,), "max_epochs": 2, "lr": 1e-2}
 TUNED = {"unfreeze_depth": 1, "fine_tune": "always", "max_epochs": 2, "lr": 1e-3}
 VALIDATED = {**HIDDEN, "validation_fraction": 0.25}
-# At such a rate no weight changes, and so no epoch is better than another.
+# At this rate the weights do not change, so no epoch improves the score.
 STUCK = {**VALIDATED, "max_epochs": 10, "lr": 1e-12}
 FLAT = partial(error, pictures=X.reshape(len(X), -1))
-TEACHER = DummyClassifier().fit(X, Y)  # gives every picture the shares of the classes
+TEACHER = DummyClassifier().fit(X, Y)  # predicts the class frequencies for each picture
 TAUGHT = {"distill_from": TEACHER}
 
 SHARED = {
@@ -210,7 +210,7 @@ SHARED = {
     "image_shape": Case((32, 32, 3), shows=FLAT, becomes="none"),
     "device": Case("cuda:99", shows=error, becomes=DeviceUnavailableError),
     "precision": Case("bfloat16"),
-    # With this precision only torch computes.
+    # OpenVINO does not support this precision, so asking for it is an error.
     "engine": Case(
         "openvino", {"precision": "bfloat16"}, shows=error, becomes=EngineUnavailableError
     ),
@@ -296,7 +296,7 @@ def test_the_parameter_changes(tmp_path, monkeypatch, make, name, case):
     monkeypatch.chdir(tmp_path)
     beside = {**NETWORK, **case.beside}
     given = {**beside, name: case.value}
-    # Twice, or the difference could be chance.
+    # Two equal fits must agree. Otherwise the difference below could be due to chance.
     before, again = (case.shows(make(**beside)) for _ in range(2))
     assert same(before, again)
     after = case.shows(make(**given))

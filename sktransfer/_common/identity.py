@@ -91,7 +91,10 @@ def described(
     if isinstance(value, set | frozenset):
         # Sorted, because the order of strings in a set differs between processes.
         return f"set({sorted(described(item, parents, seen) for item in value)})"
-    if isinstance(value, list | tuple) and type(value) in (list, tuple):  # a subclass has its own name
+    if isinstance(value, list | tuple) and type(value) in (
+        list,
+        tuple,
+    ):  # a subclass has its own name
         return f"{type(value).__name__}({all_of(value)})"
     return f"{_name(type(value))}({all_of(_state(value))})"
 
