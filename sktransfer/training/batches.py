@@ -83,6 +83,7 @@ class Rows(Dataset):  # type: ignore[type-arg]
             torch.from_numpy(y[taken]),
             torch.from_numpy(weights).float(),
             None if teacher is None else torch.from_numpy(teacher[taken]).float(),
+            # Without an index where all activations are used: batches in order are then no copies.
             None if len(taken) == len(views) else torch.from_numpy(taken),
         )
 

@@ -16,6 +16,7 @@ class RecordRate(Callback):  # type: ignore[misc]
     """Record the head's learning rate at the end of each epoch in the history."""
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        # The head is the last group; see `learning_rates`.
         net.history.record("lr", net.optimizer_.param_groups[-1]["lr"])
 
 
@@ -52,6 +53,7 @@ class KeepBest(EarlyStopping):  # type: ignore[misc]
         super().on_train_begin(net, **kwargs)
         self._beginning = None
         if self.continues:
+            # The validation rows are fixed beforehand; skorch's split only hands them out.
             _, validation = net.train_split(None)
             self._beginning = net.loss_of(validation), copy.deepcopy(net.module_.state_dict())
 
@@ -86,6 +88,7 @@ class GradualUnfreezing(Callback):  # type: ignore[misc]
             net.module_.stages.get_submodule(name).requires_grad_(bool(epoch >= first))
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        # A training that is interrupted early must not leave stages that no later fit can train.
         for name in self.begins:
             net.module_.stages.get_submodule(name).requires_grad_(True)
 

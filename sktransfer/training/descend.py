@@ -46,6 +46,7 @@ def descend(
         settings.schedule,
         n_steps=max_epochs * n_batches,
         n_epoch=n_batches,
+        # In the order of the parameter groups, of which the head is the last.
         rates=[*(options["lr"] for _, options in rates), lr],
         monitor="train_loss" if validation is None else "valid_loss",
     )

@@ -50,6 +50,7 @@ def dry_run(
             record = as_loss(loss)
             row_loss = RowLoss(record, record.task(multilabel=multilabel))
             row_loss(torch.zeros(n, n_classes), Targets(y, torch.ones(n)))
+    # A schedule is tried on the user's optimizer, or on this one in place of ours.
     built: Any = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
     if callable(optimizer):
         with _naming(f"optimizer={optimizer!r}", "a class of torch.optim"):
@@ -89,6 +90,7 @@ def _check_folder(folder: Path) -> None:
             f"checkpoint_dir={str(folder)!r} is not a folder and can't be created "
             f"({type(error).__name__}). Give a folder that can be written to."
         ) from error
+    # mkdir says nothing of a folder that exists and is read-only.
     if not os.access(folder, os.W_OK):
         raise ParameterError(
             f"checkpoint_dir={str(folder)!r} can't be written to. Give another folder."

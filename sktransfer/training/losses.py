@@ -78,6 +78,8 @@ def _binary_cross_entropy(
     scores: Tensor, y: Tensor, smoothing: float, positive_weight: Tensor | None
 ) -> Tensor:
     shares = _smoothed(y, scores, smoothing, 0.5)
+    # The sum over classes is the negative log-likelihood of all labels. A mean would make the
+    # loss smaller, and weight_decay stronger beside it, the more classes there are.
     return _binary(scores, shares, positive_weight).sum(dim=1)
 
 
@@ -259,4 +261,5 @@ def _one_per_row(losses: Tensor, loss: nn.Module) -> Tensor:
             f"loss={type(loss).__name__} gave one value for a whole batch: with reduction='none' "
             "it must give at least one per row, or class_weight and sample_weight have no effect."
         )
+    # Classes of several labels give one value per label; they are summed as in our own losses.
     return losses.flatten(1).sum(dim=1) if losses.ndim > 1 else losses

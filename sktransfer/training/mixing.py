@@ -37,6 +37,7 @@ class Mixing:
         # Beta takes its dtype from the parameter, which may be an int, and draws only floats.
         alpha = float(self.cutmix if cuts else self.mixup)
         share = 1 - float(torch.distributions.Beta(alpha, alpha).sample())
+        # Partners from the same batch cost no further activations, as in both papers.
         partner = torch.randperm(len(X)).to(X.device)
         X = X.float() if not X.is_floating_point() else X
         if cuts:
@@ -75,6 +76,6 @@ def _pasted(X: Tensor, other: Tensor, share: float) -> tuple[Tensor, float]:
     y, x = (int(torch.randint(side, ())) for side in (h, w))
     top, bottom = max(0, y - half_h), min(h, y + half_h)
     left, right = max(0, x - half_w), min(w, x + half_w)
-    X = X.clone()
+    X = X.clone()  # the stored activations must stay as they are
     X[:, :, top:bottom, left:right] = other[:, :, top:bottom, left:right]
     return X, (bottom - top) * (right - left) / (h * w)

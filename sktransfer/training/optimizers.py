@@ -31,6 +31,7 @@ def optimizer_options(optimizer: str | Callable[..., Any], weight_decay: float) 
         the loss several times per step.
     """
     if isinstance(optimizer, str):
+        # Where "auto" means L-BFGS, the head is solved without these options.
         known = OPTIMIZERS["adamw" if optimizer == "auto" else optimizer]
         return {**known, "optimizer__weight_decay": weight_decay}
     if "lr" not in inspect.signature(optimizer).parameters:
@@ -46,7 +47,7 @@ def optimizer_options(optimizer: str | Callable[..., Any], weight_decay: float) 
         )
     if "weight_decay" in inspect.signature(optimizer).parameters:
         return {"optimizer": optimizer, "optimizer__weight_decay": weight_decay}
-    if weight_decay:
+    if weight_decay:  # a parameter that is accepted must not be ignored
         raise ParameterError(
             f"optimizer={optimizer!r} takes no weight_decay, but weight_decay={weight_decay}. "
             "Use weight_decay=0, or another optimizer."
@@ -67,6 +68,7 @@ def learning_rates(
         Learning rate of the head.
     lr_decay : float
     """
+    # skorch puts parameters that match no pattern, those of the head, into a last group at `lr`.
     return [(f"stages.{name}.*", {"lr": lr * lr_decay**depth}) for name, depth in depths.items()]
 
 

@@ -31,6 +31,7 @@ class Sampler:
         """Positions of the drawn rows, int64."""
         if self.sampling is None:
             return torch.randperm(len(self.codes), generator=generator)
+        # On the CPU, so that a seed draws the same rows on every device.
         codes = self.codes.cpu()
         if self.sampling == "balanced":
             chances = self.times().double()
@@ -52,6 +53,7 @@ class Sampler:
 
     def _size_of_each_class(self) -> float:
         counts = torch.bincount(self.codes.cpu())
+        # A split, or a piece, may lack a class, which must not make the smallest class empty.
         present = counts[counts > 0]
         sizes = {"oversample": present.max(), "undersample": present.min()}
         return float(sizes.get(str(self.sampling), present.double().mean()))

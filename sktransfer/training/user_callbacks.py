@@ -77,6 +77,7 @@ def check_callbacks(
 def _callback(given: Any) -> Callback:
     """The callback that skorch would make of an entry of the list."""
     callback = given[1] if isinstance(given, tuple) and len(given) == 2 else given
+    # As skorch does, but before any picture is read.
     if isinstance(callback, type) and issubclass(callback, Callback):
         try:
             return callback()
@@ -98,6 +99,7 @@ def _reasons(
 ) -> Iterator[str]:
     """Reasons why a callback can't be used, each with its remedy."""
     scores = isinstance(callback, EpochScoring | BatchScoring)
+    # Only scoring callbacks have on_train; the others are not limited to validation rows.
     in_training = getattr(callback, "on_train", True)
     monitor = getattr(callback, "monitor", None)
     watches = isinstance(monitor, str) and monitor.startswith("valid_")
