@@ -10,12 +10,12 @@ from sktransfer.activations.views import FixedViews
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.training.batches import Rows, all_batches
 from sktransfer.training.checkpoints import CheckpointFiles
-from sktransfer.training.data import TrainingData
+from sktransfer.training.data import History, TrainingData
 from sktransfer.training.descend import descend
 from sktransfer.training.head import Dropout, NormalisedLinear, Scaled, build_head
 from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet
-from sktransfer.training.phases import Phase
+from sktransfer.training.phases import Phase, records
 from sktransfer.training.probe_check import Mistakes, probe_mistakes
 from sktransfer.training.settings import TrainingSettings
 from sktransfer.training.solve_head import solve_head
@@ -32,8 +32,8 @@ class FirstHead(NamedTuple):
     head : Sequential
     learned : bool
         Its weights are not random.
-    phase : Phase or None
-        The phase that trained it on fixed features; None if it is earlier or random.
+    history : list of dict
+        Records of the phase that trained it on fixed features; none if it is earlier or random.
     net : TransferNet or None
         The net of that phase.
     mistakes : Mistakes or None
@@ -42,7 +42,7 @@ class FirstHead(NamedTuple):
 
     head: nn.Sequential
     learned: bool
-    phase: Phase | None = None
+    history: History
     net: TransferNet | None = None
     mistakes: Mistakes | None = None
 
@@ -54,10 +54,11 @@ def first_head(settings: TrainingSettings, data: TrainingData, files: Checkpoint
     """
     if data.earlier_head is not None:
         _scale_for_descent(data.earlier_head[-1], data.stages)
-        return FirstHead(data.earlier_head, learned=True)
+        return FirstHead(data.earlier_head, learned=True, history=[])
     # On frozen features there is no phase before the last, which trains hidden layers alone anyway.
     if settings.head_init == "random" or (settings.hidden_layer_sizes and not len(data.stages)):
-        return FirstHead(random_head(settings, data.stages, data.rows), learned=False)
+        head = random_head(settings, data.stages, data.rows)
+        return FirstHead(head, learned=False, history=[])
     alone = settings.for_the_head_alone()
     features = _on_features(settings, data) if len(data.stages) else data
     if settings.hidden_layer_sizes:
@@ -85,7 +86,7 @@ def _trained(alone: TrainingSettings, features: TrainingData, files: CheckpointF
     head = random_head(alone, features.stages, features.rows)
     module = TransferModule(features.stages, head)
     net = descend(alone, module, features.rows, features.validation, Phase.HEAD, files)
-    return FirstHead(head, learned=True, phase=Phase.HEAD, net=net)
+    return FirstHead(head, learned=True, history=records(net, Phase.HEAD), net=net)
 
 
 def _solved(
@@ -105,8 +106,8 @@ def _solved(
             mistakes = probe_mistakes(alone, features.rows)
         except KeyboardInterrupt:  # the solved head is kept, as in any other phase
             net.interrupted_ = True
-    head = nn.Sequential(*dropout, linear)
-    return FirstHead(head, learned=True, phase=Phase.PROBE, net=net, mistakes=mistakes)
+    head, history = nn.Sequential(*dropout, linear), records(net, Phase.PROBE)
+    return FirstHead(head, learned=True, history=history, net=net, mistakes=mistakes)
 
 
 def _on_features(settings: TrainingSettings, data: TrainingData) -> TrainingData:

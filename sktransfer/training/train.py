@@ -97,26 +97,23 @@ def _in_phases(settings: TrainingSettings, data: TrainingData, files: Checkpoint
         return _solved(settings, data, files)
     first = first_head(settings, data, files)
     module = TransferModule(data.stages, first.head)
-    history: History = []
-    if first.net is not None and first.phase is not None:
-        history = records(first.net, first.phase)
-        if first.mistakes is not None and first.mistakes.too_few:
-            _warn_of_no_fine_tuning(first.mistakes)
-            return _finished(settings, first.net, module, history)
-        if first.net.interrupted_:
-            return _finished(settings, first.net, module, history)
+    if first.net is not None and first.net.interrupted_:
+        return _finished(settings, first.net, module, first.history)
+    if first.net is not None and first.mistakes is not None and first.mistakes.too_few:
+        _warn_of_no_fine_tuning(first.mistakes)
+        return _finished(settings, first.net, module, first.history)
     phase = Phase.FINE_TUNE if len(data.stages) else Phase.HEAD
     rows, validation = data.rows, data.validation
     net = descend(settings, module, rows, validation, phase, files, continues=first.learned)
-    if history and net.kept_beginning_:
+    if first.history and net.kept_beginning_:
         warn(
             "No epoch lowered the validation loss below that of the head alone: early stopping "
             "keeps the head, with untouched stages. Try a smaller lr, or unfreeze_depth=0.",
             TrainingWarning,
         )
-    elif history and data.stages.fixed_statistics:
-        _warn_if_forgotten(settings, history[-1], net, rows)
-    return _finished(settings, net, module, history + records(net, phase))
+    elif first.history and data.stages.fixed_statistics:
+        _warn_if_forgotten(settings, first.history[-1], net, rows)
+    return _finished(settings, net, module, first.history + records(net, phase))
 
 
 def _solved(settings: TrainingSettings, data: TrainingData, files: CheckpointFiles) -> Trained:

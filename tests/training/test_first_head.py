@@ -9,7 +9,7 @@ from sktransfer.training.checkpoints import CheckpointFiles
 from sktransfer.training.data import TrainingData
 from sktransfer.training.first_head import first_head, random_head
 from sktransfer.training.head import Dropout, NormalisedLinear, Scaled
-from sktransfer.training.phases import Phase
+from sktransfer.training.phases import Phase, records
 from tests.backbones.helpers import same_values, values_of
 from tests.training.helpers import (
     CLASSES,
@@ -40,19 +40,21 @@ def test_an_earlier_head_is_used_as_it_is():
     head = nn.Sequential(zero_linear())
     found = first(earlier_head=head)
     assert found.head is head
-    assert found == (head, True, None, None, None)
+    assert found == (head, True, [], None, None)
 
 
 def test_a_linear_head_is_solved_before_stages_train():
     found = first()
-    assert (found.learned, found.phase) == (True, Phase.PROBE)
+    assert found.learned
+    assert found.history == records(found.net, Phase.PROBE) != []
     assert isinstance(found.head[-1], NormalisedLinear)
     assert found.head[-1] is found.net.module_
 
 
 def test_hidden_layers_are_trained_before_stages_train():
     found = first(**LAYERS)
-    assert (found.learned, found.phase, found.mistakes) == (True, Phase.HEAD, None)
+    assert (found.learned, found.mistakes) == (True, None)
+    assert found.history == records(found.net, Phase.HEAD)
     assert len(found.net.history) >= 10  # however few epochs the stages get
 
 
@@ -72,7 +74,7 @@ def test_stages_stay_as_they_are(settings):
     ],
 )
 def test_nothing_trains_a_random_head(found):
-    assert found()[1:] == (False, None, None, None)
+    assert found()[1:] == (False, [], None, None)
 
 
 def test_dropout_comes_before_a_solved_head():
