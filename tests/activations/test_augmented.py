@@ -26,7 +26,7 @@ PRESET = Preprocessing(36, 32, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224,
 
 
 def make_pass(**options):
-    """A pass that hands the pixels on, so that they can be compared."""
+    """A pass that returns the pixels, so that they can be compared."""
     return FrozenPass(FrozenNetwork(), PRESET, EngineChoice("torch"), 5, 2, **options)
 
 
@@ -46,7 +46,7 @@ def as_pixels(activations):
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """The files that are decoded, as they are."""
+    """The files that are decoded, in order."""
     reads = []
     original = sources.decode_file
     monkeypatch.setattr(sources, "decode_file", lambda path: reads.append(path) or original(path))
@@ -81,7 +81,7 @@ def test_fresh_views_never_end():
         assert_array_equal(as_pixels(views(number)), by_hand(pixels, "light", 3, number))
 
 
-def test_fresh_views_are_computed_once_an_epoch():
+def test_fresh_views_are_computed_once_per_epoch():
     numbers = []
     views = FreshViews(lambda number: numbers.append(number) or torch.zeros(2, 1), 2, bytes)
     for epoch in (0, 0, 1, 1, 1, 2):
@@ -99,14 +99,14 @@ def test_rows_are_taken_of_the_pictures():
     assert len(whole.views(None, rows)) == 3
 
 
-def test_as_they_are():
+def test_pictures_without_augmentation():
     X, _ = make_pictures(8)
     expected, _ = make_pass().collect(as_images(X))
     assert torch.equal(augmented(X).activations(None), expected)
 
 
 @pytest.mark.parametrize("n_views", [1, 4, None])
-def test_pictures_are_decoded_once_whatever_the_views(picture_files, decoded, n_views):
+def test_pictures_are_decoded_once_for_any_number_of_views(picture_files, decoded, n_views):
     paths, y = picture_files
     classifier = make_classifier(
         augment="standard",
@@ -151,7 +151,7 @@ def test_the_identity_tells_networks_and_preprocessings_apart():
     assert identity(0) == different[0]
 
 
-def test_the_identity_knows_a_transform_by_what_it_does():
+def test_the_identity_depends_on_what_a_transform_does():
     X, _ = make_pictures(4)
 
     def identity(by):
@@ -164,7 +164,7 @@ def test_the_identity_knows_a_transform_by_what_it_does():
 
 
 def use(folder, augment, keep):
-    """How many batches are computed for three views, and what they are."""
+    """The number of batches computed for three views, and their activations."""
     X, _ = make_pictures(6)
     network = FrozenNetwork([("colours", Colours())])
     before = Colours.calls
@@ -175,7 +175,7 @@ def use(folder, augment, keep):
 
 
 class Colours(torch.nn.Module):
-    """Mean of each channel, and how often it was asked for."""
+    """Mean of each channel; counts its batches."""
 
     calls = 0
 
@@ -193,22 +193,22 @@ def test_named_views_are_kept(tmp_path):
     assert not torch.equal(again[1], again[2])
 
 
-def test_other_names_do_not_get_what_is_kept(tmp_path):
+def test_another_augmentation_does_not_get_the_views_kept(tmp_path):
     use(tmp_path / "cache", "light", keep=True)
     other, values = use(tmp_path / "cache", "standard", keep=True)
-    assert other == 4  # the pictures as they are were there
+    assert other == 4  # the pictures without augmentation were stored
     _, expected = use(tmp_path / "another", "standard", keep=True)
     assert all(torch.equal(a, b) for a, b in zip(values, expected, strict=True))
 
 
-def test_views_that_will_not_come_again_are_not_kept(tmp_path):
+def test_views_are_not_kept_unless_requested(tmp_path):
     use(tmp_path / "cache", "light", keep=False)
     again, _ = use(tmp_path / "cache", "light", keep=False)
     assert again == 6
 
 
 def test_views_by_a_transform_of_the_users_are_never_kept(tmp_path):
-    # Two of one name: what they do can't be told apart.
+    # Two transforms of the same name that do different things.
     class Dimmed:
         def __init__(self, divisor):
             self.divisor = divisor
@@ -221,11 +221,11 @@ def test_views_by_a_transform_of_the_users_are_never_kept(tmp_path):
 
     use(tmp_path / "cache", Dimmed(1), keep=True)
     again, values = use(tmp_path / "cache", Dimmed(2), keep=True)
-    assert again == 4  # all but the pictures as they are
+    assert again == 4  # all but the pictures without augmentation
     assert (values[1] < 0.6 * values[0]).all()
 
 
-def test_a_fit_by_chance_keeps_no_views(tmp_path):
+def test_a_fit_without_a_fixed_seed_keeps_no_views(tmp_path):
     X, y = make_pictures(6)
     for random_state, n_views in [(np.random.RandomState(0), 0), (0, 2)]:
         folder = tmp_path / str(n_views)

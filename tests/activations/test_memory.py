@@ -15,7 +15,7 @@ from tests.small_estimators import LITE0, make_classifier, make_extractor
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Where temporary files go."""
+    """The folder of temporary files."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
@@ -77,7 +77,7 @@ def test_open_files_do_not_pile_up(monkeypatch, folder):  # noqa: ARG001
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_no_folder_for_the_file_is_an_error(monkeypatch, tmp_path):
+def test_a_missing_folder_for_the_file_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     monkeypatch.setenv("SKTRANSFER_MEMORY", "0")
     with pytest.raises(FileNotFoundError, match="missing"):
@@ -85,8 +85,8 @@ def test_no_folder_for_the_file_is_an_error(monkeypatch, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="blocks can't be counted here")
-def test_room_on_the_disk_is_taken_at_once(monkeypatch, folder):  # noqa: ARG001
-    # Else a disk that fills up later ends the process with SIGBUS, without an error.
+def test_room_on_the_disk_is_reserved_at_once(monkeypatch, folder):  # noqa: ARG001
+    # Otherwise a disk that fills up later ends the process by SIGBUS, without an error.
     monkeypatch.setenv("SKTRANSFER_MEMORY", "0")
     copies = []
     original = tempfile.TemporaryFile
@@ -129,7 +129,7 @@ def test_little_memory_changes_nothing_in_a_fit(monkeypatch, folder, mapped, par
     assert len(mapped) == 1
     assert mapped[0][0] == 24
     assert_array_equal(fitted.predict_proba(X), expected)
-    assert len(mapped) == 1  # scores are small, and nobody's activations
+    assert len(mapped) == 1  # the scores are small, and no activations
     assert list(folder.iterdir()) == []
 
 
@@ -149,7 +149,7 @@ def test_features_are_never_mapped(monkeypatch, mapped, pictures):
     assert mapped == []
 
 
-def test_a_limit_that_is_no_size_is_told_in_fit(monkeypatch, pictures):
+def test_an_invalid_limit_is_an_error_in_fit(monkeypatch, pictures):
     monkeypatch.setenv("SKTRANSFER_MEMORY", "plenty")
     with pytest.raises(ValueError, match=r"SKTRANSFER_MEMORY.*'plenty'"):
         classifier().fit(*pictures)

@@ -9,7 +9,7 @@ from sktransfer.images.sources import as_images
 
 
 class Largest(TorchDispatchMode):
-    """The most bytes that one operation took anew."""
+    """The most bytes that one operation allocated."""
 
     size = 0
 
@@ -41,7 +41,7 @@ def test_repeated_rows_are_copied_a_few_at_a_time(monkeypatch, copied):
     assert results.unreadable == [3, *(row for row, original in twins if original == 3)]
 
 
-def test_nothing_repeated():
+def test_no_repeated_rows():
     source = as_images(np.zeros((2, 4, 4, 3), dtype=np.uint8))
     results = Results(source, may_map=0, on_rows=lambda _: None)
     results.put(range(2), torch.ones(2, 3), [1])

@@ -25,14 +25,14 @@ PRESET = Preprocessing(32, 32, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224,
 
 
 class Colours(nn.Module):
-    """Mean of each channel: a network whose output anybody can compute."""
+    """Mean of each channel: a network whose output is easily computed otherwise."""
 
     def forward(self, x):
         return x.float().mean((2, 3))
 
 
 class Constant(nn.Module):
-    """The same row for every picture, but another one for dark pictures."""
+    """The same output for every picture, except dark ones."""
 
     def __init__(self, value, if_dark=0.0):
         super().__init__()
@@ -154,12 +154,12 @@ def test_activations_can_be_trained_on(pictures):
     assert torch.isfinite(head.weight.grad).all()
 
 
-# Pictures that come several times.
+# Repeated pictures.
 
 
 @pytest.fixture
 def read_paths(monkeypatch):
-    """The files that are decoded, as they are."""
+    """The files that are decoded, in order."""
     reads = []
     original = sources.decode_file
     monkeypatch.setattr(sources, "decode_file", lambda path: reads.append(path) or original(path))
@@ -188,7 +188,7 @@ def test_a_file_of_the_same_content_is_another_picture(picture_files, read_paths
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
-def test_twins_of_unreadable_pictures_are_unreadable(picture_files, batch_size):
+def test_repeated_rows_of_unreadable_pictures_are_unreadable(picture_files, batch_size):
     paths, _ = picture_files
     damaged(paths, [1])
     X = [paths[1], paths[0], paths[1], paths[2], paths[1]]
@@ -198,17 +198,17 @@ def test_twins_of_unreadable_pictures_are_unreadable(picture_files, batch_size):
     assert torch.isnan(rows).all(1).tolist() == [True, False, True, False, True]
 
 
-def test_twins_are_counted_by_the_progress_bar(picture_files, capsys):
+def test_repeated_rows_are_counted_by_the_progress_bar(picture_files, capsys):
     make_pass(progress="Looking").collect(as_images(picture_files[0] * 2))
     assert "48/48" in capsys.readouterr().err
 
 
-# Devices that work while the CPU does something else.
+# Devices that work while the CPU collects results.
 
 
 @pytest.fixture
 def events(monkeypatch):
-    """What a device, played by the CPU, and the collecting of its results do, in order."""
+    """Batches that a device (here the CPU) computes and that are collected, in order."""
     events = []
 
     class Device:
@@ -277,7 +277,7 @@ def test_unreadable_pixels_are_zero(picture_files):
     assert pixels[5].any()
 
 
-def test_nothing_readable(picture_files):
+def test_no_picture_is_readable(picture_files):
     paths, _ = picture_files
     damaged(paths, range(24))
     rows, unreadable = make_pass(skip_unreadable=True).collect(as_images(paths))
@@ -318,7 +318,7 @@ def test_damaged_weights_are_found(pictures):
         make_pass(backbone.feature_network()).collect(as_images(pictures[0]))
 
 
-def test_what_comes_after_is_checked_too(pictures):
+def test_values_of_then_are_checked_too(pictures):
     with pytest.raises(WeightsError):
         make_pass().collect(as_images(pictures[0]), then=lambda output: output / 0)
 
@@ -328,7 +328,7 @@ def test_large_numbers_are_no_error(pictures):
     assert torch.isfinite(rows).all()
 
 
-def test_unreadable_pictures_are_not_blamed_on_the_weights(picture_files):
+def test_unreadable_pictures_raise_no_error_about_the_weights(picture_files):
     paths, _ = picture_files
     damaged(paths, [2])
     one_pass = make_pass(of(Constant(1.0, if_dark=float("nan"))), skip_unreadable=True)
@@ -353,6 +353,6 @@ def test_silent_without_a_title(pictures, capsys):
 
 
 def test_no_progress_bar_is_made_without_a_title(pictures, monkeypatch):
-    # Made but disabled, it would leave a thread of tqdm's behind.
+    # A disabled bar would leave a thread of tqdm behind.
     monkeypatch.setattr(tqdm, "__init__", None)
     make_pass().collect(as_images(pictures[0]))

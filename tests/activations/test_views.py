@@ -48,7 +48,7 @@ def test_fixed_views_of_all_that_networks_give_have_a_digest(dtype):
     assert len(FixedViews([torch.ones(2, 3, dtype=dtype)]).digest()) == 32
 
 
-def test_fresh_views_are_computed_once_an_epoch_and_one_is_kept():
+def test_fresh_views_are_computed_once_per_epoch_and_one_is_kept():
     asked = []
     views = fresh(asked)
     assert len(views) == 4
@@ -69,7 +69,7 @@ def test_the_earlier_fresh_view_is_let_go_before_the_next_is_computed():
     assert held == [None, None]
 
 
-def test_what_is_known_of_fresh_views_is_the_first():
+def test_only_the_first_of_fresh_views_is_known():
     asked = []
     views = fresh(asked)
     (known,) = views.known()

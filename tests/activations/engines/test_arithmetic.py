@@ -58,7 +58,7 @@ SWITCHES = [
 ]
 FULL = ["torch.set_float32_matmul_precision('highest')", "torch.backends.fp32_precision = 'ieee'"]
 
-# The switches are the process's, and some can't be put back: each is tried in a fork of its own.
+# Switches hold for the whole process, and some can't be reset: each is tried in a fork.
 SWITCHED = """
 import os, sys, torch
 from sktransfer.activations.engines.choice import EngineChoice
@@ -74,7 +74,7 @@ for line in sys.stdin:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_switches_of_torchs_change_the_arithmetic_unless_they_ask_for_full_precision():
+def test_switches_of_torch_change_the_arithmetic_unless_they_set_full_precision():
     tried = [*SWITCHES, *(("cpu", switch) for switch in FULL)]
     lines = "".join(f"{device} {switch}\n" for device, switch in tried)
     command = [sys.executable, "-c", SWITCHED]

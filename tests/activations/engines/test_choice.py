@@ -43,7 +43,7 @@ def no_engines(monkeypatch):
 
 @pytest.fixture
 def installed(monkeypatch):
-    """Pretends that OpenVINO is, or is not, installed."""
+    """A function that pretends that OpenVINO is installed, or is not."""
 
     def pretend(is_installed):
         monkeypatch.setattr(openvino_engine, "is_installed", lambda: is_installed)
@@ -55,7 +55,7 @@ def installed(monkeypatch):
 
 @pytest.fixture
 def fake_openvino(monkeypatch, installed):  # noqa: ARG001
-    """An engine that costs nothing to prepare, and says what it was prepared for."""
+    """Engines that cost nothing to prepare; the arguments of each are listed."""
     prepared = []
 
     class Fake:
@@ -68,7 +68,7 @@ def fake_openvino(monkeypatch, installed):  # noqa: ARG001
     return prepared
 
 
-# What goes together.
+# Engines, devices and precisions that go together.
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_impossible_choices(choice, words):
         choice.check()
 
 
-def test_a_missing_openvino_is_told_with_the_way_to_install_it(installed):
+def test_without_openvino_the_error_says_how_to_install_it(installed):
     installed(False)
     with pytest.raises(EngineUnavailableError, match=r"pip install 'sktransfer\[openvino\]'"):
         EngineChoice("openvino").check()
@@ -172,7 +172,7 @@ def test_a_name_that_begins_like_a_light_one_is_not_light():
 
 
 @pytest.mark.usefixtures("installed")
-def test_backbones_are_recognised_whatever_is_asked_of_them():
+def test_all_networks_of_a_light_backbone_are_light():
     backbone, _ = empty_backbone("alexnet")
     for network in (
         backbone.feature_network(),
@@ -185,7 +185,7 @@ def test_backbones_are_recognised_whatever_is_asked_of_them():
 
 @pytest.mark.parametrize("engine", ["auto", "openvino"])
 @pytest.mark.usefixtures("installed")
-def test_an_empty_network_is_torchs(engine):
+def test_torch_runs_an_empty_network(engine):
     assert not prefers_openvino(EngineChoice(engine), FrozenNetwork(), 10**6)
     engine = engine_for(FrozenNetwork(), 0, pixels(), EngineChoice(engine), 10**6)
     assert isinstance(engine, TorchEngine)
@@ -270,7 +270,7 @@ def test_torch_takes_over_from_an_engine_that_fails(toy, caplog):
     assert toy.n_prepared == 1
 
 
-# Preparing.
+# Engines that are prepared.
 
 
 def test_torch_engines_get_device_and_precision():
@@ -289,17 +289,17 @@ def test_engines_begin_at_a_link(start):
 
 
 def test_openvino_sees_at_most_two_pictures(fake_openvino):
-    network, shelf = of(), object()
-    engine_for(network, 0, pixels(9), EngineChoice("openvino"), 9, shelf)
-    ((asked_network, start, example, n_threads, asked_shelf),) = fake_openvino
+    network, model_cache = of(), object()
+    engine_for(network, 0, pixels(9), EngineChoice("openvino"), 9, model_cache)
+    ((asked_network, start, example, n_threads, asked_cache),) = fake_openvino
     assert asked_network is network
     assert start == 0
     assert torch.equal(example, pixels(9)[:2])
     assert n_threads == torch.get_num_threads()
-    assert asked_shelf is shelf
+    assert asked_cache is model_cache
 
 
-# Keeping.
+# Engines that are kept.
 
 
 def test_the_same_engine_serves_again():
@@ -311,7 +311,7 @@ def test_the_same_engine_serves_again():
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 @pytest.mark.usefixtures("fake_openvino")
-def test_what_differs_has_its_own_engine(monkeypatch, engine):
+def test_different_settings_have_different_engines(monkeypatch, engine):
     network, choice, x = of(n_links=3), EngineChoice(engine), pixels()
     engines = [
         engine_for(network, 0, x, choice, 2),
@@ -325,7 +325,7 @@ def test_what_differs_has_its_own_engine(monkeypatch, engine):
     assert len({id(e) for e in engines}) == len(engines)
 
 
-def test_openvino_has_an_engine_a_size(fake_openvino):
+def test_openvino_has_one_engine_per_picture_size(fake_openvino):
     network, choice = of(), EngineChoice("openvino")
     first = engine_for(network, 0, pixels(2, 32), choice, 2)
     assert engine_for(network, 0, pixels(5, 32), choice, 5) is first

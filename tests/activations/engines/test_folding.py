@@ -41,7 +41,9 @@ def picture_batch(size, dtype=torch.float32):
 def check_folding(name, size):
     network = lively_network(name, size)
     if name.startswith("vgg"):
-        network.classifier = nn.Identity()  # nine tenths of the time, and nothing to fold
+        network.classifier = (
+            nn.Identity()
+        )  # it takes nine tenths of the time, and has nothing to fold
     x = picture_batch(size)
     single, single_folded = run([network], x), run([folded(network)], x)
     n_norms = sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
@@ -62,7 +64,7 @@ def check_folding(name, size):
 
     exact = run([network], x.double())
     assert differs_by(run([twin], x.double()), exact) < 1e-7
-    # What float32 costs a deep network of random weights, it may cost folded too.
+    # Float32 may round the folded network about as much as it rounds the network itself.
     rounding = differs_by(single.double(), exact)
     assert differs_by(single_folded.double(), exact) < 1e-5 + 3 * rounding
 

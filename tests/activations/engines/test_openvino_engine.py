@@ -65,8 +65,8 @@ def test_threads_that_read_pictures_may_warn_during_a_conversion(monkeypatch):
         convert(nn.Flatten(), pixels(2))
 
 
-class Shelf(dict):
-    """Models in memory."""
+class ModelCache(dict):
+    """A model cache in memory."""
 
     def get_model(self, key):
         return self.get(key)
@@ -94,8 +94,8 @@ def quick(scale=1.0):
     return of(Scaled(scale))
 
 
-def prepare(network, example, *, start=0, shelf=None):
-    return engine_for(network, start, example, OPENVINO, len(example), shelf)
+def prepare(network, example, *, start=0, model_cache=None):
+    return engine_for(network, start, example, OPENVINO, len(example), model_cache)
 
 
 def agree(got, expected):
@@ -106,7 +106,7 @@ def agree(got, expected):
 
 @pytest.fixture
 def log(caplog):
-    """Lines that sktransfer logs, whatever OpenVINO does to the root logger."""
+    """Lines that sktransfer logs, also after OpenVINO has changed the root logger."""
     root = logging.getLogger()
     level, handlers, filters = root.level, [*root.handlers], [*root.filters]
     with caplog.at_level(logging.DEBUG, logger="sktransfer"):
@@ -153,7 +153,7 @@ def test_it_continues_from_any_link(backbones, name, start):
         assert agree(engine(halfway[:n]), run([network], pixels(5))[:n])
 
 
-def test_rows_go_in_too():
+def test_it_takes_feature_vectors_too():
     network = of(nn.Flatten(), nn.Linear(12, 3))
     rows = torch.randn(5, 12)
     engine = prepare(network, rows, start=1)
@@ -175,13 +175,13 @@ def test_other_sizes_are_converted_for_themselves():
         assert agree(engine(pixels(3, size)), pixels(3, size).float().mean((2, 3)))
 
 
-def test_the_order_of_memory_changes_nothing():
+def test_the_memory_layout_changes_nothing():
     engine = prepare(quick(), pixels(3))
     stored = pixels(3).contiguous(memory_format=torch.channels_last)
     assert torch.equal(engine(stored), engine(pixels(3)))
 
 
-def test_a_batch_leaves_the_last_one_alone():
+def test_a_batch_does_not_overwrite_the_last_output():
     engine = prepare(quick(), pixels(3))
     first = engine(pixels(3))
     before = first.clone()
@@ -189,7 +189,7 @@ def test_a_batch_leaves_the_last_one_alone():
     assert torch.equal(first, before)
 
 
-def test_what_comes_out_can_be_written_to_and_trained_on():
+def test_outputs_can_be_written_to_and_trained_on():
     rows = prepare(quick(), pixels(2))(pixels(2))
     assert not rows.is_inference()
     rows += 1
@@ -203,7 +203,7 @@ def test_neither_pixels_nor_network_are_changed(backbones):
     assert same_values(values_of(network), before)
 
 
-# Networks that it can't run.
+# Networks that OpenVINO can't run.
 
 
 def fails_under_tracing(x):
@@ -238,7 +238,7 @@ def test_torch_runs_what_openvino_cannot(log, function):
     assert record.message.endswith("; torch runs it.")
 
 
-def test_the_reason_is_told(log):
+def test_the_reason_is_logged(log):
     prepare(of(Calls(fails_under_tracing)), pixels(4))
     assert "RuntimeError: not to be traced" in log.text
 
@@ -254,15 +254,15 @@ def test_errors_of_the_network_itself_come_from_torch(log):
 
 @pytest.mark.parametrize("wrong", [1.001, float("nan")])
 def test_wrong_values_are_caught(monkeypatch, log, wrong):
-    network, shelf = quick(2.0), Shelf()
+    network, model_cache = quick(2.0), ModelCache()
     converted_wrong = convert(quick(2.0 * wrong), pixels(2))
     monkeypatch.setattr(openvino_engine, "convert", lambda *_: converted_wrong)
-    engine = prepare(network, pixels(2), shelf=shelf)
+    engine = prepare(network, pixels(2), model_cache=model_cache)
     assert isinstance(engine, TorchEngine)
     assert agree(engine(pixels(2)), 2 * pixels(2).float().mean((2, 3)))
     (record,) = log.records
     assert "its output differs from torch's" in record.message
-    assert shelf == {}
+    assert model_cache == {}
 
 
 def test_rounding_is_not_caught():
@@ -293,12 +293,12 @@ def test_tracing_that_keeps_its_example_is_caught(log, function):
     assert len(log.records) == 1
 
 
-# The shelf.
+# Converted models in the cache.
 
 
 @pytest.fixture
 def conversions(monkeypatch):
-    """Counts conversions."""
+    """The networks that were converted, one entry per conversion."""
     counted = []
     original = openvino_engine.convert
 
@@ -312,7 +312,7 @@ def conversions(monkeypatch):
 
 @pytest.fixture
 def no_conversion(monkeypatch):
-    """Called after what may convert."""
+    """A function to call once no more conversions are allowed."""
 
     def refuse(*_):
         raise AssertionError("converted again")
@@ -320,50 +320,50 @@ def no_conversion(monkeypatch):
     return lambda: monkeypatch.setattr(openvino_engine, "convert", refuse)
 
 
-def test_a_model_from_the_shelf_is_not_converted_again(no_conversion):
-    shelf = Shelf()
-    first = prepare(quick(3.0), pixels(4), shelf=shelf)
-    assert len(shelf) == 1
+def test_a_cached_model_is_not_converted_again(no_conversion):
+    model_cache = ModelCache()
+    first = prepare(quick(3.0), pixels(4), model_cache=model_cache)
+    assert len(model_cache) == 1
     no_conversion()
-    second = prepare(quick(3.0), pixels(2, seed=1), shelf=shelf)
+    second = prepare(quick(3.0), pixels(2, seed=1), model_cache=model_cache)
     assert second is not first
     assert isinstance(second, OpenVINOEngine)
     assert torch.equal(second(pixels(5)), first(pixels(5)))
-    assert len(shelf) == 1
+    assert len(model_cache) == 1
 
 
-def test_a_prepared_engine_does_not_look_at_the_shelf(no_conversion):
-    network, shelf = quick(), Shelf()
-    engine = prepare(network, pixels(2), shelf=shelf)
-    shelf.clear()
+def test_a_prepared_engine_does_not_read_the_cache(no_conversion):
+    network, model_cache = quick(), ModelCache()
+    engine = prepare(network, pixels(2), model_cache=model_cache)
+    model_cache.clear()
     no_conversion()
-    assert prepare(network, pixels(2), shelf=shelf) is engine
+    assert prepare(network, pixels(2), model_cache=model_cache) is engine
 
 
-def test_what_differs_has_its_own_place_on_the_shelf(conversions):
-    shelf = Shelf()
-    prepare(quick(3.0), pixels(2), shelf=shelf)
-    prepare(quick(4.0), pixels(2), shelf=shelf)
-    prepare(quick(3.0), pixels(2, 32), shelf=shelf)
-    prepare(of(Scaled(3.0), nn.ReLU()), pixels(2), shelf=shelf)
-    prepare(FrozenNetwork([("another name", Scaled(3.0))]), pixels(2), shelf=shelf)
-    assert len(shelf) == len(conversions) == 5
+def test_different_networks_have_different_keys(conversions):
+    model_cache = ModelCache()
+    prepare(quick(3.0), pixels(2), model_cache=model_cache)
+    prepare(quick(4.0), pixels(2), model_cache=model_cache)
+    prepare(quick(3.0), pixels(2, 32), model_cache=model_cache)
+    prepare(of(Scaled(3.0), nn.ReLU()), pixels(2), model_cache=model_cache)
+    prepare(FrozenNetwork([("another name", Scaled(3.0))]), pixels(2), model_cache=model_cache)
+    assert len(model_cache) == len(conversions) == 5
 
 
-def test_parts_of_a_network_have_their_own_places(conversions):
-    network, shelf = of(nn.ReLU(), nn.ReLU()), Shelf()
+def test_parts_of_a_network_have_different_keys(conversions):
+    network, model_cache = of(nn.ReLU(), nn.ReLU()), ModelCache()
     x = torch.randn(2, 3, 4, 4)
     for start in (0, 1):
-        prepare(network, x, start=start, shelf=shelf)
-    assert len(shelf) == len(conversions) == 2
+        prepare(network, x, start=start, model_cache=model_cache)
+    assert len(model_cache) == len(conversions) == 2
 
 
-def test_another_version_of_openvino_converts_anew(monkeypatch, conversions):
-    shelf = Shelf()
-    prepare(quick(), pixels(2), shelf=shelf)
+def test_another_version_of_openvino_converts_again(monkeypatch, conversions):
+    model_cache = ModelCache()
+    prepare(quick(), pixels(2), model_cache=model_cache)
     monkeypatch.setattr(openvino_engine, "version", lambda _: "9999.9")
-    prepare(quick(), pixels(2), shelf=shelf)
-    assert len(shelf) == len(conversions) == 2
+    prepare(quick(), pixels(2), model_cache=model_cache)
+    assert len(model_cache) == len(conversions) == 2
 
 
 @pytest.mark.parametrize(
@@ -371,16 +371,16 @@ def test_another_version_of_openvino_converts_anew(monkeypatch, conversions):
     [lambda _: b"", lambda _: b"no model at all", lambda model: model[: len(model) // 2]],
     ids=["empty", "nonsense", "cut off"],
 )
-def test_a_damaged_model_on_the_shelf_is_converted_anew(damage):
-    shelf = Shelf()
-    prepare(quick(3.0), pixels(2), shelf=shelf)
-    ((key, model),) = shelf.items()
-    shelf[key] = damage(model)
-    engine = prepare(quick(3.0), pixels(2), shelf=shelf)
+def test_a_damaged_model_in_the_cache_is_converted_again(damage):
+    model_cache = ModelCache()
+    prepare(quick(3.0), pixels(2), model_cache=model_cache)
+    ((key, model),) = model_cache.items()
+    model_cache[key] = damage(model)
+    engine = prepare(quick(3.0), pixels(2), model_cache=model_cache)
     assert agree(engine(pixels(2)), 3 * pixels(2).float().mean((2, 3)))
 
 
-# What it does to the process.
+# What OpenVINO does to the process.
 
 SCRIPT = """
 import logging, os, sys, warnings
@@ -481,7 +481,7 @@ def test_the_process_stays_as_it_was_when_a_conversion_fails(process, what):
     assert what not in process["changed by a failure"]
 
 
-def test_a_failed_conversion_is_logged_whatever_openvino_does_to_logging(process):
+def test_a_failed_conversion_is_logged_even_if_openvino_changes_logging(process):
     (line,) = process["lines"]
     assert line.startswith("OpenVINO can't run odd (")
 

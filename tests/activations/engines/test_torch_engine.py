@@ -15,7 +15,7 @@ NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 
 class Mean(nn.Module):
-    """A row a picture: the mean of each channel, times a weight."""
+    """The mean of each channel, times a weight."""
 
     def __init__(self):
         super().__init__()
@@ -32,18 +32,18 @@ def network():
 
 @pytest.fixture
 def batch():
-    """Pixels as they are read: channels-last in memory."""
+    """Pixels in the memory layout in which they are read: channels-last."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (4, 5, 6, 3), dtype=torch.uint8, generator=generator)
     return pixels.permute(0, 3, 1, 2)
 
 
-def test_a_row_a_picture(network, batch):
+def test_one_output_per_picture(network, batch):
     expected = batch.float().mean((2, 3)) * torch.tensor([1.0, 10.0, 100.0])
     assert torch.allclose(TorchEngine(network, "cpu")(batch), expected, rtol=1e-5)
 
 
-def test_an_empty_network_hands_the_pixels_on(batch):
+def test_an_empty_network_returns_the_pixels(batch):
     output = TorchEngine(FrozenNetwork(), "cpu")(batch)
     assert output.dtype == torch.uint8
     assert torch.equal(output, batch)
@@ -55,7 +55,7 @@ def test_pixels_are_not_copied_on_the_cpu(batch):
     assert output.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_convolutions_get_the_order_of_memory_that_they_are_fastest_in(batch):
+def test_convolutions_get_their_fastest_memory_layout(batch):
     output = TorchEngine(nn.Sequential(nn.Identity()), "cpu")(batch.contiguous())
     assert output.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(output, batch)
@@ -130,7 +130,7 @@ PRECISIONS = [
 
 
 @pytest.mark.parametrize(("device", "precision", "tolerance"), PRECISIONS)
-def test_a_shorter_precision_is_close_and_gives_float32(batch, device, precision, tolerance):
+def test_a_lower_precision_is_close_and_gives_float32(batch, device, precision, tolerance):
     with torch.random.fork_rng():
         network = convolutions()
     x = batch.float() / 255
@@ -142,7 +142,7 @@ def test_a_shorter_precision_is_close_and_gives_float32(batch, device, precision
     assert all(value.dtype == torch.float32 for value in network.parameters())
 
 
-def test_a_shorter_precision_leaves_pixels_alone(batch):
+def test_a_lower_precision_does_not_change_pixels(batch):
     output = TorchEngine(FrozenNetwork(), "cpu", "bfloat16")(batch)
     assert output.dtype == torch.uint8
     assert torch.equal(output, batch)
@@ -187,7 +187,7 @@ def rows():
         (1, [13, 5, 2, *[1] * 13]),
     ],
 )
-def test_a_batch_without_room_is_halved(rows, room, tried):
+def test_a_batch_too_large_for_the_memory_is_halved(rows, room, tried):
     engine = TorchEngine(Cramped(room), "cpu")
     assert torch.equal(engine(rows), rows.sum(1, keepdim=True))
     assert engine.network.tried == tried
@@ -214,19 +214,19 @@ def test_each_halving_is_logged_once(rows, caplog):
 
 
 @pytest.mark.parametrize("n", [1, 2, 13])
-def test_one_picture_without_room_is_an_error(rows, n):
+def test_one_picture_too_large_for_the_memory_is_an_error(rows, n):
     engine = TorchEngine(Cramped(0), "cpu")
     with pytest.raises(DeviceMemoryError, match=r"cpu has too little .* one picture.*image_size"):
         engine(rows[:n])
 
 
-def test_other_errors_stay_what_they_are(rows):
+def test_other_errors_pass_unchanged(rows):
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         TorchEngine(freeze(nn.Linear(3, 1)), "cpu")(rows)
 
 
 @NO_GPU
-def test_a_real_device_without_room(batch):
+def test_a_batch_too_large_for_a_real_device(batch):
     class Huge(nn.Module):
         def forward(self, x):
             free, _ = torch.cuda.mem_get_info()
@@ -238,7 +238,7 @@ def test_a_real_device_without_room(batch):
     assert engine._largest_batch == 2
 
 
-def test_log_lines_are_the_packages():
+def test_log_lines_come_from_the_packages_logger():
     assert torch_engine.logger.name == "sktransfer"
 
 

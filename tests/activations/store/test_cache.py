@@ -53,7 +53,7 @@ MAPS = network(corner=Corner())
 
 
 def run(folder, X, network=NETWORK, then=None):
-    """One pass, of which anybody can compute the results."""
+    """The results of one pass, which are easily computed otherwise."""
     choice = EngineChoice(engine="torch")
     one_pass = FrozenPass(network, PRESET, choice, batch_size=5, n_jobs=1, cache=folder)
     return one_pass.collect(as_images(X), then)[0]
@@ -61,14 +61,14 @@ def run(folder, X, network=NETWORK, then=None):
 
 @contextlib.contextmanager
 def told():
-    """The warnings of a block, all of them."""
+    """All warnings of a block."""
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         yield found
 
 
 def only(found):
-    """The one warning there is."""
+    """The text of the only warning."""
     assert [warning.category for warning in found] == [CacheWarning]
     return str(found[0].message)
 
@@ -114,7 +114,7 @@ def test_results_by_hand(tmp_path, pictures):
 
 
 def test_a_warm_store_computes_nothing(warm, pictures, computed, expected):
-    computed.clear()  # what `expected` took
+    computed.clear()  # those computed for `expected`
     with told() as found:
         assert torch.equal(run(warm, pictures[0]), expected)
     assert not found
@@ -125,7 +125,7 @@ def test_a_warm_store_computes_nothing(warm, pictures, computed, expected):
 
 
 def cut(length):
-    """Leave so many bytes; if negative, take so many away."""
+    """Keep the first n bytes of a file; if n is negative, cut off that many."""
 
     def damage(file):
         os.truncate(file, length if length > 0 else file.stat().st_size + length)
@@ -181,7 +181,7 @@ DAMAGE = {
 }
 
 
-# SQLite takes the one for an empty file, and the other byte did not matter.
+# SQLite takes a file with the first for an empty one; the byte of the second has no effect.
 UNNOTICED = [DAMAGE["1 byte left"], DAMAGE["a byte lost"]]
 
 
@@ -193,12 +193,14 @@ def test_a_damaged_store_is_renewed(warm, pictures, expected, computed, damage):
     if found or damage not in UNNOTICED:
         assert "is replaced by a new one; results stay the same" in only(found)
     with told() as found:
-        assert torch.equal(run(warm, pictures[0]), expected)  # fills it again, at the latest
+        assert torch.equal(
+            run(warm, pictures[0]), expected
+        )  # fills the store again, unless the pass before did
         computed.clear()
         assert torch.equal(run(warm, pictures[0]), expected)
     assert not found
     assert computed == []
-    assert cache_info(warm).rows in (24, 48)  # with or without what another network gave
+    assert cache_info(warm).rows in (24, 48)  # with or without those of another network
 
 
 VALUES = {
@@ -261,7 +263,7 @@ def sample(tmp_path_factory):
 
 
 def flip(file, seed, n):
-    """Change n bytes, half of them where the file is not empty."""
+    """Change n bytes, half of them in parts of the file that are not zero."""
     chance, content = random.Random(seed), bytearray(file.read_bytes())
     filled = [place for place, byte in enumerate(content) if byte]
     for i in range(n):
@@ -271,7 +273,7 @@ def flip(file, seed, n):
 
 
 @pytest.mark.parametrize("n", [2, 20, 200])
-@pytest.mark.parametrize("seed", [*range(12), 418, 706, 3062])  # the last: a row that hides
+@pytest.mark.parametrize("seed", [*range(12), 418, 706, 3062])  # the last hides an entry
 def test_flipped_bytes_never_give_wrong_results(tmp_path, sample, seed, n):
     X, expected, clean = sample
     folder = tmp_path / "cache"
@@ -295,7 +297,7 @@ def test_flipped_bytes_never_give_wrong_results_at_length(tmp_path, sample):
             with told() as found:
                 try:
                     assert torch.equal(run(folder, X, net), expected[name])
-                except Exception as error:  # all of them at once tell more than the first
+                except Exception as error:  # collected, as all of them tell more than the first
                     troubles.add((seed, repr(error)))
             if len(found) > 1:
                 troubles.add((seed, f"{len(found)} warnings"))
@@ -304,7 +306,7 @@ def test_flipped_bytes_never_give_wrong_results_at_length(tmp_path, sample):
 
 
 def test_damage_during_a_pass_is_survived(warm, pictures, expected):
-    change(warm, "DELETE FROM contents WHERE id > 30")  # some are left to compute
+    change(warm, "DELETE FROM contents WHERE id > 30")  # the rest is computed
     damages = [overwritten(0, random.Random(0).randbytes(10 * 16384))]
 
     def damage(values):
@@ -359,7 +361,7 @@ def test_links_that_lead_nowhere(tmp_path, pictures, expected):
 
 
 def refusing(error):
-    """A function that takes anything and raises."""
+    """A function that takes any arguments and raises."""
 
     def refuse(*_args, **_options):
         raise error
@@ -413,7 +415,7 @@ def test_an_unwritable_store_is_read(warm, pictures, expected, computed):
 
 
 def forbid_writing(connect):
-    """Connections as they are to a file that may only be read."""
+    """Connections that can't write, as to a read-only file."""
 
     def connect_to_read(path, **options):
         return connect(f"file:{path}?mode=ro", uri=True, **options)
@@ -431,7 +433,7 @@ def test_a_read_only_store_is_read(warm, pictures, expected, computed, monkeypat
 
 
 def test_a_read_only_store_of_long_ago_is_read(warm, pictures, expected, computed, monkeypatch):
-    change(warm, "UPDATE entries SET used = 0.5")  # now is worth noting, if it can be
+    change(warm, "UPDATE entries SET used = 0.5")  # long ago, so that a use would be marked
     monkeypatch.setattr(sqlite3, "connect", forbid_writing(sqlite3.connect))
     computed.clear()
     with told() as found:
@@ -517,7 +519,7 @@ def test_a_disk_that_fills_up(small_disk, monkeypatch, mode):
         assert torch.equal(run(small_disk, X, pixels), expected)
     assert not found
     free = shutil.disk_usage(small_disk).free
-    (small_disk / "other").write_bytes(bytes(free - 100_000))  # somebody else's
+    (small_disk / "other").write_bytes(bytes(free - 100_000))  # of another program
     larger = np.concatenate([X, X[:, ::-1], X[:, :, ::-1]])
     for _ in range(2):
         with told() as found:
@@ -529,7 +531,7 @@ def test_a_disk_that_fills_up(small_disk, monkeypatch, mode):
     assert not found
 
 
-def test_a_lock_that_is_not_given_up(warm, pictures, expected, monkeypatch):
+def test_a_lock_that_is_never_released(warm, pictures, expected, monkeypatch):
     monkeypatch.setattr(connection_module, "_WAIT", 0.05)
     with closing(sqlite3.connect(file_of(warm), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -569,7 +571,7 @@ def test_a_lock_is_waited_for(warm, pictures, expected):
     assert not found
 
 
-# Two environments on one folder, of which one has an SQLite whose WAL loses data.
+# Two environments use one folder, and the SQLite of one loses data in WAL.
 
 
 def in_mode(patch, mode):
@@ -608,7 +610,7 @@ def test_a_store_that_stays_open_in_wal_is_waited_for_no_longer_than_a_lock(
         assert other.read(b"space", [b"key"])[b"key"] == 0
 
 
-def test_a_store_is_not_moved_to_wal_under_those_who_use_it(
+def test_a_store_that_is_open_elsewhere_is_not_moved_to_wal(
     tmp_path, pictures, expected, monkeypatch
 ):
     in_mode(monkeypatch, "TRUNCATE")
@@ -624,8 +626,8 @@ def test_a_store_is_not_moved_to_wal_under_those_who_use_it(
 
 @pytest.mark.parametrize("n_stored", [0, 1, 7, 23, 24])
 @pytest.mark.parametrize("network", [NETWORK, MAPS], ids=["rows", "maps"])
-def test_what_is_stored_changes_nothing_in_what_comes_after(tmp_path, pictures, network, n_stored):
-    # Libraries choose a kernel, and with it the last bits, by numbers of rows and their layout.
+def test_stored_activations_do_not_change_the_values_of_then(tmp_path, pictures, network, n_stored):
+    # Libraries choose a kernel, and with it the last bits, by batch length and memory layout.
     X, _ = pictures
     stored_rows = np.random.default_rng(0).permutation(24)[:n_stored]
     if n_stored:
@@ -645,7 +647,7 @@ def test_what_is_stored_changes_nothing_in_what_comes_after(tmp_path, pictures, 
 
 
 @pytest.mark.parametrize("network", [NETWORK, MAPS], ids=["rows", "maps"])
-def test_rows_evicted_during_a_pass_are_computed(warm, pictures, network):
+def test_entries_evicted_during_a_pass_are_computed(warm, pictures, network):
     change(warm, "DELETE FROM contents WHERE id % 3 = 0")
     expected = run(None, pictures[0], network)
 
@@ -721,7 +723,7 @@ def test_a_newer_format_is_left_alone(warm, pictures, expected):
 
 
 @pytest.mark.parametrize("size", ["0", "1KB", "0.15MB", "200KB"])
-def test_a_limit_below_a_row_is_told_by_its_name(tmp_path, monkeypatch, size):
+def test_a_limit_below_one_entry_is_named_in_the_warning(tmp_path, monkeypatch, size):
     X = np.random.default_rng(0).integers(0, 256, (6, 300, 300, 3), dtype=np.uint8)
     monkeypatch.setenv("SKTRANSFER_CACHE_SIZE", size)
     pass_of_pixels = FrozenPass(
@@ -750,7 +752,7 @@ def test_a_limit_below_a_pass_is_used_to_the_full(tmp_path, monkeypatch):
 
 
 def test_paths_that_are_no_text(tmp_path, pictures, expected):
-    # Names on Linux are bytes; Python stands for what is no UTF-8 by lone surrogates.
+    # Names on Linux are bytes; Python writes those that are not UTF-8 with lone surrogates.
     paths = [os.fsdecode(bytes(tmp_path) + b"/caf\xe9 %d.png" % i) for i in range(24)]
     try:
         for path, picture in zip(paths, pictures[0], strict=True):
@@ -763,10 +765,10 @@ def test_paths_that_are_no_text(tmp_path, pictures, expected):
         assert not found
 
 
-# One warning each, and the cache by itself.
+# One warning per pass, and the cache alone.
 
 
-def test_without_a_folder_there_is_nothing(recwarn):
+def test_without_a_folder_nothing_is_stored(recwarn):
     with Cache(None) as cache:
         assert not cache.is_open
         cache.write(b"space", {b"key": np.zeros(1)})
@@ -779,7 +781,7 @@ def test_without_a_folder_there_is_nothing(recwarn):
 
 
 def test_two_faults_are_one_warning(tmp_path, pictures, expected, monkeypatch):
-    # Damage first, and a disk that is full once the new store is begun.
+    # First damage, then a full disk when the new store is created.
     run(tmp_path, pictures[0])
     file_of(tmp_path).write_bytes(b"no database" * 1000)
     monkeypatch.setattr(Store, "write", refusing(sqlite3.OperationalError("disk I/O error")))
@@ -810,7 +812,7 @@ def test_a_store_renewed_by_another_process_is_kept(tmp_path, pictures, expected
     assert cache_info(tmp_path).rows == 24 + 1
 
 
-def test_an_error_of_the_callers_is_not_swallowed(tmp_path, pictures):
+def test_an_error_of_the_caller_is_raised(tmp_path, pictures):
     with pytest.raises(OSError, match="not the cache's"):
         run(tmp_path, pictures[0], then=refusing(OSError("not the cache's")))
 
@@ -893,7 +895,7 @@ def test_info_of_a_store_that_goes_away(warm, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", [None, "no database", "newer format", "no file"])
-def test_clearing_takes_all_and_leaves_the_rest(warm, pictures, damage):
+def test_clearing_removes_the_store_and_no_other_file(warm, pictures, damage):
     (warm / "notes.txt").write_text("mine")
     if damage == "no database":
         file_of(warm).write_bytes(b"no database" * 1000)
@@ -919,7 +921,7 @@ def test_clearing_finishes_what_was_interrupted(warm, monkeypatch):
 
 
 def names(folder):
-    """All that a folder holds, by relative path."""
+    """All files and folders in a folder, by relative path."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
@@ -949,7 +951,7 @@ def test_the_repair_leaves_what_the_user_keeps_in_the_stores_folder(warm, pictur
     assert cache_info(warm).rows == 24
 
 
-def test_what_was_put_beside_a_store_that_was_taken_away_is_left(warm, monkeypatch):
+def test_files_put_beside_a_removed_store_are_left(warm, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", refusing(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
@@ -961,7 +963,7 @@ def test_what_was_put_beside_a_store_that_was_taken_away_is_left(warm, monkeypat
 
 
 def write_database(path, statement="CREATE TABLE files (mine TEXT)"):
-    """A database of the user's own."""
+    """A database of another program."""
     path.parent.mkdir()
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(statement)
@@ -1017,7 +1019,7 @@ def test_a_database_in_use_is_not_taken_for_a_store(tmp_path, monkeypatch):
 
 
 def test_a_store_of_an_earlier_version_is_a_store(warm, pictures, computed):
-    change(warm, "PRAGMA application_id = 0")  # which it did not write
+    change(warm, "PRAGMA application_id = 0")  # as versions before this number left it
     computed.clear()
     with told() as found:
         run(warm, pictures[0])
@@ -1054,7 +1056,7 @@ def test_two_may_clear_at_once(warm, monkeypatch):
     assert names(warm) == []
 
 
-def test_clearing_what_vanishes_while_it_is_looked_at_raises_nothing(warm, monkeypatch):
+def test_clearing_a_store_that_vanishes_meanwhile_is_no_error(warm, monkeypatch):
     original = folder_module.os.scandir
 
     def scandir(path):
@@ -1069,12 +1071,12 @@ def test_clearing_what_vanishes_while_it_is_looked_at_raises_nothing(warm, monke
     assert names(warm) == []
 
 
-# How a folder is named.
+# Names of folders.
 
 
 @pytest.mark.parametrize("name", ["", "a\0b"])
 @pytest.mark.parametrize("use", [Cache, cache_info, clear_cache])
-def test_what_names_no_folder_is_an_error(tmp_path, monkeypatch, use, name):
+def test_an_invalid_folder_name_is_an_error(tmp_path, monkeypatch, use, name):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ParameterError, match="cache must name a folder, or be None") as caught:
         use(name)
@@ -1082,12 +1084,12 @@ def test_what_names_no_folder_is_an_error(tmp_path, monkeypatch, use, name):
     assert names(tmp_path) == []
 
 
-def test_an_estimator_says_so_before_it_looks_at_pictures():
+def test_an_estimator_raises_it_before_it_reads_pictures():
     with pytest.raises(ParameterError, match="cache must name a folder"):
         PretrainedFeatureExtractor(weights=None, cache="").fit(["missing.png"])
 
 
-def test_a_home_folder_that_is_not_there_is_an_error():
+def test_a_missing_home_folder_is_an_error():
     with pytest.raises(ParameterError, match="no such home folder"):
         cache_info("~nobody-of-this-name/cache")
 
@@ -1133,7 +1135,7 @@ def test_links_to_folders_work(tmp_path, pictures, expected, computed, linked):
     assert [path.name for path in real.rglob("*.sqlite")] == [FILE]
 
 
-def test_a_working_folder_that_is_gone_costs_time_only(tmp_path, pictures, expected, monkeypatch):
+def test_a_removed_working_folder_only_costs_time(tmp_path, pictures, expected, monkeypatch):
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
@@ -1142,13 +1144,13 @@ def test_a_working_folder_that_is_gone_costs_time_only(tmp_path, pictures, expec
     only(found)
 
 
-# Who could have written what is in it.
+# Files that other users could have written.
 
 needs_owners = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no owners here")
 
 
 def given_away(path, monkeypatch):
-    """Let a path belong to somebody else."""
+    """Let a path belong to another user."""
     if os.geteuid() == 0:
         os.chown(path, 12345, -1)
     else:
@@ -1157,7 +1159,7 @@ def given_away(path, monkeypatch):
 
 @needs_owners
 @pytest.mark.parametrize("place", [".", FOLDER, f"{FOLDER}/{FILE}"])
-def test_what_belongs_to_others_is_not_used(warm, pictures, expected, computed, monkeypatch, place):
+def test_files_of_other_users_are_not_used(warm, pictures, expected, computed, monkeypatch, place):
     before = names(warm)
     given_away(warm / place, monkeypatch)
     computed.clear()
@@ -1183,7 +1185,7 @@ def test_what_belongs_to_others_is_not_used(warm, pictures, expected, computed, 
         (f"{FOLDER}/{FILE}", 0o602),
     ],
 )
-def test_what_others_may_write_is_not_used(warm, pictures, expected, computed, place, mode):
+def test_files_that_others_may_write_are_not_used(warm, pictures, expected, computed, place, mode):
     (warm / place).chmod(mode)
     computed.clear()
     with told() as found:
@@ -1202,7 +1204,7 @@ def test_what_others_may_write_is_not_used(warm, pictures, expected, computed, p
 
 @needs_owners
 @pytest.mark.parametrize("mode", [0o755, 0o775, 0o1777])  # the last is that of /tmp
-def test_folders_as_systems_make_them_are_used(tmp_path, pictures, expected, mode):
+def test_folders_with_the_usual_permissions_are_used(tmp_path, pictures, expected, mode):
     tmp_path.chmod(mode)
     with told() as found:
         assert torch.equal(run(tmp_path, pictures[0]), expected)
@@ -1237,7 +1239,7 @@ def test_a_folder_may_be_shared_on_purpose(tmp_path, pictures, expected, compute
 
 
 @needs_owners
-def test_a_store_is_as_open_as_its_folder(tmp_path, pictures):
+def test_a_shared_store_has_the_permissions_of_its_folder(tmp_path, pictures):
     run(tmp_path, pictures[0])
     assert (tmp_path / FOLDER).stat().st_mode & 0o777 == 0o700
     assert file_of(tmp_path).stat().st_mode & 0o777 == 0o600
@@ -1246,7 +1248,7 @@ def test_a_store_is_as_open_as_its_folder(tmp_path, pictures):
 # Converted networks.
 
 
-def test_a_network_beyond_what_a_value_may_hold_comes_back(tmp_path, monkeypatch):
+def test_a_network_larger_than_a_value_may_be_is_stored(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "_PART", 4_000)
     with told() as found, Cache(tmp_path) as cache:
         cache._store._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 5_000)
@@ -1266,7 +1268,7 @@ def test_a_network_that_lacks_a_part_is_converted_again(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "_PART", 4_000)
     with Cache(tmp_path) as cache:
         cache.put_model(b"key", bytes(9_000))
-    for number in (4, 3, 2, 1):  # the last is the network's name
+    for number in (4, 3, 2, 1):  # the fourth names the parts
         change(tmp_path, "DELETE FROM contents WHERE id = ?", number)
         with Cache(tmp_path) as cache:
             assert cache.get_model(b"key") is None
@@ -1285,14 +1287,14 @@ def test_parts_of_two_conversions_are_not_put_together(tmp_path, monkeypatch):
         def write(self, space, rows):
             original(self, space, rows)
             monkeypatch.setattr(Store, "write", original)
-            models.put_model(theirs, b"key", two)  # another process, while we put ours
+            models.put_model(theirs, b"key", two)  # another process, at the same time
 
         monkeypatch.setattr(Store, "write", write)
         models.put_model(ours, b"key", one)
         assert models.get_model(ours, b"key") == one
 
 
-def test_a_network_as_large_as_the_cache_leaves_the_rows_there(tmp_path, monkeypatch):
+def test_a_network_as_large_as_the_cache_evicts_no_activations(tmp_path, monkeypatch):
     monkeypatch.setenv("SKTRANSFER_CACHE_SIZE", "2MB")
     with told() as found, Cache(tmp_path) as cache:
         cache.write(b"space", {b"picture": np.ones(3)})
@@ -1302,13 +1304,13 @@ def test_a_network_as_large_as_the_cache_leaves_the_rows_there(tmp_path, monkeyp
     assert not found
 
 
-def test_clearing_what_cant_be_cleared_is_an_error(tmp_path):
+def test_a_store_that_cant_be_cleared_is_an_error(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OSError, match="Not a directory"):
         clear_cache(tmp_path / "file")
 
 
-def test_a_limit_that_is_no_size_is_told_before_anything_is_opened(tmp_path, monkeypatch):
+def test_an_invalid_limit_is_an_error_before_anything_is_opened(tmp_path, monkeypatch):
     monkeypatch.setenv("SKTRANSFER_CACHE_SIZE", "lots")
     with pytest.raises(ValueError, match="lots"), Cache(tmp_path / "cache"):
         pass

@@ -24,7 +24,7 @@ LIMIT = 100 * PAGE
 
 @pytest.fixture
 def path(tmp_path):
-    """A store without rows."""
+    """A store without entries."""
     path = tmp_path / "store.sqlite"
     connect(path, LIMIT).close()
     return path
@@ -73,7 +73,7 @@ def test_the_database_of_another_program_is_foreign_and_stays(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_what_is_no_database_is_damage_and_not_foreign(tmp_path):
+def test_a_file_that_is_no_database_is_damaged_and_not_foreign(tmp_path):
     path = tmp_path / "text.sqlite"
     path.write_text("no database " * 1000)
     assert not is_foreign(path)

@@ -35,7 +35,7 @@ def row(number, size=3):
 
 
 def changes(store):
-    """A number that differs once another connection has written."""
+    """A number that changes when another connection writes."""
     return pragma(store._connection, "data_version")
 
 
@@ -48,13 +48,13 @@ def size_of(folder):
 
 
 def change(folder, statement, *values):
-    """Do to the file what a fault of the disk might."""
+    """Change the file as a fault of the disk might."""
     with closing(sqlite3.connect(file_of(folder))) as connection, connection:
         return connection.execute(statement, values).fetchall()
 
 
 def read_or_nothing(store, space, pictures):
-    """What can be read; nothing if SQLite says that the file is damaged."""
+    """The arrays that can be read; none if SQLite reports that the file is damaged."""
     try:
         return store.read(space, pictures)
     except sqlite3.Error:
@@ -75,11 +75,11 @@ def either_journal(request, monkeypatch):
     return request.param
 
 
-# What is kept.
+# Reading and writing.
 
 
 class Model:
-    """What a store should do, in a dict whose order is that of use."""
+    """What a store should do: a dict in the order of last use."""
 
     def __init__(self):
         self.rows = {}
@@ -109,7 +109,7 @@ class Model:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.usefixtures("either_journal")
 def test_a_store_is_a_dict(tmp_path, clock, monkeypatch, seed):
-    monkeypatch.setattr(store_module, "_RECENT", 0)  # every reading is written down
+    monkeypatch.setattr(store_module, "_RECENT", 0)  # every reading is marked
     rng = np.random.default_rng(seed)
     model, spaces, pictures = Model(), [b"space a", b"space b"], [key(i) for i in range(30)]
     dtypes = [np.float32, np.uint8, np.float64, np.int64]
@@ -184,7 +184,7 @@ def test_a_store_is_a_dict(tmp_path, clock, monkeypatch, seed):
         "bools",
     ],
 )
-def test_dtypes_and_shapes_come_back(tmp_path, value):
+def test_dtypes_and_shapes_are_read_back(tmp_path, value):
     with Store(tmp_path, PLENTY) as store:
         store.write(b"space", {key(0): value})
     with Store(tmp_path, PLENTY) as store:
@@ -193,7 +193,7 @@ def test_dtypes_and_shapes_come_back(tmp_path, value):
     assert found.tobytes() == value.tobytes()
 
 
-def test_a_key_written_twice_is_one_row(tmp_path):
+def test_a_key_written_twice_is_one_entry(tmp_path):
     with Store(tmp_path, PLENTY) as store:
         store.write(b"space", {key(0): row(1)})
         store.write(b"space", {key(0): row(2, size=5)})
@@ -203,7 +203,7 @@ def test_a_key_written_twice_is_one_row(tmp_path):
         assert change(tmp_path, f"SELECT COUNT(*) FROM {table}") == [(1,)]
 
 
-def test_a_row_written_again_counts_by_its_new_size(tmp_path):
+def test_an_entry_written_again_counts_by_its_new_size(tmp_path):
     with Store(tmp_path, PLENTY) as store:
         store.write(b"space", {key(0): row(0, size=1000)})
         store.write(b"space", {key(0): row(0, size=1)})
@@ -223,8 +223,8 @@ def test_spaces_are_apart(tmp_path):
         assert store.read(b"c", [key(0)]) == {}
 
 
-def test_many_keys_are_asked_for_at_once(tmp_path):
-    keys = [key(i) for i in range(1234)]  # more than SQLite is given in one go
+def test_many_keys_are_read_at_once(tmp_path):
+    keys = [key(i) for i in range(1234)]  # more than one statement holds
     with Store(tmp_path, PLENTY) as store:
         store.write(b"space", {k: row(i) for i, k in enumerate(keys[::2])})
         assert store.holds(b"space", keys) == set(keys[::2])
@@ -235,7 +235,7 @@ def test_many_keys_are_asked_for_at_once(tmp_path):
         assert len(store.files([f"/{i}" for i in range(2000)])) == 1234
 
 
-def test_nothing_asked_nothing_found(tmp_path):
+def test_reading_no_keys_finds_nothing(tmp_path):
     with Store(tmp_path, PLENTY) as store:
         assert store.read(b"space", []) == {}
         assert store.holds(b"space", []) == set()
@@ -245,7 +245,7 @@ def test_nothing_asked_nothing_found(tmp_path):
         assert store.counts() == {"rows": 0, "pictures": 0, "files": 0}
 
 
-def test_rows_that_were_read_may_be_kept(tmp_path):
+def test_arrays_that_were_read_stay_valid(tmp_path):
     with Store(tmp_path, PLENTY) as store:
         store.write(b"space", {key(0): row(1)})
         found = store.read(b"space", [key(0)])[key(0)]
@@ -253,7 +253,7 @@ def test_rows_that_were_read_may_be_kept(tmp_path):
     assert_array_equal(found, row(1))
 
 
-def test_models_come_back(tmp_path):
+def test_models_are_read_back(tmp_path):
     model = bytes(range(256)) * 100
     with Store(tmp_path, PLENTY) as store:
         assert get_model(store, key(0)) is None
@@ -378,7 +378,7 @@ def test_the_file_stays_within_its_limit(tmp_path, size):
     assert sum(file.stat().st_size for file in (tmp_path / FOLDER).iterdir()) <= 1.1 * limit
 
 
-def test_rows_not_used_for_longest_go_first(tmp_path, clock):
+def test_the_least_recently_used_entries_are_evicted_first(tmp_path, clock):
     with Store(tmp_path, 2_000_000) as store:
         for number in range(80):
             clock.now += 1
@@ -397,7 +397,7 @@ def test_rows_not_used_for_longest_go_first(tmp_path, clock):
             assert store.holds(b"space", read) == set(read)
 
 
-def test_rows_that_are_spared_go_last(tmp_path, clock):
+def test_spared_entries_are_evicted_last(tmp_path, clock):
     with Store(tmp_path, 2_000_000) as store:
         fill_at_once(store, 60, 5_000, 0)
         old = [key(number) for number in range(60)]
@@ -411,7 +411,7 @@ def test_rows_that_are_spared_go_last(tmp_path, clock):
         assert len(store.holds(b"space", old)) < 60
 
 
-def test_a_row_read_a_moment_after_it_was_written_is_not_written_to(tmp_path, clock):
+def test_an_entry_read_just_after_it_was_written_is_not_marked(tmp_path, clock):
     with Store(tmp_path, PLENTY) as store, Store(tmp_path, PLENTY) as other:
         store.write(b"space", {key(0): row(0)})
         before = changes(other)
@@ -427,8 +427,8 @@ def test_a_row_read_a_moment_after_it_was_written_is_not_written_to(tmp_path, cl
 
 @pytest.mark.parametrize("size", [500, 1_280])
 @pytest.mark.parametrize("seed", range(2))
-def test_room_is_found_where_old_and_new_rows_are_mixed(tmp_path, clock, size, seed):
-    # Rows are dropped here and there, so few pages become free as a whole.
+def test_room_is_found_where_old_and_new_entries_are_mixed(tmp_path, clock, size, seed):
+    # Entries are evicted here and there, so few whole pages become free.
     chance, limit = random.Random(seed), 2_000_000
     with Store(tmp_path, limit) as store:
         for start in range(0, 2000, 8):
@@ -450,7 +450,7 @@ def test_a_limit_lowered_later_shrinks_the_store(tmp_path, size):
     assert size_of(tmp_path) > 3_000_000
     with Store(tmp_path, 1_000_000) as store:
         number = n
-        while store.holds(b"space", [key(n - 1)]):  # until no old row is left
+        while store.holds(b"space", [key(n - 1)]):  # until no old entry is left
             fill_at_once(store, 10, size, number)
             number += 10
         assert store.holds(b"space", [key(number - 1)])
@@ -466,7 +466,7 @@ def test_a_limit_may_be_raised(tmp_path):
         assert store.counts()["rows"] == kept + 100
 
 
-def test_a_row_larger_than_the_limit_is_an_error(tmp_path):
+def test_an_entry_larger_than_the_limit_is_an_error(tmp_path):
     with Store(tmp_path, 1_000_000) as store:
         fill(store, 5, 1_000)
         with pytest.raises(sqlite3.OperationalError) as caught:
@@ -482,12 +482,12 @@ def test_a_limit_without_room_for_the_tables_is_an_error(tmp_path):
     with pytest.raises(sqlite3.OperationalError) as caught:
         Store(tmp_path, 1)
     assert caught.value.sqlite_errorcode == sqlite3.SQLITE_FULL
-    with Store(tmp_path, PLENTY) as store:  # what was begun harms nobody
+    with Store(tmp_path, PLENTY) as store:  # a write that was interrupted does no harm
         fill(store, 3, 3)
         assert store.counts()["rows"] == 3
 
 
-def test_files_without_rows_are_forgotten_when_room_is_needed(tmp_path):
+def test_files_without_entries_are_forgotten_when_room_is_needed(tmp_path):
     with Store(tmp_path, 2_000_000) as store:
         for number in range(100):
             fill(store, 1, 10_000, number)
@@ -515,7 +515,7 @@ def test_files_are_remembered_when_the_store_is_full(tmp_path):
 
 @pytest.fixture
 def filled(tmp_path):
-    """A folder with ten rows in one space, and a file."""
+    """A folder with ten entries in one space, and a file."""
     with Store(tmp_path, PLENTY) as store:
         fill(store, 10, 50)
         store.remember_files({"/a.png": StoredFile("looks so", key(3))})
@@ -547,7 +547,7 @@ def test_a_flipped_bit_is_a_miss(filled, column):
         assert store.counts()["rows"] == 10
 
 
-def test_every_bit_of_a_row_counts(filled):
+def test_every_bit_of_an_entry_counts(filled):
     ((content,),) = change(filled, "SELECT bytes FROM contents WHERE id = 4")
     with Store(filled, PLENTY) as store, closing(sqlite3.connect(file_of(filled))) as connection:
         for place in range(0, 8 * len(content), 7):
@@ -568,7 +568,7 @@ def test_every_bit_of_a_row_counts(filled):
         "DELETE FROM entries WHERE id = 4",
     ],
 )
-def test_a_row_whose_parts_were_torn_apart_is_a_miss(filled, statement):
+def test_an_entry_that_lost_a_part_is_a_miss(filled, statement):
     change(filled, statement)
     with Store(filled, PLENTY) as store:
         found = store.read(b"space", [*ALL, bytes(1) + key(3)[:31]])
@@ -577,14 +577,14 @@ def test_a_row_whose_parts_were_torn_apart_is_a_miss(filled, statement):
         assert set(store.read(b"space", ALL)) == set(ALL)
 
 
-def test_rows_under_a_wrong_key_are_a_miss(filled):
+def test_entries_under_a_wrong_key_are_a_miss(filled):
     change(filled, "UPDATE entries SET picture = x'ff' WHERE id = 4")
     change(filled, "UPDATE entries SET picture = ? WHERE id = 5", key(3))
     with Store(filled, PLENTY) as store:
         assert set(ALL) - set(store.read(b"space", ALL)) == {key(3), key(4)}
 
 
-def test_rows_in_a_wrong_space_are_a_miss(filled):
+def test_entries_in_a_wrong_space_are_a_miss(filled):
     change(filled, "UPDATE spaces SET digest = ?", b"other")
     with Store(filled, PLENTY) as store:
         assert store.read(b"other", ALL) == {}
@@ -600,7 +600,7 @@ def test_a_flipped_bit_forgets_a_file(filled, column):
         assert store.files(["/a.png"]) == {"/a.png": StoredFile("looks so", key(3))}
 
 
-# A flipped bit in a row's header gives its values other types, whatever the table declares.
+# SQLite keeps the type of each value in its record's header, where a flipped bit changes it.
 @pytest.mark.parametrize("value", ["5", "2.5", "x'05ff'", "'text'", "CAST(x'ff' AS TEXT)"])
 @pytest.mark.parametrize("column", ["dtype", "shape", "checksum", "bytes"])
 def test_contents_of_another_type_are_a_miss(filled, column, value):
@@ -628,7 +628,7 @@ def test_files_of_another_type_are_forgotten(filled, column, value):
 
 
 def flips_before(folder, landmark, n_bytes):
-    """The file with each bit flipped, in turn, of what stands before a landmark."""
+    """The file with one bit flipped, for each bit of the bytes before a landmark."""
     file = file_of(folder)
     content = file.read_bytes()
     places = [found.start() for found in re.finditer(re.escape(landmark), content)]
@@ -641,8 +641,8 @@ def flips_before(folder, landmark, n_bytes):
             yield
 
 
-def test_flipped_bits_in_the_header_of_a_row_give_no_wrong_values(filled):
-    for _ in flips_before(filled, b"<f450", 12):  # dtype and shape of each row
+def test_flipped_bits_in_the_header_of_an_entry_give_no_wrong_values(filled):
+    for _ in flips_before(filled, b"<f450", 12):  # dtype and shape of each entry
         with suppress(sqlite3.Error), Store(filled, PLENTY) as store:
             for picture, values in store.read(b"space", ALL).items():
                 assert_array_equal(values, row(int.from_bytes(picture), 50))
@@ -665,7 +665,7 @@ def test_flipped_bits_in_the_header_of_a_file_give_no_wrong_digest(filled):
 
 
 @pytest.mark.usefixtures("either_journal")
-def test_looking_writes_nothing(filled):
+def test_reading_writes_nothing(filled):
     Store(filled, PLENTY).__exit__(None, None, None)  # may change the journal mode
     before = file_of(filled).read_bytes()
     with Store(filled, PLENTY) as ours:
@@ -707,17 +707,17 @@ def test_a_store_moves_out_of_wal_and_not_into_it(tmp_path, monkeypatch, before,
 
 
 @pytest.mark.usefixtures("either_journal")
-def test_discard_takes_all_of_a_store_and_nothing_else(tmp_path):
+def test_discard_removes_a_store_and_no_other_file(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with Store(tmp_path, PLENTY) as store:
         fill(store, 3, 3)
         (tmp_path / FOLDER / f"{FILE}-journal").touch()
-        discard(tmp_path)  # while somebody uses it
+        discard(tmp_path)  # while it is in use
         assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
     with Store(tmp_path, PLENTY) as store:
         assert store.counts()["rows"] == 0
     discard(tmp_path)
-    discard(tmp_path)  # nothing there: nothing to do
+    discard(tmp_path)  # nothing to remove is no error
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
 
 
@@ -736,12 +736,12 @@ def test_a_closed_store_leaves_nothing_open(tmp_path):
         assert store.counts()["rows"] == 0
 
 
-def test_writing_that_fails_leaves_no_part_of_it(tmp_path):
+def test_a_write_that_fails_writes_nothing(tmp_path):
     class Broken:
         dtype, shape = np.dtype("f4"), (1,)
 
         def tobytes(self):
-            return "é\ud800"  # no bytes, and no text that SQLite takes
+            return "é\ud800"  # neither bytes nor a text that SQLite accepts
 
     with Store(tmp_path, PLENTY) as store:
         with pytest.raises(UnicodeEncodeError):

@@ -1,4 +1,4 @@
-"""Where a store lives; whose folders are trusted is tested with whole caches."""
+"""The folder of a store; tests of the cache show which folders are trusted."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("cache", ["", "a\0b", "~no_such_user/kept"])
-def test_what_names_no_folder_is_an_error(cache):
+def test_an_invalid_folder_name_is_an_error(cache):
     with pytest.raises(ParameterError, match="cache"):
         cache_folder(cache)
 
@@ -65,7 +65,7 @@ def test_a_folder_of_the_same_name_with_other_things_is_no_store(tmp_path):
     assert holds_no_store(tmp_path)
 
 
-def test_discarding_takes_a_store_and_nothing_else(tmp_path):
+def test_discarding_removes_a_store_and_no_other_file(tmp_path):
     (tmp_path / "notes.txt").touch()
     made(tmp_path)
     left = tmp_path / f"{FOLDER}-{32 * '0'}"  # by a process that was killed

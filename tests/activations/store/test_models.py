@@ -1,4 +1,4 @@
-"""Converted networks in a store, by themselves; tests of the cache put them beside rows."""
+"""Converted networks alone in a store; tests of the cache put them beside activations."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_a_network_that_was_never_put_is_not_there(store):
 
 
 @pytest.mark.parametrize("size", [0, 1, 999, 1000, 1001, 3000, 3500])
-def test_networks_of_all_sizes_come_back(store, monkeypatch, size):
+def test_networks_of_all_sizes_are_read_back(store, monkeypatch, size):
     monkeypatch.setattr(models, "_PART", 1000)
     model = np.random.default_rng(size).bytes(size)
     put_model(store, KEY, model)

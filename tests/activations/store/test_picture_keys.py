@@ -63,7 +63,7 @@ def paths(picture_files):
 
 @pytest.fixture
 def look_after(monkeypatch):
-    """Let the clock say that so many seconds went by since the newest file changed."""
+    """Set the clock to so many seconds after the newest file changed."""
 
     def look_after(seconds, paths):
         newest = max(os.stat(path).st_ctime for path in paths)
@@ -72,7 +72,7 @@ def look_after(monkeypatch):
     return look_after
 
 
-def test_a_digest_is_the_contents(paths, pictures):
+def test_a_digest_is_of_the_content(paths, pictures):
     keys = keys_of([paths[0], pictures[0][0]])
     with open(paths[0], "rb") as file:
         assert keys.digests[0] == hashlib.sha256(file.read()).digest()
@@ -120,7 +120,7 @@ def test_files_from_the_future_are_not_trusted(tmp_path, paths, hashed):
 
 def test_an_old_time_on_a_new_file_is_not_trusted(tmp_path, paths, hashed, look_after):
     for path in paths:
-        os.utime(path, (0, 0))  # unpacked archives look like this; ctime tells
+        os.utime(path, (0, 0))  # as in an unpacked archive; its ctime is new
     look_after(1, paths)
     digests(paths, tmp_path / "cache")
     hashed.clear()
@@ -129,13 +129,13 @@ def test_an_old_time_on_a_new_file_is_not_trusted(tmp_path, paths, hashed, look_
 
 
 def saved(path, value):
-    """A picture whose file has a size that does not depend on its colour."""
-    Image.fromarray(np.full((8, 8, 3), value, dtype=np.uint8)).save(path)  # a bitmap
+    """A bitmap, whose file size does not depend on its colour."""
+    Image.fromarray(np.full((8, 8, 3), value, dtype=np.uint8)).save(path)
     return str(path)
 
 
 def save_over(path, value):
-    """Write to the same file, at another time by the file system's clock: it ticks in ms."""
+    """Write to the same file, once the file system's clock has ticked: it does so in ms."""
     before = os.stat(path).st_ctime_ns
     while True:
         saved(path, value)
@@ -144,7 +144,7 @@ def save_over(path, value):
 
 
 @pytest.mark.usefixtures("settled")
-def test_a_file_replaced_by_its_like_is_noticed(tmp_path, hashed):
+def test_a_file_replaced_by_a_similar_one_is_noticed(tmp_path, hashed):
     path, other = saved(tmp_path / "a.bmp", 10), saved(tmp_path / "b.bmp", 20)
     old, new = digests([path, other], tmp_path / "cache")
     found = os.stat(path)
@@ -202,7 +202,7 @@ def test_paths_mean_files_wherever_they_are_asked_from(tmp_path, hashed, monkeyp
 
 @pytest.mark.usefixtures("settled")
 def test_the_parent_of_a_link_is_that_of_its_target(tmp_path):
-    # "link/../a.bmp" is not "a.bmp" beside the link: so the system opens it.
+    # The system does not open "a.bmp" beside the link for "link/../a.bmp".
     (tmp_path / "far" / "below").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "far" / "below")
     here, far = saved(tmp_path / "a.bmp", 10), saved(tmp_path / "far" / "a.bmp", 200)
@@ -248,7 +248,7 @@ def test_paths_that_no_file_can_have_are_unreadable(tmp_path, paths, name):
 
 
 @pytest.mark.usefixtures("settled")
-def test_what_was_found_out_is_kept_as_it_comes(tmp_path, paths, monkeypatch):
+def test_digests_are_stored_while_others_are_computed(tmp_path, paths, monkeypatch):
     monkeypatch.setattr(module, "_AT_ONCE", 5)
     waiting = []
 
@@ -315,7 +315,7 @@ def test_grey_and_colour_are_the_same_picture():
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "dangling link"])
-def test_what_cant_be_read_has_no_digest(tmp_path, paths, kind):
+def test_unreadable_pictures_have_no_digest(tmp_path, paths, kind):
     path = tmp_path / "nothing.png"
     if kind == "folder":
         path.mkdir()
@@ -332,7 +332,7 @@ def test_a_pipe_is_not_waited_for(tmp_path, paths):
     assert digests([str(tmp_path / "pipe.png"), paths[0]])[0] is None
 
 
-def test_a_file_that_refuses_has_no_digest(tmp_path, paths, monkeypatch):
+def test_a_file_whose_reading_fails_has_no_digest(tmp_path, paths, monkeypatch):
     def refuse(_file, _name):
         raise OSError(5, "Input/output error")
 
@@ -349,7 +349,7 @@ def test_a_closed_picture_has_no_digest(paths, pictures):
 
 
 def test_files_without_a_picture_have_a_digest(tmp_path):
-    # Whether it can be decoded is for others to find out.
+    # Reading the pictures finds out whether they can be decoded.
     (tmp_path / "text.png").write_text("no picture")
     assert digests([str(tmp_path / "text.png")]) == [hashlib.sha256(b"no picture").digest()]
 
@@ -385,7 +385,7 @@ def test_a_file_that_changes_before_it_is_decoded_is_not_stored(tmp_path, monkey
     assert values[:, 0].round().tolist() == [0, 10, 200, 30]
     monkeypatch.undo()
     assert cache_info(tmp_path / "cache").rows == 3
-    saved(paths[2], 20)  # what its digest was taken from
+    saved(paths[2], 20)  # the content that its digest is of
     assert colours(paths, tmp_path / "cache")[:, 0].round().tolist() == [0, 10, 20, 30]
     assert colours(paths, tmp_path / "cache")[:, 0].round().tolist() == [0, 10, 20, 30]
 
@@ -427,8 +427,8 @@ def test_a_file_that_vanishes_is_not_remembered(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("settled")
-def test_files_that_change_all_the_time_never_give_wrong_rows(tmp_path):
-    # What is stored must be right, whatever was decoded in the meantime.
+def test_files_that_change_all_the_time_never_give_wrong_activations(tmp_path):
+    # Stored activations must be those of their picture, even if files change meanwhile.
     paths = [saved(tmp_path / f"{i}.bmp", 0) for i in range(4)]
     stop, chance = threading.Event(), np.random.default_rng(0)
 
@@ -437,7 +437,7 @@ def test_files_that_change_all_the_time_never_give_wrong_rows(tmp_path):
         while not stop.is_set():
             for i, path in enumerate(paths):
                 new = saved(tmp_path / f"new {i}.bmp", int(chance.integers(256)))
-                # Some file systems give inodes again within a tick of their clocks.
+                # Some file systems reuse inodes within a tick of their clocks.
                 os.utime(new, (next(times),) * 2)
                 os.replace(new, path)
 

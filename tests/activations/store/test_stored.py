@@ -1,4 +1,4 @@
-"""What the store holds for one network and one set of pictures."""
+"""Stored activations of one network and one set of pictures."""
 
 from types import SimpleNamespace
 
@@ -34,7 +34,7 @@ def stored(cache, pictures=X, *, arithmetic="float32", pixels="32"):
     )
 
 
-def test_rows_come_back_in_other_orders_and_sets(cache):
+def test_activations_are_found_in_other_orders_and_sets(cache):
     ours = stored(cache)
     ours.keep([0, 2, 4], VALUES[[0, 2, 4]])
     ours.flush()
@@ -45,13 +45,13 @@ def test_rows_come_back_in_other_orders_and_sets(cache):
     assert torch.equal(values, VALUES[[4, 0]])
 
 
-def test_equal_pictures_have_one_key(cache):
+def test_equal_pictures_have_the_same_key(cache):
     ours = stored(cache, X[[0, 1, 0]])
     assert ours.key(0) == ours.key(2) != ours.key(1)
 
 
 @pytest.mark.parametrize("other", [{"arithmetic": "bfloat16"}, {"pixels": "64"}])
-def test_what_is_computed_otherwise_is_kept_apart(cache, other):
+def test_activations_computed_with_other_settings_are_stored_apart(cache, other):
     ours = stored(cache)
     ours.keep(range(6), VALUES)
     ours.flush()
@@ -67,14 +67,14 @@ def test_values_are_copied_before_they_are_written(cache):
 
 
 @pytest.mark.parametrize(("limit", "value"), [("_ROWS", 4), ("_BYTES", 20), ("_SECONDS", 0.0)])
-def test_many_rows_are_written_before_the_end(cache, monkeypatch, limit, value):
+def test_many_activations_are_written_before_the_end(cache, monkeypatch, limit, value):
     monkeypatch.setattr(stored_module, limit, value)
     ours = stored(cache)
     ours.keep(range(6), VALUES)
     assert stored(cache).held(-1, range(6)) == list(range(6))
 
 
-def test_few_rows_wait_for_others(cache):
+def test_few_activations_wait_for_others(cache):
     ours = stored(cache)
     ours.keep(range(6), VALUES)
     assert ours.held(-1, range(6)) == []
