@@ -40,7 +40,7 @@ def read(extractor, paths):
     batches = [rows[start : start + size] for start in range(0, len(rows), size)]
     with reading_threads(extractor.n_jobs) as n_threads:
         yield from read_batches(
-            as_images(paths), extractor._preprocessing, batches, n_threads=n_threads
+            as_images(paths), extractor._fitted.backbone.preprocessing, batches, n_threads=n_threads
         )
 
 

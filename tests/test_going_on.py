@@ -45,7 +45,7 @@ def test_a_fit_does_not_go_on_with_other_weights(pictures, weights, way, method,
     expected = classifier.predict_proba(pictures[0])
     going_on = way(classifier)
     replace_weights(weights, key)
-    with pytest.raises(WeightsError, match="not the ones that this PretrainedImageClassifier"):
+    with pytest.raises(WeightsError, match="not the ones that this estimator"):
         getattr(going_on, method)(*pictures)
     assert_array_equal(classifier.predict_proba(pictures[0]), expected)
     if going_on is classifier:  # the failed call has left the earlier fit unchanged

@@ -54,7 +54,9 @@ def using(fitted, **parameters):
 def as_it_comes(fitted):
     """Return the same model without resizing, for pictures that have its input size already."""
     other = using(fitted)
-    other._preprocessing = replace(fitted._preprocessing, resize_size=32)
+    backbone = fitted._model.backbone
+    as_it_is = replace(backbone.preprocessing, resize_size=32)
+    other._model = replace(fitted._model, backbone=replace(backbone, preprocessing=as_it_is))
     return other
 
 
@@ -112,7 +114,7 @@ def test_a_picture_gets_the_same_answer_in_any_company(dropped, extra):
 
 def test_tta_is_the_mean_over_views_by_hand(plain):
     classifier = as_it_comes(plain).set_params(tta=3)
-    seed = classifier._seeds.views
+    seed = classifier._model.seeds.views
     views = [TEST] + [
         np.stack([AugmentedView("light", 32, seed, n)(Image.fromarray(x)) for x in TEST])
         for n in range(2)
@@ -245,7 +247,8 @@ def test_calibration_on_a_share_lowers_its_loss_but_trusts_few_rows_little(drawi
     losses = []
     for power in (0, 0.9, 1, 1.1):
         other = using(classifier)
-        other.temperature_ = classifier.temperature_**power
+        temperature = classifier.temperature_**power
+        other._model = replace(classifier._model, temperature=temperature)
         losses.append(log_loss(y[held_out], other.predict_proba(paths[held_out])))
     assert losses[0] > losses[1] > losses[2] > losses[3]
 

@@ -73,7 +73,7 @@ def test_grid_search_over_backbones_compares_backbones(data):
     search = GridSearchCV(classifier(), grid, cv=2, scoring="neg_log_loss").fit(X, y)
     first, second = search.cv_results_["mean_test_score"]
     assert first != second
-    assert search.best_estimator_._backbone.name == search.best_params_["backbone"]
+    assert search.best_estimator_._model.backbone.reference.name == search.best_params_["backbone"]
 
 
 def test_cross_val_predict_and_cross_validate(data):

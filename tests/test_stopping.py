@@ -1,6 +1,7 @@
 """How training ends early, continues and is resumed."""
 
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -19,7 +20,8 @@ from sklearn.model_selection import (
 from skorch.callbacks import Callback
 
 from sktransfer import load_clipart
-from sktransfer.estimators import fitting
+from sktransfer.estimators import fit_model as fitting
+from sktransfer.estimators.fitted import OptimizerState
 from sktransfer.exceptions import ParameterError, TrainingDivergedError, TrainingWarning
 from tests.conftest import make_pictures
 from tests.small_estimators import LITE0, make_classifier
@@ -255,7 +257,8 @@ def test_the_optimizer_remembers_from_piece_to_piece():
         for _ in range(4):
             classifier.partial_fit(X, Y)
             if forgets:
-                classifier._optimizer_state = ("sgd", 0, None)
+                nothing = OptimizerState("sgd", 0, None)
+                classifier._model = replace(classifier._model, optimizer_state=nothing)
         return classifier.history_[-1]["train_loss"]
 
     assert after(forgets=False) < after(forgets=True)  # momentum is kept between the calls

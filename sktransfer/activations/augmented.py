@@ -59,6 +59,19 @@ class Augmented:
     seed: int
     keep: bool = False
 
+    @classmethod
+    def of(
+        cls,
+        source: ImageSource,
+        one_pass: FrozenPass,
+        augment: str | Transform,
+        seed: int,
+        *,
+        keep: bool,
+    ) -> "Augmented":
+        """Views of the pictures of a source, decoded as `one_pass` says."""
+        return cls(decode(source, one_pass), one_pass, augment, seed, keep)
+
     def views(self, n: int | None, rows: np.ndarray) -> Views:
         """Activations of some pictures: of `n` views, used in turn, or of a new one per epoch.
 

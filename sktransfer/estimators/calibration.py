@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from sktransfer.training.batches import Rows
+from sktransfer.training.net import TransferNet
 from sktransfer.training.task import Task
 
 # Student's t of the logarithm of a temperature. The scale is the largest of a grid with which
@@ -25,6 +27,13 @@ def as_evidence(weights: np.ndarray) -> np.ndarray:
     """
     weights = weights / weights.max()
     return weights * (weights.sum() / (weights**2).sum())
+
+
+def fitted_temperature(task: Task, net: TransferNet, validation: Rows) -> float:
+    """The temperature that suits the scores of validation rows best, weighted as in their loss."""
+    targets = validation.targets
+    scores, weights = net.scores_of(validation).numpy(), as_evidence(targets.weights.numpy())
+    return best_temperature(task, scores, targets.y.numpy(), weights)
 
 
 def best_temperature(

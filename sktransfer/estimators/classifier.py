@@ -1,4 +1,4 @@
-"""PretrainedImageClassifier: a pretrained backbone, a new head, as much trained as asked."""
+"""PretrainedImageClassifier: a pretrained backbone and a new head, trained as deep as requested."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._common.sklearn_private import HasMethods, Interval, StrOptions
 from sktransfer.estimators.base import BackboneEstimator
-from sktransfer.estimators.conflicts import check_conflicts, check_partial_fit, check_watchers
-from sktransfer.estimators.fitting import Fitting, keeps_earlier
+from sktransfer.estimators.checked_input import FitArguments, checked_input
+from sktransfer.estimators.fit_model import fit_model
+from sktransfer.estimators.fitted import FittedModel, PredictionOptions
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.augmentation import AUGMENTATIONS
 from sktransfer.training.losses import LOSSES, as_loss
@@ -30,13 +31,13 @@ _COUNT = Interval(Integral, 1, None, closed="left")
 _SEVERAL = Interval(Integral, 2, None, closed="left")
 
 
-class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
-    """Classify pictures with a pretrained network, fine-tuned as deep as you say.
+class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ignore[misc]
+    """Classify pictures with a pretrained network, fine-tuned as deeply as requested.
 
-    The stages that stay frozen run once over the pictures; training works on what they
-    gave, so epochs cost little. A linear head on a frozen backbone, the default, is a
-    convex problem and is solved by L-BFGS. With unfrozen stages the head is solved first
-    and everything is then trained together (LP-FT, Kumar et al., ICLR 2022).
+    The frozen stages run once over the pictures, and training works on their stored
+    activations, so epochs cost little. A linear head on a frozen backbone, the default, is a
+    convex problem and is solved by L-BFGS. With unfrozen stages the head is solved first,
+    and then head and stages are trained together (LP-FT, Kumar et al., ICLR 2022).
 
     Parameters
     ----------
@@ -52,94 +53,95 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
     unfreeze_depth : int or "all", default=0
         How many of the last stages train with the head. Stages are levels of resolution
         (encoder blocks for transformers); those without weight matrices are not counted.
-        Frozen stages, with their BatchNorm statistics, keep their values to the bit.
-        Unfrozen stages keep BatchNorm statistics too, unless `batch_norm` says otherwise.
+        Frozen stages keep their weights and BatchNorm statistics bit for bit. Unfrozen
+        stages keep their BatchNorm statistics too, unless `batch_norm` says otherwise.
 
     pooling : {"native", "avg", "max", "flatten"}, default="native"
-        How the last map becomes the head's input: as the network itself does it, the mean
-        or maximum over places, or all values. Anything but "native" replaces the network's
-        pooling and all that follows it.
+        How the last map becomes the head's input: as in the network itself, by the mean or
+        the maximum over positions, or as all values. Anything but "native" replaces the
+        network's pooling and all that follows it.
 
     hidden_layer_sizes : int or tuple of int, default=()
         Dense layers with ReLU between the features and the scores; ``(1024,)`` is the
         classic Keras head.
 
     dropout : float, default=0.0
-        Share of values dropped after each hidden layer, or before the last layer if there
-        is none.
+        Share of values that are dropped after each hidden layer, or before the last layer if
+        there is none.
 
     image_size : int or None, default=None
-        Side in pixels of the square the network sees; None for the size the weights were
-        trained on.
+        Side in pixels of the square that the network sees; None for the size that the
+        weights were trained on.
 
     image_shape : tuple (h, w) or (h, w, c), or None, default=None
         Accept rows of flattened pixels of this shape, as scikit-learn's own image sets are.
 
     augment : {"light", "standard", "keras", "trivial"}, transform or None, default=None
-        Changed copies of the pictures to train on. "light": cropped a little and flipped;
+        Train on changed copies of the pictures. "light": cropped a little and flipped;
         "standard": cropped to half the area at least, flipped and recoloured; "keras":
         ImageDataGenerator's classic set (turned by up to 40 degrees, shifted, zoomed,
         flipped); "trivial": TrivialAugmentWide and flipped. Or a torchvision v2 transform of
-        uint8 tensors (3, h, w). :func:`plot_augmentations` shows what they do.
+        uint8 tensors (3, h, w). :func:`plot_augmentations` draws them.
 
     n_views : int or None, default=None
-        Number of augmented views of each picture that take turns. The frozen stages run over
-        each of them once, whatever the epochs. None makes a new view for every epoch, which
-        costs a pass an epoch.
+        Number of augmented views of each picture, which take turns. The frozen stages run
+        over each of them once, however many epochs there are. None makes a new view for every
+        epoch, which costs one pass over the pictures per epoch.
 
     mixup : float, default=0.0
-        Mix each row with another one of its batch, in a share drawn from Beta(mixup, mixup);
-        0.2 is usual, 0 is none (Zhang et al., ICLR 2018). What is mixed is what the head and
-        the unfrozen stages are fed: pixels at depth "all", else activations.
+        Mix each row with another row of its batch, with a share drawn from
+        Beta(mixup, mixup); 0.2 is usual, 0 mixes nothing (Zhang et al., ICLR 2018). The input
+        of the unfrozen stages and the head is mixed: pixels at depth "all", else activations.
 
     cutmix : float, default=0.0
-        The same by pasting a box of the other row (Yun et al., ICCV 2019); 1 is usual. With
+        Mix by pasting a box of the other row (Yun et al., ICCV 2019); 1 is usual. With
         `mixup`, each batch gets one of the two.
 
     loss : {"cross_entropy", "binary_cross_entropy", "focal"} or class, default="cross_entropy"
         "binary_cross_entropy" tells each class apart from all others, and is the loss for
-        several labels a picture; "focal" (Lin et al., ICCV 2017, gamma=2) counts rows that
-        are already right for less, and does either. Or a class of torch's kind, called with
-        ``reduction="none"``.
+        several labels per picture; "focal" (Lin et al., ICCV 2017, gamma=2) down-weights rows
+        already classified correctly, and is for one label or several. Or a loss class of
+        `torch.nn`, called with ``reduction="none"``.
 
     label_smoothing : float, default=0.0
         Share of each target that is spread over the classes.
 
     class_weight : None, "balanced" or dict, default=None
         Weight of each class in the loss; a dict is keyed by the labels in y. Multiplied
-        with `sample_weight`. With several labels a picture, what the presence of each label
-        counts against its absence; a dict is keyed by the number of the column.
+        with `sample_weight`. With several labels per picture, the weight of the presence of
+        each label relative to its absence; a dict is keyed by the number of the column.
 
     sampling : {"oversample", "undersample", "balanced"} or None, default=None
-        Which rows an epoch trains on: those of rarer classes repeated until all have as many
-        as the largest, those of larger ones left out until all have as few as the smallest
-        (others in each epoch), or as many as there are, drawn with every class as likely.
-        L-BFGS, which knows no epochs, weighs each row by how often it would be drawn on
-        average: every row counts, and every class alike.
+        Draw the rows of an epoch so that all classes are equally frequent. "oversample"
+        repeats rows of the rarer classes until each has as many as the largest;
+        "undersample" leaves rows of the larger classes out, others in each epoch, until each
+        has as few as the smallest; "balanced" draws as many rows as there are, with
+        replacement. L-BFGS has no epochs: it weights each row by how often it would be drawn
+        on average.
 
     distill_from : fitted classifier or None, default=None
-        A teacher, with the same classes, whose `predict_proba` is learned beside the labels
-        (Hinton et al., 2015). In a search, wrap it in
+        A teacher with the same classes, whose `predict_proba` is learned in addition to the
+        labels (Hinton et al., 2015). In a search, wrap it in
         :class:`sklearn.frozen.FrozenEstimator`, which `clone` leaves fitted.
 
     distill_weight : float, default=0.5
         Share of the teacher in the loss.
 
     distill_temperature : float, default=2.0
-        What the scores of both are divided by: higher shows more of what the teacher holds
-        for similar.
+        The scores of teacher and student are divided by it. A higher temperature gives more
+        weight to classes that the teacher finds similar.
 
     optimizer : {"auto", "lbfgs", "adamw", "adam", "sgd"} or class, default="auto"
         "auto" is L-BFGS where the problem is convex (a linear head on a frozen backbone,
         without dropout, mixing, or new views in each epoch), and AdamW elsewhere. "sgd" has a
-        Nesterov momentum of 0.9. Or a class of `torch.optim`.
+        Nesterov momentum of 0.9. Or an optimizer class of `torch.optim`.
 
     lr : float or "auto", default="auto"
         Learning rate of the head. "auto" is 3e-3 for a head that begins at random on frozen
         features, as one with hidden layers does, and 3e-4 for all else. L-BFGS has none.
 
     lr_decay : float, default=0.9
-        Each unfrozen stage learns this much slower than the one after it.
+        The learning rate of each unfrozen stage is that of the stage after it times this.
 
     weight_decay : float, default=1e-4
         Strength of the penalty on weights. In the convex problem, half of it times the
@@ -147,51 +149,53 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         rows of mean squared length 1; elsewhere it is the optimizer's own.
 
     schedule : {"cosine", "onecycle", "plateau"}, class or None, default="cosine"
-        "cosine": the learning rate climbs during the first tenth of the steps, an epoch at
-        most, then falls to 0 as half a cosine. "onecycle" is torch's OneCycleLR. "plateau"
-        divides it by ten after 2 epochs without a lower loss (of validation, where there is
-        one). Or a class of `torch.optim.lr_scheduler`, stepped once an epoch. None keeps it as
-        it is. L-BFGS has none.
+        "cosine": the learning rate climbs during the first tenth of the steps, one epoch at
+        most, then falls to 0 along half a cosine. "onecycle" is torch's OneCycleLR. "plateau"
+        divides the rate by ten after 2 epochs without a lower loss (the validation loss, if
+        there is one). Or a class of `torch.optim.lr_scheduler`, stepped once per epoch. None
+        keeps the rate constant. L-BFGS has no schedule.
 
     gradient_clipping : float or None, default=None
-        Largest norm of all gradients together. L-BFGS has none.
+        Largest norm of all gradients together. L-BFGS does not clip.
 
     ema_decay : float or None, default=None
         Predict with an exponential moving average of the weights, of which each step keeps
-        this share; 0.99 averages over about a hundred steps.
+        this share; 0.99 averages over about one hundred steps.
 
     batch_norm : {"auto", "fixed", "train"}, default="auto"
-        Whether unfrozen stages keep their BatchNorm statistics or move them with each batch.
-        "auto" keeps those of pretrained weights.
+        "fixed" keeps the BatchNorm statistics of unfrozen stages, "train" updates them with
+        each batch, and "auto" keeps those of pretrained weights.
 
     max_epochs : int or "auto", default="auto"
-        Passes over the stored activations. "auto" is 10, and for a head that begins at random
-        on stored features as many more as make 1,000 steps. For L-BFGS one epoch is up to 20
-        iterations, and it stops sooner when it has converged. The head that is trained before
-        fine-tuning gets at least 10.
+        Number of passes over the stored activations. "auto" is 10, or as many as make 1,000
+        steps for a head that begins at random on stored features, if that is more. For L-BFGS
+        one epoch is up to 20 iterations, and it stops as soon as it has converged. The head
+        that is trained before fine-tuning gets at least 10.
 
     batch_size : int, default=32
-        Rows a training step, and pictures computed at once.
+        Number of rows per training step, and of pictures that are computed at once.
 
     head_init : {"probe", "random"}, default="probe"
-        Where not all is solved by L-BFGS: train the head alone first, or start it at random.
+        Where L-BFGS does not solve everything: train the head alone first, or begin with a
+        random head.
 
     fine_tune : {"auto", "always"}, default="auto"
-        "auto" leaves the unfrozen stages as they are, and warns, where the linear head that was
-        solved first has nothing left that they could be seen to mend: where, cross-validated
-        in 5 folds, it makes fewer mistakes in the n training rows than ``sqrt(n)``, counted
-        by their weights. (An accuracy measured on n rows has a standard error of up to
-        ``0.5 / sqrt(n)``.) "always" trains them, and so does "auto" with a random head,
-        `hidden_layer_sizes` or `distill_from`, in `partial_fit`, and where a fit goes on with
-        an earlier one.
+        "auto" skips fine-tuning, with a warning, where its gain would be within noise: where
+        the linear head that was solved first, cross-validated in 5 folds, makes fewer
+        mistakes in the n training rows than ``sqrt(n)``, counted by their weights. (An
+        accuracy measured on n rows has a standard error of up to ``0.5 / sqrt(n)``.) "always"
+        trains the unfrozen stages, and so does "auto" with a random head,
+        `hidden_layer_sizes` or `distill_from`, in `partial_fit`, and where a fit continues an
+        earlier one.
 
     gradual_unfreezing : bool or list of int, default=False
-        Let the unfrozen stages begin to train one after the other, from the last: at equal
-        distances, or in the epochs of a list, counted from 0.
+        Unfreeze one stage after the other, beginning with the last: at equal intervals, or in
+        the epochs of a list, counted from 0.
 
     validation_fraction : float, splitter or None, default=None
-        Rows that are not trained on but scored each epoch: a share, drawn by class, or the
-        first split of a scikit-learn splitter, which gets the `groups` given to `fit`.
+        Rows that are held out from training and scored after each epoch: a share, stratified
+        by class, or the first split of a scikit-learn splitter, which gets the `groups` given
+        to `fit`.
 
     early_stopping : bool, default=False
         Stop when the validation loss has not fallen for `n_iter_no_change` epochs, and keep
@@ -202,31 +206,31 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         Epochs to wait for a lower validation loss.
 
     calibrate : {"temperature"} or None, default=None
-        Divide the scores by the number that suits the validation rows, weighted as in
-        their loss, best (``temperature_``; Guo et al., ICML 2017): probabilities become
-        honest, predictions stay.
+        Divide the scores by the temperature that suits the validation rows best, weighted as
+        in their loss (``temperature_``; Guo et al., ICML 2017). It calibrates probabilities;
+        predictions do not change.
 
     callbacks : list of skorch callbacks or None, default=None
-        They see the last phase of training, and are used as they are, not copied. Batches hold
+        Called during the last phase of training; used as they are, not copied. Batches hold
         activations, and labels as codes (positions in ``classes_``); scorers get codes too.
 
     warm_start : bool, default=False
-        Let another `fit` go on with the head and stages of the one before. Classes, backbone
-        and shape of the head must be the same; `unfreeze_depth` may grow. Of the same rows
-        the same ones are held out by a `validation_fraction`.
+        Let `fit` continue from the head and stages of the fit before. Classes, backbone and
+        shape of the head must be the same; `unfreeze_depth` may grow. A `validation_fraction`
+        holds the same rows out again.
 
     checkpoint_dir : str, path or None, default=None
-        A folder in which training is written down after each epoch. The same fit, killed and
-        called again, goes on there and ends with the same weights, to the bit on a CPU. Needs
-        an int as `random_state`. Files of a fit that has ended are removed.
+        A folder in which the state of training is saved after each epoch. If the process is
+        killed, the same call of `fit` continues from there and ends with the same weights, bit
+        for bit on a CPU. Needs an int as `random_state`. `fit` removes its files when it ends.
 
     tta : int or None, default=None
-        Predict with the mean over so many views: the picture as it is, and others by
-        `augment`, or "light" without it.
+        Predict with the mean over this many views: the picture as it is, and views made by
+        `augment`, or by "light" without it.
 
     mc_dropout : int or None, default=None
-        Predict with the mean over so many draws of the head's dropout (Gal & Ghahramani,
-        ICML 2016); ``predict_proba(X, return_std=True)`` also gives their spread.
+        Predict with the mean over this many samples of the head's dropout (Gal & Ghahramani,
+        ICML 2016); ``predict_proba(X, return_std=True)`` also gives their standard deviation.
 
     device : str, default="auto"
         ``"auto"`` (CUDA, then MPS, then CPU) or a torch device such as ``"cuda:1"``.
@@ -261,25 +265,24 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels, in the order of the columns of `predict_proba`; numbers of columns where
-        a picture may have several.
+        The labels, in the order of the columns of `predict_proba`; column numbers where a
+        picture may have several labels.
 
     history_ : list of dict
-        One record an epoch: ``phase`` ("probe", "head" or "fine-tune"), ``epoch``,
-        ``train_loss`` (of the rows, without the penalty on weights), ``lr``, and with
-        validation rows ``valid_loss`` and
-        ``valid_score`` (accuracy, with rows weighted as in the loss; of whole rows where
-        there are several labels); and what skorch's EpochScoring and BatchScoring among the
-        `callbacks` measure, by their names.
+        One record per epoch: ``phase`` ("probe", "head" or "fine-tune"), ``epoch``,
+        ``train_loss`` (without the penalty on weights), ``lr``, and with validation rows
+        ``valid_loss`` and ``valid_score`` (accuracy, with rows weighted as in the loss; with
+        several labels a row counts only if all of them are right); and the scores of skorch's
+        EpochScoring and BatchScoring among the `callbacks`, by their names.
 
     n_iter_ : int
         Number of epochs, over all phases.
 
     temperature_ : float
-        What the scores are divided by; 1 without `calibrate`.
+        Temperature that the scores are divided by; 1 without `calibrate`.
 
     net_ : skorch.NeuralNet
-        The trained stages and head, working on activations of the frozen part.
+        The trained stages and head, which take activations of the frozen stages.
 
     device_ : str
         The device in use.
@@ -448,7 +451,6 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         self.random_state = random_state
         self.verbose = verbose
 
-    @keeps_earlier
     def fit(
         self,
         X: Any,
@@ -458,7 +460,9 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         validation_data: tuple[Any, Any] | None = None,
         groups: Any = None,
     ) -> PretrainedImageClassifier:
-        """Run the frozen stages over the pictures once, then train on what they gave.
+        """Run the frozen stages over the pictures once, then train on their activations.
+
+        A fit that fails leaves the estimator as it was.
 
         Parameters
         ----------
@@ -467,10 +471,11 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
             (n, h, w, 3), (n, h, w) or (n, h, w, 1); tensors of shape (n, 3, h, w); lists of
             arrays, PIL images or paths; with `image_shape`, rows of flattened pixels.
         y : array-like of shape (n,), or indicator of shape (n, n_classes)
-            Labels: strings, integers or bools. Or, for a loss that tells each class apart by
-            itself, 1 in the column of each label that a picture has, and 0 elsewhere.
+            Labels: strings, integers or bools. Or, with a loss for several labels, 1 in the
+            column of each label that a picture has, and 0 elsewhere.
         sample_weight : array-like of shape (n,), optional
-            What each row counts in the loss, against the mean of all; 0 is as good as absent.
+            Weight of each row in the loss, relative to the mean of all; a row of weight 0
+            counts as absent.
         validation_data : tuple (X, y), optional
             Pictures to validate on, instead of a `validation_fraction` of X.
         groups : array-like of shape (n,), optional
@@ -486,53 +491,35 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
             If a parameter, X or y is invalid, or two contradict each other; see
             :mod:`sktransfer.exceptions`.
         TrainingDivergedError
-            If the loss becomes NaN or infinite. The estimator is then not fitted, or, with
-            `warm_start`, as it was before.
+            If the loss becomes NaN or infinite.
 
         Warns
         -----
         TrainingWarning
-            If training was interrupted (Ctrl-C): what was learned by then is kept. If the
-            unfrozen stages were left as they are (`fine_tune`, or `early_stopping` where no epoch
-            was better than the head alone), or ended with a training loss far above that of
-            the head alone.
+            If the unfrozen stages were left as they are (`fine_tune`, or `early_stopping` where
+            no epoch was better than the head alone). As InterruptedWarning, if training was
+            interrupted (Ctrl-C), which keeps the weights reached by then. As ForgettingWarning,
+            if the unfrozen stages ended with a training loss far above that of the head alone.
         ConvergenceWarning
-            Scikit-learn's: if training ended while the training loss still fell fast, or L-BFGS
-            before it converged.
+            Scikit-learn's: if L-BFGS ended before it converged, or, as ShortTrainingWarning, if
+            training ended while the training loss still fell fast.
         """
-        earlier = self._earlier() if self.warm_start else None
-        if earlier is None:
-            self.__dict__.pop("net_", None)  # a fit that fails leaves no older one behind
-        images = self._prepare(X, seed=self._draw_seeds(earlier), goes_on=earlier is not None)
-        validates = self.validation_fraction is not None or validation_data is not None
-        check_conflicts(
-            self,
-            held_out=validates,
-            groups=groups is not None,
-            validation=validation_data is not None,
-        )
-        check_watchers(self, held_out=validates)
-        labels = self._learned_labels(y, len(images), earlier)
-        self._try_out()
-        weights = self._row_weights(labels, sample_weight)
-        train, held_out = self._split(labels, weights, groups)
-        rows, validation, stages = self._training_rows(
-            X, images, labels, weights, train, held_out, validation_data
-        )
-        return self._train(stages, rows, validation, earlier)
+        earlier = self._model if self.warm_start and self.__sklearn_is_fitted__() else None
+        given = FitArguments(X, y, sample_weight, validation_data=validation_data, groups=groups)
+        return self._fit(given, earlier)
 
-    @keeps_earlier
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
     ) -> PretrainedImageClassifier:
-        """Learn some more pictures, and keep what was learned before.
+        """Continue training with some more pictures.
 
         Where the problem is convex and `optimizer` is "auto", each call solves the head for its
-        pictures, near the solution of those before: the more pictures that was learned from,
-        the less it moves. Shuffled pieces teach nearly what all their rows together would. Pieces
-        that are sorted by class do not: the classes of the last ones are preferred to those of the
-        first. Elsewhere the first call solves or draws a head, and each call trains for one epoch
-        by `optimizer`, whose state is kept, at a learning rate of `lr` without a `schedule`.
+        pictures, near the solution of the calls before: the more pictures that solution was
+        learned from, the less it moves. Shuffled pieces end near a fit on all their rows. Pieces
+        that are sorted by class do not: the classes of the last pieces are preferred. Elsewhere
+        the first call solves the head or begins with a random one, and each call trains for one
+        epoch with `optimizer`, whose state is kept, at a learning rate of `lr` without a
+        `schedule`. A call that fails leaves the estimator as it was.
 
         Parameters
         ----------
@@ -540,10 +527,11 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
             As in `fit`.
         y : array-like of shape (n,), or indicator of shape (n, n_classes)
         classes : array-like of shape (n_classes,), optional
-            All labels that there will be; in the first call, unless its y has them all.
+            All labels that will occur; needed in the first call, unless its y has them all.
         sample_weight : array-like of shape (n,), optional
-            What each row counts in the loss. Not scaled, as it is in `fit`: a row of weight 2
-            counts twice as much as one of weight 1 in any other piece; 0 is as good as absent.
+            Weight of each row in the loss. It is not scaled, as it is in `fit`: a row of weight
+            2 counts twice as much as a row of weight 1 in any other piece; a row of weight 0
+            counts as absent.
 
         Returns
         -------
@@ -553,28 +541,30 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         ------
         ValueError
             As in `fit`; if y holds a class that was not named in the first call; or if a
-            parameter means nothing where rows come in pieces, such as `early_stopping`.
+            parameter has no meaning where rows come in pieces, such as `early_stopping`.
         """
-        earlier = self._earlier()
-        images = self._prepare(
-            X,
-            seed=self._draw_seeds(earlier),
-            reset=earlier is None,
-            goes_on=earlier is not None,
-        )
-        check_partial_fit(self)
-        check_conflicts(self, held_out=False, groups=False, validation=False)
-        check_watchers(self, held_out=False, in_pieces=True)
-        labels = self._learned_labels(y, len(images), earlier, classes)
-        self._try_out()
-        weights = self._row_weights(labels, sample_weight, all_classes=False)
-        present = np.flatnonzero(weights)
-        rows, _, stages = self._training_rows(X, images, labels, weights, present)
-        piece_weight = float(weights[present].mean())
-        return self._train(stages, rows, None, earlier, piece_weight=piece_weight)
+        earlier = self._model if self.__sklearn_is_fitted__() else None
+        given = FitArguments(X, y, sample_weight, classes=classes, in_pieces=True)
+        return self._fit(given, earlier)
+
+    def _fit(self, given: FitArguments, earlier: FittedModel | None) -> PretrainedImageClassifier:
+        checked = checked_input(self, given, earlier)
+        self._keep(fit_model(self, checked, earlier), checked.columns)
+        return self
+
+    def _keep(self, model: FittedModel, columns: dict[str, Any]) -> None:
+        """Set the attributes of a fit, all at once: one that failed before has set none."""
+        self._keep_columns(columns)
+        self.device_ = model.backbone.device
+        self.classes_ = model.classes
+        self.history_ = model.history
+        self.n_iter_ = len(model.history)
+        self.temperature_ = model.temperature
+        self.net_ = model.net
+        self._model = model
 
     def predict(self, X: Any) -> np.ndarray:
-        """Most likely label of each picture, or all labels that are more likely than not.
+        """Predict the most likely label of each picture, or all labels more likely than not.
 
         Parameters
         ----------
@@ -584,44 +574,45 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         Returns
         -------
         labels : ndarray of shape (n,), or (n, n_classes)
-            Of the dtype that y had; an indicator of integers if y was one.
+            With the dtype of y; an indicator of integers if y was one.
         """
-        predictions = self._task.predictions(self._scores(X))
-        labels: np.ndarray = predictions if self._task.multilabel else self.classes_[predictions]
-        return labels
+        scores, task = self._scores(X), self._model.task
+        predictions = task.predictions(scores)
+        return predictions if task.multilabel else self._model.classes[predictions]
 
     def predict_proba(
         self, X: Any, *, return_std: bool = False
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """Probability of each class.
+        """Predict the probability of each class.
 
         Parameters
         ----------
         X : array, tensor, list, Series or one-column DataFrame
             As in `fit`.
         return_std : bool, default=False
-            With `mc_dropout` or `tta`: also their standard deviation over draws and views.
+            With `mc_dropout` or `tta`: also return the standard deviation over samples and
+            views.
 
         Returns
         -------
         probabilities : ndarray of shape (n, n_classes), float32
-            Columns in the order of ``classes_``. Rows sum to 1 unless a picture may have
-            several labels.
+            Columns in the order of ``classes_``. They sum to 1 for each picture, unless it may
+            have several labels.
         spread : ndarray of shape (n, n_classes), float32
             With `return_std`.
 
         Raises
         ------
         ParameterError
-            If `return_std` is asked for and there is but one draw.
+            If `return_std` is given without `mc_dropout` and `tta`.
         """
         scores = self._drawn_scores(X, several=return_std)
-        draws = self._task.probabilities(scores)
+        draws = self._model.task.probabilities(scores)
         probabilities: np.ndarray = draws.mean(axis=1)
         return (probabilities, draws.std(axis=1)) if return_std else probabilities
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Logarithm of the probability of each class.
+        """Predict the logarithm of the probability of each class.
 
         Parameters
         ----------
@@ -633,10 +624,10 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         log_probabilities : ndarray of shape (n, n_classes), float32
         """
         scores = self._scores(X)
-        return self._task.log_probabilities(scores)
+        return self._model.task.log_probabilities(scores)
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Scores of the classes before they become probabilities.
+        """Compute the scores of the classes, from which probabilities are made.
 
         Parameters
         ----------
@@ -646,23 +637,23 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
         Returns
         -------
         scores : ndarray of shape (n, n_classes), float32
-            With two classes of shape (n,): the logarithm of the odds of ``classes_[1]``.
+            With two classes, an array of shape (n,): the log-odds of ``classes_[1]``.
         """
         scores = self._scores(X)
-        if len(self.classes_) > 2 or self._task.multilabel:
+        if len(self.classes_) > 2 or self._model.task.multilabel:
             return scores
-        logarithms = self._task.log_probabilities(scores)
+        logarithms = self._model.task.log_probabilities(scores)
         return logarithms[:, 1] - logarithms[:, 0]
 
     def _scores(self, X: Any) -> np.ndarray:
-        """Scores (n, n_classes); of several draws, those that have their mean probabilities."""
+        """Scores (n, n_classes); of several draws, the scores of their mean probabilities."""
         draws = self._drawn_scores(X)
         if draws.shape[1] == 1:
             return draws[:, 0]
-        return self._task.scores(self._task.probabilities(draws).mean(axis=1))
+        return self._model.task.scores(self._model.task.probabilities(draws).mean(axis=1))
 
     def _drawn_scores(self, X: Any, *, several: bool = False) -> np.ndarray:
-        """Scores (n, draws, n_classes), in as many passes as there are views."""
+        """Scores (n, n_draws, n_classes), in one pass for each view."""
         check_is_fitted(self)
         self._check_parameters()
         if several and self.tta is None and self.mc_dropout is None:
@@ -670,12 +661,30 @@ class PretrainedImageClassifier(ClassifierMixin, Fitting):  # type: ignore[misc]
                 "return_std=True needs several draws, but tta=None and mc_dropout=None. Set "
                 "mc_dropout=20 (with dropout), or tta=5."
             )
-        images = self._images(X, reset=False)
-        images.check()
-        return self._predicting(images) / np.float32(self.temperature_)
+        model = self._model
+        images = self._images(X, model.backbone.image_shape)
+        return model.scores(images, self._prediction_options())
+
+    def _prediction_options(self) -> PredictionOptions:
+        return PredictionOptions(
+            run=self._run_options(),
+            tta=self.tta,
+            mc_dropout=self.mc_dropout,
+            augment=self.augment,
+            keep_views=self._keeps_views(),
+        )
+
+    def _keeps_views(self) -> bool:
+        """Whether the cache keeps augmented views: with another seed they are not met again."""
+        return isinstance(self.random_state, Integral)
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "net_")
+        return hasattr(self, "_model")
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self.__sklearn_is_fitted__():  # opened where its device may be missing
+            self.device_ = self._model.backbone.device
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from sktransfer._common.sklearn_private import StrOptions
 from sktransfer._common.warning import warn
 from sktransfer.estimators.base import BackboneEstimator
+from sktransfer.estimators.fitted import FittedFeatures
 from sktransfer.exceptions import ImageWarning
 
 
@@ -179,14 +180,16 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         WeightsUnavailableError
             If the weights can't be downloaded.
         """
-        self.__dict__.pop("_n_features_out", None)  # a fit that fails leaves no older one
-        self._prepare(X, missing_ok=self.on_error == "nan")
-        backbone = self._loaded_backbone()
-        # A copy: what becomes of the user's list later is nothing to this fit.
-        stage = tuple(self.stage) if isinstance(self.stage, list) else self.stage
-        self._network_key = (stage, self.pooling)
-        size = self._preprocessing.crop_size
-        self._n_features_out = backbone.width(*self._network_key, size)
+        self._check_parameters()
+        _, columns = self._images_of_a_fit(X, missing_ok=self.on_error == "nan")
+        backbone = self._fitted_backbone(self._checked_device())
+        # A copy: the user may change the list later.
+        stage = self.stage if isinstance(self.stage, str | None) else tuple(self.stage)
+        fitted = FittedFeatures(backbone, stage, self.pooling)
+        n_features = fitted.n_features()
+        self._keep_columns(columns)
+        self.device_ = backbone.device
+        self._fitted, self._n_features_out = fitted, n_features
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -209,12 +212,9 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         """
         check_is_fitted(self)
         self._check_parameters()
-        images = self._images(X, reset=False)
         skip = self.on_error == "nan"
-        images.check(missing_ok=skip)
-        network = self._loaded_backbone().feature_network(*self._network_key)
-        one_pass = self._pass(network, "Extracting features", skip_unreadable=skip)
-        features, unreadable = one_pass.collect(images)
+        images = self._images(X, self._fitted.backbone.image_shape, missing_ok=skip)
+        features, unreadable = self._fitted.features(images, self._run_options(), skip)
         if unreadable:
             shown = ", ".join(images.describe(row) for row in unreadable[:3])
             warn(
@@ -222,7 +222,7 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
                 f"are NaN: {shown}{', ...' if len(unreadable) > 3 else ''}.",
                 ImageWarning,
             )
-        return features.numpy()
+        return features
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the columns that `transform` gives.
@@ -238,20 +238,21 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
             ``"resnet18_0"`` and so on; with stages, ``"resnet18_layer4_0"``.
         """
         check_is_fitted(self)
-        backbone = self._loaded_backbone()
-        stage, pooling = self._network_key
-        if stage is None:
-            names = [f"{backbone.name}_{i}" for i in range(self._n_features_out)]
-            return np.asarray(names, dtype=object)
-        size = self._preprocessing.crop_size
-        names = []
-        for tap in [stage] if isinstance(stage, str) else stage:
-            width = backbone.width(tap, pooling, size)
-            names += [f"{backbone.name}_{tap}_{i}" for i in range(width)]
+        backbone = self._fitted.backbone.reference.name
+        names = [
+            f"{backbone}_{i}" if stage is None else f"{backbone}_{stage}_{i}"
+            for stage, width in self._fitted.width_of_each_stage()
+            for i in range(width)
+        ]
         return np.asarray(names, dtype=object)
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_n_features_out")
+        return hasattr(self, "_fitted")
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if hasattr(self, "_fitted"):  # opened where its device may be missing
+            self.device_ = self._fitted.backbone.device
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -43,6 +43,10 @@ class Labels:
         present = self.y[rows] > 0
         return np.flatnonzero(present.all(axis=0) | ~present.any(axis=0))
 
+    def taken(self, rows: np.ndarray) -> Labels:
+        """Labels of some of the rows, with all classes."""
+        return Labels(self.classes, self.y[rows])
+
     @classmethod
     def learned(cls, y: Any, n_rows: int, who: str) -> Labels:
         """The labels of a fit, which say what classes there are.
@@ -91,6 +95,47 @@ class Labels:
                 "call of partial_fit, or fit anew."
             )
         return cls(classes, np.array([places[label] for label in labels], np.int64))
+
+
+def encoded(
+    y: Any,
+    n_rows: int,
+    who: str,
+    *,
+    known: tuple[np.ndarray, bool] | None = None,
+    classes: Any = None,
+) -> Labels:
+    """Encode y, with classes from y, from the earlier fit, or from the caller.
+
+    Parameters
+    ----------
+    y : array-like
+    n_rows : int
+        Number of pictures.
+    who : str
+        Name of the estimator, for errors.
+    known : (ndarray, bool), optional
+        Classes of the fit that this one continues, and whether pictures have several labels.
+    classes : array-like, optional
+        As `partial_fit` gets them.
+
+    Raises
+    ------
+    ValueError
+        If y is malformed, or the classes contradict each other.
+    """
+    if known is not None:
+        labels = Labels.known(y, n_rows, known[0], multilabel=known[1])
+    elif classes is None or is_indicator(y):
+        labels = Labels.learned(y, n_rows, who)
+    else:
+        labels = Labels.known(y, n_rows, np.unique(classes), multilabel=False)
+    if classes is not None and not np.array_equal(np.unique(classes), labels.classes):
+        raise ValueError(
+            f"classes={np.unique(classes).tolist()} contradict those of the first call, or "
+            f"the columns of y: {labels.classes.tolist()}."
+        )
+    return labels
 
 
 def is_indicator(y: Any) -> bool:

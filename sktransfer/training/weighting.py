@@ -5,12 +5,10 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 from sktransfer._common.warning import warn
 from sktransfer.exceptions import ParameterError, TrainingWarning
-from sktransfer.training.losses import Targets
 
 # Training is in float32, where anything larger is infinite.
 LARGEST_WEIGHT = float(np.finfo(np.float32).max)
@@ -116,13 +114,17 @@ def _weight_of_each_class(
     return computed
 
 
-def positive_weights(targets: Targets, class_weight: ClassWeight) -> list[float] | None:
+def positive_weights(
+    y: np.ndarray, weights: np.ndarray, class_weight: ClassWeight
+) -> list[float] | None:
     """Weight of the presence of each label relative to its absence.
 
     Parameters
     ----------
-    targets : Targets
-        Of the rows that are trained on; y is an indicator (n, k).
+    y : ndarray of shape (n, k)
+        Indicator of the rows to train on.
+    weights : ndarray of shape (n,)
+        Weights of these rows.
     class_weight : None, "balanced" or dict
         "balanced" gives presence and absence of each label the same total weight. The keys of a
         dict are numbers of columns; other columns get 1.
@@ -130,9 +132,11 @@ def positive_weights(targets: Targets, class_weight: ClassWeight) -> list[float]
     if class_weight is None:
         return None
     if isinstance(class_weight, str):
-        present = (targets.y * targets.weights[:, None]).sum(0)
-        absent = targets.weights.sum() - present
+        present = weights @ y
+        absent = weights.sum() - present
         # A label that is never present would get an infinite weight, which smoothed targets
         # would use.
-        return torch.where(present > 0, absent / present, 1.0).tolist()
-    return [float(class_weight.get(column, 1.0)) for column in range(targets.y.shape[1])]
+        ones = np.ones_like(present)
+        balanced: list[float] = np.divide(absent, present, out=ones, where=present > 0).tolist()
+        return balanced
+    return [float(class_weight.get(column, 1.0)) for column in range(y.shape[1])]

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sktransfer import PretrainedImageClassifier
 from sktransfer.activations.streaming import FrozenPass
 from sktransfer.backbones.loading import load_backbone
-from sktransfer.estimators import fitting
+from sktransfer.estimators import fit_model as fitting
 from sktransfer.exceptions import (
     BackboneError,
     EngineUnavailableError,
@@ -349,11 +349,23 @@ def test_a_last_batch_of_one_row_trains():
     assert np.isfinite(classifier.predict_proba(X)).all()
 
 
-def test_divergence_tells_epoch_and_rate_and_leaves_it_unfitted(pictures):
+def test_divergence_tells_epoch_and_rate_and_leaves_the_earlier_fit_as_it_was(pictures):
     classifier = pretrained(unfreeze_depth=1, max_epochs=2).fit(*pictures)
-    classifier.set_params(optimizer="sgd", lr=1e30)
+    before, expected = dict(vars(classifier)), classifier.predict_proba(pictures[0])
+    diverges = {"optimizer": "sgd", "lr": 1e30}
+    classifier.set_params(**diverges)
     with pytest.raises(TrainingDivergedError, match=r"epoch \d+ at a learning rate of"):
         classifier.fit(*pictures)
+    assert vars(classifier) == before | diverges
+    assert_array_equal(classifier.predict_proba(pictures[0]), expected)
+
+
+def test_a_first_fit_that_fails_leaves_the_estimator_unfitted(pictures):
+    classifier = pretrained(unfreeze_depth=1, max_epochs=2, optimizer="sgd", lr=1e30)
+    before = dict(vars(classifier))
+    with pytest.raises(TrainingDivergedError):
+        classifier.fit(*pictures)
+    assert vars(classifier) == before
     with pytest.raises(NotFittedError):
         classifier.predict(pictures[0])
 
@@ -384,7 +396,7 @@ def test_set_params_after_fit_waits_for_the_next_fit(pictures):
     classifier.set_params(backbone="shufflenet_v2_x0_5", unfreeze_depth=1, pooling="max")
     assert_array_equal(classifier.predict_proba(X), before)
     classifier.fit(X, y)
-    assert classifier._backbone.name == "shufflenet_v2_x0_5"
+    assert classifier._model.backbone.reference.name == "shufflenet_v2_x0_5"
     assert not np.array_equal(classifier.predict_proba(X), before)
 
 

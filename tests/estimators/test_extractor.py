@@ -143,10 +143,11 @@ def test_row_order_changes_nothing(pictures):
 
 def test_transform_does_not_change_the_network(pictures):
     extractor = small().fit(pictures[0])
-    before = extractor._backbone.digest
-    del extractor._backbone.__dict__["digest"]
+    backbone = extractor._fitted.backbone.reference.get()
+    before = backbone.digest
+    del backbone.__dict__["digest"]
     extractor.transform(pictures[0])
-    assert extractor._backbone.digest == before
+    assert backbone.digest == before
 
 
 def test_stages_and_names(pictures):

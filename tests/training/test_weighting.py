@@ -14,8 +14,8 @@ CODES = np.array([0, 0, 0, 1])
 INDICATOR = torch.tensor([[1.0, 0], [1, 1], [1, 0], [0, 0]])
 
 
-def indicator_targets(weights=None):
-    return Targets(INDICATOR, torch.ones(4) if weights is None else torch.tensor(weights))
+def weights_of_labels(class_weight, weights=(1.0, 1.0, 1.0, 1.0)):
+    return positive_weights(INDICATOR.numpy(), np.array(weights), class_weight)
 
 
 def test_weights_of_classes_and_rows_are_multiplied():
@@ -77,19 +77,19 @@ def test_class_weights_of_any_kind_of_number_pass(given):
 
 
 def test_without_class_weights_presence_counts_as_absence():
-    assert positive_weights(indicator_targets(), None) is None
+    assert weights_of_labels(None) is None
 
 
 def test_balanced_presence_counts_as_much_as_absence():
-    weights = positive_weights(indicator_targets(), "balanced")
+    weights = weights_of_labels("balanced")
     assert weights == pytest.approx([1 / 3, 3])
-    weights = positive_weights(indicator_targets([1.0, 2.0, 0.0, 4.0]), "balanced")
+    weights = weights_of_labels("balanced", [1.0, 2.0, 0.0, 4.0])
     assert weights == pytest.approx([4 / 3, 5 / 2])
 
 
 def test_a_label_that_is_never_there_has_no_presence_to_weigh():
     targets = Targets(torch.tensor([[1.0, 0], [0, 0]]), torch.ones(2))
-    weights = positive_weights(targets, "balanced")
+    weights = positive_weights(targets.y.numpy(), targets.weights.numpy(), "balanced")
     assert weights == [1, 1]
     loss = row_loss(
         "binary_cross_entropy", multilabel=True, positive_weight=weights, label_smoothing=0.1
@@ -98,7 +98,7 @@ def test_a_label_that_is_never_there_has_no_presence_to_weigh():
 
 
 def test_labels_by_number_of_their_column():
-    assert positive_weights(indicator_targets(), {1: 5}) == [1.0, 5.0]
+    assert weights_of_labels({1: 5}) == [1.0, 5.0]
 
 
 @pytest.mark.parametrize("class_weight", [{2: 1.0}, {"a": 1.0}, {0: -1.0}])

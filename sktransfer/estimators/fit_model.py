@@ -1,0 +1,58 @@
+"""The steps of a fit that need the backbone: load it, run it, train, calibrate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sktransfer.estimators.calibration import fitted_temperature
+from sktransfer.estimators.checked_input import CheckedInput
+from sktransfer.estimators.fitted import FittedModel, OptimizerState
+from sktransfer.estimators.training_data import ViewSettings, training_data
+from sktransfer.training.train import train
+
+
+def fit_model(classifier: Any, given: CheckedInput, earlier: FittedModel | None) -> FittedModel:
+    """Fit a classifier, whose parameters and arguments were checked.
+
+    Parameters
+    ----------
+    classifier : PretrainedImageClassifier
+        Left as it is.
+    given : CheckedInput
+    earlier : FittedModel or None
+        The fit that this one continues.
+    """
+    settings, seeds = given.settings, given.seeds
+    # Pretrained weights are not drawn: one backbone serves all seeds.
+    drawn_from = seeds.weights if classifier.weights is None else 0
+    backbone = classifier._fitted_backbone(settings.device, drawn_from)
+    if earlier is not None:
+        backbone.reference.check_same(earlier.backbone.reference)
+    data = training_data(
+        given,
+        backbone,
+        classifier._run_options(),
+        ViewSettings(classifier.augment, classifier.n_views, classifier._keeps_views()),
+        teacher=classifier.distill_from,
+        earlier=earlier,
+    )
+    trained = train(settings, data)
+    temperature = 1.0
+    if classifier.calibrate is not None and data.validation is not None:
+        temperature = fitted_temperature(settings.task, trained.net, data.validation)
+    return FittedModel(
+        backbone=backbone,
+        architecture=given.architecture,
+        net=trained.net,
+        task=settings.task,
+        classes=given.labels.classes,
+        temperature=temperature,
+        seeds=seeds,
+        history=([] if earlier is None else earlier.history) + trained.history,
+        optimizer_state=OptimizerState(
+            optimizer=classifier.optimizer,
+            unfreeze_depth=classifier.unfreeze_depth,
+            # `fit` ends its schedule; only pieces continue with the optimizer as it was.
+            state=None if settings.piece is None else trained.optimizer_state,
+        ),
+    )

@@ -1,0 +1,359 @@
+"""The result of a fit: all that prediction, pickling and a continued fit need, and nothing else.
+
+`fit` makes it and assigns it last, so a fit that fails leaves the earlier one as it was, and
+`set_params` changes nothing of it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sktransfer._common.devices import available_or_cpu
+from sktransfer._common.warning import warn
+from sktransfer.activations.augmented import Augmented
+from sktransfer.activations.engines.choice import EngineChoice
+from sktransfer.activations.streaming import FrozenPass
+from sktransfer.backbones.backbone import Backbone
+from sktransfer.backbones.freezing import TrainableStages
+from sktransfer.backbones.frozen import FrozenNetwork
+from sktransfer.backbones.loading import load_backbone
+from sktransfer.estimators.seeds import Seeds
+from sktransfer.exceptions import DeviceWarning, ParameterError, WeightsError
+from sktransfer.images.augmentation import Transform
+from sktransfer.images.preprocessing import Preprocessing
+from sktransfer.images.sources import ImageSource
+from sktransfer.training.net import TransferNet
+from sktransfer.training.task import Task
+
+
+class BackboneReference:
+    """A backbone by name and weights, loaded again where a pickle is opened.
+
+    Weights that can be found again are not state: a pickle holds their digest, which tells
+    whether they have changed since the fit.
+
+    Parameters
+    ----------
+    name : str
+    weights : str, Path or None
+    seed : int
+        For random weights.
+    """
+
+    def __init__(self, name: str, weights: str | Path | None, seed: int = 0) -> None:
+        self.name, self.weights, self.seed = name, weights, seed
+        self._loaded: Backbone | None = load_backbone(name, weights, seed)
+        self._digest = ""
+
+    def get(self) -> Backbone:
+        """The backbone.
+
+        Raises
+        ------
+        WeightsError
+            If the weights that are found now are not those of the fit.
+        """
+        if self._loaded is None:
+            found = BackboneReference(self.name, self.weights, self.seed)
+            found.check_same(self)
+            self._loaded = found._loaded
+        assert self._loaded is not None
+        return self._loaded
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights and of all else that features depend on."""
+        return self._digest if self._loaded is None else self._loaded.digest
+
+    def check_same(self, fitted: BackboneReference) -> None:
+        """Raise unless this backbone, found now, is the one of a fit.
+
+        Raises
+        ------
+        WeightsError
+        """
+        if self._loaded is fitted._loaded:  # a digest reads all weights, and takes a while
+            return
+        if self.digest != fitted.digest:
+            raise WeightsError(
+                f"The weights {str(self.weights)!r} of {self.name} are not the ones that this "
+                "estimator was fitted with. Restore the file, or fit a clone."
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_loaded": None, "_digest": self.digest}
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Parameters that say how pictures are run, and that may change after a fit.
+
+    Parameters
+    ----------
+    engine : str
+    batch_size : int
+    n_jobs : int or None
+    cache : str, Path or None
+    verbose : int
+    """
+
+    engine: str
+    batch_size: int
+    n_jobs: int | None
+    cache: str | Path | None
+    verbose: int
+
+
+@dataclass(frozen=True)
+class FittedBackbone:
+    """The backbone of a fit, and how pictures come to it.
+
+    Parameters
+    ----------
+    reference : BackboneReference
+    preprocessing : Preprocessing
+        At the `image_size` of the fit.
+    image_shape : tuple of int or None
+        Shape of one picture, for rows of flattened pixels.
+    device, precision : str
+    """
+
+    reference: BackboneReference
+    preprocessing: Preprocessing
+    image_shape: tuple[int, ...] | None
+    device: str
+    precision: str
+
+    def frozen_pass(
+        self, network: FrozenNetwork, options: RunOptions, title: str, **more: Any
+    ) -> FrozenPass:
+        """A pass of pictures through `network`, a frozen part of the backbone."""
+        return FrozenPass(
+            network=network,
+            preprocessing=self.preprocessing,
+            choice=EngineChoice(options.engine, self.device, self.precision),
+            batch_size=options.batch_size,
+            n_jobs=options.n_jobs,
+            cache=options.cache,
+            progress=title if options.verbose else None,
+            **more,
+        )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        fitted_on = state["device"]
+        device = available_or_cpu(fitted_on)
+        if device != fitted_on:
+            warn(
+                f"This estimator was fitted on {fitted_on}, which this machine does not have; the "
+                "CPU computes from now on.",
+                DeviceWarning,
+            )
+        vars(self).update(state, device=device)
+
+
+@dataclass(frozen=True)
+class FittedFeatures:
+    """A fitted extractor without its parameters.
+
+    Parameters
+    ----------
+    backbone : FittedBackbone
+    stage : str, tuple of str or None
+    pooling : str
+    """
+
+    backbone: FittedBackbone
+    stage: str | tuple[str, ...] | None
+    pooling: str
+
+    def features(
+        self, images: ImageSource, options: RunOptions, skip_unreadable: bool
+    ) -> tuple[np.ndarray, list[int]]:
+        """Features (n, n_features) of pictures, and the positions of those that can't be read."""
+        network = self.backbone.reference.get().feature_network(self.stage, self.pooling)
+        one_pass = self.backbone.frozen_pass(
+            network, options, "Extracting features", skip_unreadable=skip_unreadable
+        )
+        features, unreadable = one_pass.collect(images)
+        return features.numpy(), unreadable
+
+    def n_features(self) -> int:
+        """Number of features of one picture.
+
+        Raises
+        ------
+        BackboneError
+            If a stage is unknown, or the network can't take pictures of this size.
+        """
+        return self._width(self.stage)
+
+    def width_of_each_stage(self) -> list[tuple[str | None, int]]:
+        """Each stage whose activations become features, and the number of its features."""
+        stages = self.stage if isinstance(self.stage, tuple) else (self.stage,)
+        return [(stage, self._width(stage)) for stage in stages]
+
+    def _width(self, stage: str | tuple[str, ...] | None) -> int:
+        backbone, size = self.backbone.reference.get(), self.backbone.preprocessing.crop_size
+        return backbone.width(stage, self.pooling, size)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The parameters that the network's layers depend on.
+
+    A continued fit needs the same ones; only `unfreeze_depth` may grow.
+    """
+
+    backbone: str
+    weights: str | Path | None
+    unfreeze_depth: int | str
+    batch_norm: str
+    image_size: int | None
+    pooling: str
+    dropout: float
+    hidden_layer_sizes: tuple[int, ...]
+
+    def check_continues(self, earlier: Architecture) -> None:
+        """Raise unless a fit with these parameters can continue an earlier one.
+
+        Raises
+        ------
+        ParameterError
+        """
+        before, now = earlier.unfreeze_depth, self.unfreeze_depth
+        # More stages may train than before; those that were trained can't freeze again.
+        deeper = now == "all" or (before != "all" and now >= before)  # type: ignore[operator]
+        for field in fields(self):
+            was, value = getattr(earlier, field.name), getattr(self, field.name)
+            if value != was and not (field.name == "unfreeze_depth" and deeper):
+                raise ParameterError(
+                    f"An earlier fit is to go on, but {field.name} was {was!r} in it and is "
+                    f"{value!r} now. Set it back, or begin anew: fit with warm_start=False."
+                )
+
+
+@dataclass(frozen=True)
+class PredictionOptions:
+    """Parameters of prediction, which may change after a fit.
+
+    Parameters
+    ----------
+    run : RunOptions
+    tta, mc_dropout : int or None
+    augment : str, callable or None
+    keep_views : bool
+        Whether augmented views are kept in the cache: their seed will be met again.
+    """
+
+    run: RunOptions
+    tta: int | None
+    mc_dropout: int | None
+    augment: str | Transform | None
+    keep_views: bool
+
+
+@dataclass(frozen=True)
+class OptimizerState:
+    """The optimizer's state after a call of `partial_fit`, and for whom it has a meaning.
+
+    The state is kept by the numbers of the parameters, so it means nothing to another optimizer
+    or where other stages train.
+    """
+
+    optimizer: str | Callable[..., Any]
+    unfreeze_depth: int | str
+    state: Mapping[int, Any] | None
+
+    def known_to(self, optimizer: Any, unfreeze_depth: int | str) -> Mapping[int, Any] | None:
+        """The state, if training goes on with the same optimizer and stages."""
+        same = (self.optimizer, self.unfreeze_depth) == (optimizer, unfreeze_depth)
+        return self.state if same else None
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """A fitted classifier without its parameters.
+
+    Parameters
+    ----------
+    backbone : FittedBackbone
+    architecture : Architecture
+    net : TransferNet
+        The trained stages and head, on activations of the frozen stages.
+    task : Task
+    classes : ndarray of shape (n_classes,)
+    temperature : float
+        What scores are divided by.
+    seeds : Seeds
+    history : list of dict
+        One record per epoch, over all fits that continued each other.
+    optimizer_state : OptimizerState
+    """
+
+    backbone: FittedBackbone
+    architecture: Architecture
+    net: TransferNet
+    task: Task
+    classes: np.ndarray
+    temperature: float
+    seeds: Seeds
+    history: list[dict[str, Any]]
+    optimizer_state: OptimizerState
+
+    def scores(self, images: ImageSource, options: PredictionOptions) -> np.ndarray:
+        """Scores of pictures, divided by the temperature.
+
+        Parameters
+        ----------
+        images : ImageSource
+        options : PredictionOptions
+
+        Returns
+        -------
+        scores : ndarray of shape (n, n_draws, n_classes), float32
+            One draw for each view and each sample of dropout.
+        """
+        split = (self.architecture.unfreeze_depth, self.architecture.pooling)
+        network = self.backbone.reference.get().frozen_network(*split)
+        one_pass = self.backbone.frozen_pass(network, options.run, "Predicting")
+        head = self._head(options.mc_dropout)
+        if options.tta is None:
+            passes = [one_pass.collect(images, head)[0]]
+        else:
+            augment = "light" if options.augment is None else options.augment
+            augmented = Augmented.of(
+                images, one_pass, augment, self.seeds.views, keep=options.keep_views
+            )
+            views = [None, *range(options.tta - 1)]  # None is the picture as it is
+            passes = [augmented.activations(view, then=head) for view in views]
+        shape = (len(images), -1, len(self.classes))
+        scores = np.concatenate([each.numpy().reshape(shape) for each in passes], axis=1)
+        return scores / np.float32(self.temperature)
+
+    def _head(self, mc_dropout: int | None) -> Callable[..., Any]:
+        """The trained part, from activations to scores."""
+        if mc_dropout is None:
+            return self.net.scores
+        if not self.architecture.dropout:  # set after a fit, which would have told
+            raise ParameterError(
+                f"mc_dropout={mc_dropout} draws from dropout, but the fitted head has "
+                "dropout=0. Fit again with dropout=0.5."
+            )
+        return partial(self.net.drawn_scores, n=mc_dropout, seed=self.seeds.training)
+
+    def head_to_continue(self, stages: TrainableStages) -> Any:
+        """A copy of the trained head; `stages` get the values of the trained stages.
+
+        A copy, for a training that fails must leave this model as it was.
+        """
+        module = self.net.module_
+        for name, stage in module.stages.named_children():
+            stages.get_submodule(name).load_state_dict(stage.state_dict())
+        return copy.deepcopy(module.head)

@@ -1,0 +1,177 @@
+"""The result of a fit: assigned last, pickled without weights that can be found again."""
+
+import copy
+import pickle
+import re
+from dataclasses import FrozenInstanceError, replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
+from sktransfer.estimators import fitted as module
+from sktransfer.estimators.fitted import Architecture, BackboneReference, OptimizerState
+from sktransfer.exceptions import ParameterError, WeightsError
+from sktransfer.images.sources import as_images
+from tests.conftest import make_pictures
+
+SMALL = {
+    "backbone": "squeezenet1_1",
+    "weights": None,
+    "image_size": 32,
+    "device": "cpu",
+    "engine": "torch",
+}
+X, Y = make_pictures(12)
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return PretrainedImageClassifier(**SMALL, random_state=0).fit(X, Y)
+
+
+def test_a_model_can_not_be_changed(classifier):
+    with pytest.raises(FrozenInstanceError):
+        classifier._model.temperature = 2.0
+
+
+def test_scores_are_those_of_the_estimator(classifier):
+    model = classifier._model
+    scores = model.scores(as_images(X), classifier._prediction_options())
+    assert scores.shape == (12, 1, 2)
+    assert_array_equal(model.task.probabilities(scores[:, 0]), classifier.predict_proba(X))
+    hotter = replace(model, temperature=2.0)
+    halved = hotter.scores(as_images(X), classifier._prediction_options())
+    assert_array_equal(halved, scores / np.float32(2))
+
+
+def test_public_attributes_are_those_of_the_model(classifier):
+    model = classifier._model
+    assert classifier.net_ is model.net
+    assert classifier.classes_ is model.classes
+    assert classifier.history_ is model.history
+    assert classifier.temperature_ == model.temperature
+    assert classifier.device_ == model.backbone.device
+
+
+@pytest.mark.parametrize("way", [lambda m: pickle.loads(pickle.dumps(m)), copy.deepcopy])
+def test_a_copy_loads_its_backbone_when_it_is_needed(classifier, way, monkeypatch):
+    expected = classifier.predict_proba(X)
+    asked = []
+    original = module.load_backbone
+    monkeypatch.setattr(module, "load_backbone", lambda *key: asked.append(key) or original(*key))
+    again = way(classifier)
+    assert asked == []
+    assert_array_equal(again.predict_proba(X), expected)
+    assert_array_equal(again.predict_proba(X), expected)
+    seed = classifier._model.seeds.weights
+    assert asked == [("squeezenet1_1", None, seed)]
+
+
+def test_a_pickle_tells_weights_that_changed(classifier, monkeypatch):
+    pickled = pickle.dumps(classifier)
+    original = module.load_backbone
+    monkeypatch.setattr(
+        module, "load_backbone", lambda name, weights, seed: original(name, weights, seed + 1)
+    )
+    with pytest.raises(WeightsError, match="not the ones that this estimator was fitted with"):
+        pickle.loads(pickled).predict(X)
+
+
+def test_a_digest_is_known_before_and_after_pickling():
+    reference = BackboneReference("squeezenet1_1", None, 3)
+    again = pickle.loads(pickle.dumps(reference))
+    assert again.digest == reference.digest == reference.get().digest
+    again.check_same(reference)
+    with pytest.raises(WeightsError):
+        BackboneReference("squeezenet1_1", None, 4).check_same(reference)
+
+
+ARCHITECTURE = Architecture(
+    backbone="resnet18",
+    weights=None,
+    unfreeze_depth=1,
+    batch_norm="auto",
+    image_size=None,
+    pooling="native",
+    dropout=0.0,
+    hidden_layer_sizes=(8,),
+)
+
+
+@pytest.mark.parametrize("change", [{}, {"unfreeze_depth": 2}, {"unfreeze_depth": "all"}])
+def test_a_fit_continues_with_the_same_layers_or_more_that_train(change):
+    replace(ARCHITECTURE, **change).check_continues(ARCHITECTURE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"backbone": "resnet34"},
+        {"weights": "DEFAULT"},
+        {"unfreeze_depth": 0},
+        {"batch_norm": "train"},
+        {"image_size": 64},
+        {"pooling": "max"},
+        {"dropout": 0.5},
+        {"hidden_layer_sizes": ()},
+    ],
+    ids=str,
+)
+def test_other_layers_are_told_by_their_parameter(change):
+    ((name, value),) = change.items()
+    was = getattr(ARCHITECTURE, name)
+    told = re.escape(f"{name} was {was!r} in it and is {value!r} now")
+    with pytest.raises(ParameterError, match=told):
+        replace(ARCHITECTURE, **change).check_continues(ARCHITECTURE)
+
+
+def test_stages_that_all_trained_can_not_freeze_again():
+    with pytest.raises(ParameterError, match="unfreeze_depth"):
+        ARCHITECTURE.check_continues(replace(ARCHITECTURE, unfreeze_depth="all"))
+
+
+def test_the_state_of_an_optimizer_is_for_the_same_optimizer_and_stages():
+    kept = OptimizerState("adam", 1, {0: {}})
+    assert kept.known_to("adam", 1) == {0: {}}
+    assert kept.known_to("sgd", 1) is None
+    assert kept.known_to("adam", 2) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "y"),
+    [
+        ({"n_jobs": 0}, Y),
+        ({"n_views": 2}, Y),
+        ({"unfreeze_depth": 99}, Y),
+        ({"image_size": 1}, Y),
+        ({"backbone": "nonsense"}, Y),
+        ({"weights": "nowhere.pth"}, Y),
+        ({}, Y[:5]),
+        ({}, np.full(12, 7)),
+        ({"image_shape": (8, 8)}, Y),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_fit_that_fails_leaves_the_earlier_one_as_it_was(classifier, change, y, method):
+    fitted = copy.copy(classifier)
+    fitted.set_params(**change)
+    before = dict(vars(fitted))
+    given = X.reshape(12, -1) if "image_shape" in change else X
+    with pytest.raises((ValueError, OSError)):
+        getattr(fitted, method)(given, y)
+    assert vars(fitted) == before
+    fitted.set_params(n_jobs=None)
+    assert_array_equal(fitted.predict(X), classifier.predict(X))
+
+
+def test_an_extractor_whose_fit_fails_stays_as_it_was():
+    extractor = PretrainedFeatureExtractor(**SMALL).fit(X)
+    before = dict(vars(extractor))
+    expected = extractor.transform(X)
+    with pytest.raises(ValueError, match="stage"):
+        extractor.set_params(stage="nowhere").fit(X)
+    assert vars(extractor) == before | {"stage": "nowhere"}
+    assert_array_equal(extractor.transform(X), expected)
