@@ -19,7 +19,7 @@ CLASSES = 3
 
 
 def maps(n=26, seed=0):
-    """Maps (n, 2, 4, 4) whose first two values of each row of places tell the class."""
+    """Maps (n, 2, 4, 4) whose first channel grows with the class."""
     generator = torch.Generator().manual_seed(seed)
     y = torch.arange(n) % CLASSES
     X = torch.randn(n, 2, 4, 4, generator=generator)
@@ -57,7 +57,7 @@ def small_stages(*, fixed_statistics=True, seed=0):
 
 
 def zero_linear(n_features=6):
-    """A linear layer that knows nothing."""
+    """A linear layer of zeros."""
     linear = nn.Linear(n_features, CLASSES)
     for parameter in linear.parameters():
         nn.init.zeros_(parameter)
@@ -70,7 +70,7 @@ def module_of(*layers):
 
 
 def flat(lists):
-    """One list of what is in several."""
+    """The items of several lists in one list."""
     return [value for values in lists for value in values]
 
 

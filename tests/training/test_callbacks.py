@@ -90,7 +90,7 @@ def test_after_training_all_stages_may_train_again():
 
 
 class Bar:
-    """What would be shown."""
+    """A bar that records what it would show."""
 
     made = []
 

@@ -25,12 +25,12 @@ def short_epochs(monkeypatch):
 
 
 class KilledError(Exception):
-    """What ends a process, as far as training is concerned."""
+    """Ends a training as the end of its process would."""
 
 
 DESCENT = {"max_epochs": 3, "batch_size": 7, "lr": 1e-2, "head_init": "random"}
 STOPPING = {"early_stopping": True, "n_iter_no_change": 1}
-# What is trained: settings, and whether stages train along.
+# Settings, and whether stages train with the head.
 TRAININGS = {
     "cosine": ({"schedule": "cosine", **DESCENT}, True),
     "onecycle": ({"schedule": "onecycle", **DESCENT}, True),
@@ -133,7 +133,7 @@ def dies_in_the_next_epoch(monkeypatch, step=2):
 
 
 def until_it_ends(folder, name):
-    """Train again and again, as long as the process dies; how often, and what comes of it."""
+    """Train until no process dies; returns the number of deaths and the result."""
     for deaths in range(200):
         try:
             return deaths, run(folder, name)

@@ -30,7 +30,7 @@ from tests.training.helpers import (
 
 
 class Batches(Callback):
-    """What an epoch was fed: the first feature of every row, by epoch."""
+    """Record the input of each epoch: the first feature of every row."""
 
     def __init__(self):
         self.seen = []

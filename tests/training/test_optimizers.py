@@ -11,7 +11,7 @@ from tests.training.helpers import small_stages
 
 
 class Plain(torch.optim.Optimizer):
-    """An optimizer that knows no weight decay."""
+    """An optimizer that takes no weight decay."""
 
     def __init__(self, params, lr=0.1):
         super().__init__(params, {"lr": lr})

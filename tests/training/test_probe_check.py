@@ -16,7 +16,7 @@ N = 20
 
 
 class Solver:
-    """Gives nets that are wrong for the rows whose numbers, their only feature, are named."""
+    """Make nets that are wrong for given rows, which are known by their only feature, a number."""
 
     def __init__(self, wrong=(), interrupted=False):
         self.wrong, self.interrupted = set(wrong), interrupted

@@ -172,7 +172,7 @@ def test_the_history_holds_the_loss_of_the_rows_and_what_was_minimised(rows):
 
 def test_rows_that_begin_at_the_least_loss_may_still_gain_by_smaller_weights(rows):
     begun = solved(rows, weight_decay=1e-6)
-    # The loss of the rows rises from the first epoch on; what is minimised falls.
+    # The loss of the rows rises from the first epoch on; the objective falls.
     net = solved(rows, weight_decay=1e-1, begin_like=begun.module_, max_epochs=20)
     alone = solved(rows, weight_decay=1e-1, max_epochs=20)
     X = rows.views(0)

@@ -155,7 +155,7 @@ def test_stages_are_trained_in_place():
 
 
 class Rates(Callback):
-    """Rates of all groups, and what trains, at the beginning of each epoch or step."""
+    """Record rates of all groups and the stages that train, at each epoch or step."""
 
     def __init__(self):
         self.steps, self.trains, self.values = [], [], []
@@ -303,7 +303,7 @@ def test_the_optimizer_goes_on_in_the_next_piece():
 
 
 def wide_rows(n, seed, n_features=400):
-    """Rows of many features, each of which tells a little of the class."""
+    """Rows of many features, each of which depends a little on the class."""
     generator = torch.Generator().manual_seed(seed)
     means = torch.randn(CLASSES, n_features, generator=torch.Generator().manual_seed(0))
     y = torch.arange(n) % CLASSES
@@ -367,7 +367,7 @@ def test_pieces_go_on_from_a_solution_for_all_rows_before():
     begun = frozen(rows.drawn(torch.arange(45)), weight_decay=1e-3)
     trained = pieces(parts_of(rows.drawn(torch.arange(45, 90)), 9), begun, weight_decay=1e-3)
     assert mean_loss(trained, test) < mean_loss(begun, test)
-    # One row more moves little of what 90 have taught, whatever it says.
+    # One more row changes little of a solution for 90 rows, whatever its label.
     y = torch.tensor([2])
     moved = pieces([Rows(rows[:1][0], y)], trained, weight_decay=1e-3)
     before, after = (scores(each, test).softmax(1) for each in (trained, moved))
@@ -666,7 +666,7 @@ def test_lower_precisions_go_with_every_schedule(schedule, precision):
 
 
 def easy_rows():
-    """Rows of maps that the head alone tells apart."""
+    """Rows of maps that a linear head alone can classify."""
     X, y = maps()
     return Rows(X + 9 * y[:, None, None, None], y)
 

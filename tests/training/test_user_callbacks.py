@@ -1,4 +1,4 @@
-"""skorch's callbacks: each works as skorch documents it, or is told before any picture is read."""
+"""skorch's callbacks: each works as documented, or raises before any picture is read."""
 
 from functools import partial
 
