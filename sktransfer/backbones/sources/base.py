@@ -56,10 +56,16 @@ class Source(Protocol):
     def names(self) -> tuple[str, ...]:
         """Names of all its backbones."""
 
-    # Not `name in names()` in the interface: a source whose package is missing can list nothing,
-    # but it can recognise its prefix, and then say what to install.
+    # Not `name in names()`: a source whose package is missing can list no names, but it recognises
+    # its prefix, and then says what to install.
     def has(self, name: str) -> bool:
-        """True if this source is responsible for the backbone `name`, known or not."""
+        """True if `name` is one of its backbones.
+
+        Raises
+        ------
+        BackboneError
+            If a package that is not installed would be needed to know.
+        """
 
     def published_weights(self, name: str) -> Mapping[str, Weights]:
         """Published weights by label; the first is what ``"DEFAULT"`` means."""
