@@ -117,12 +117,12 @@ def test_digest_does_not_depend_on_the_order_of_memory(backbone):
 
 
 def test_features_are_what_the_last_linear_is_fed(backbone):
-    rows = run([backbone.feature_network()], pixels())
-    assert rows.shape == (2, 1024)
-    assert close(backbone.pieces.classifier(rows), own_forward(NAME, pixels()))
+    features = run([backbone.feature_network()], pixels())
+    assert features.shape == (2, 1024)
+    assert close(backbone.pieces.classifier(features), own_forward(NAME, pixels()))
 
 
-def test_network_is_frozen_whatever_is_asked(backbone):
+def test_every_feature_network_is_frozen(backbone):
     for stage in (None, "stage2", ["stage2", "logits"]):
         network = backbone.feature_network(stage)
         assert not any(parameter.requires_grad for parameter in network.parameters())
@@ -140,8 +140,8 @@ def test_network_is_frozen_whatever_is_asked(backbone):
 )
 @pytest.mark.parametrize(("stage", "n"), [(None, 4), ("stem", 1), ("stage3", 3)])
 def test_pooling_of_a_stage(backbone, pooling, by_hand, stage, n):
-    rows = run([backbone.feature_network(stage, pooling)], pixels())
-    assert close(rows, by_hand(maps_after(backbone, n)))
+    features = run([backbone.feature_network(stage, pooling)], pixels())
+    assert close(features, by_hand(maps_after(backbone, n)))
 
 
 @pytest.mark.parametrize("pooling", ["native", "max"])
@@ -149,9 +149,9 @@ def test_pooling_of_a_stage(backbone, pooling, by_hand, stage, n):
     "taps", [["stage2", "stage4"], ["stage4", "stem"], ["logits", "stage2", "neck"]]
 )
 def test_several_stages_are_concatenated(backbone, taps, pooling):
-    rows = run([backbone.feature_network(taps, pooling)], pixels())
+    features = run([backbone.feature_network(taps, pooling)], pixels())
     alone = [run([backbone.feature_network(tap, pooling)], pixels()) for tap in taps]
-    assert close(rows, torch.cat(alone, dim=1))
+    assert close(features, torch.cat(alone, dim=1))
 
 
 def test_one_name_and_a_list_of_one_are_the_same(backbone):
@@ -215,15 +215,15 @@ def test_asking_for_something_else_gives_another_network(backbone):
 @pytest.mark.parametrize("name", [NAME, "squeezenet1_1", "mobilenet_v3_small"])
 def test_logits_are_the_networks_own(name, pooling):
     backbone = make_backbone(name, has_classifier=True)
-    rows = run([backbone.feature_network("logits", pooling)], pixels())
-    assert close(rows, own_forward(name, pixels()))
+    features = run([backbone.feature_network("logits", pooling)], pixels())
+    assert close(features, own_forward(name, pixels()))
 
 
 def test_stages_after_the_native_pooling_can_be_tapped():
     backbone = make_backbone("mobilenet_v3_small")
-    rows = run([backbone.feature_network(["neck", "fc"])], pixels())
-    assert rows.shape == (2, 576 + 1024)
-    assert close(rows[:, 576:], run([backbone.feature_network()], pixels()))
+    features = run([backbone.feature_network(["neck", "fc"])], pixels())
+    assert features.shape == (2, 576 + 1024)
+    assert close(features[:, 576:], run([backbone.feature_network()], pixels()))
 
 
 @pytest.mark.parametrize("tap", ["layer5", "", "Stem", "features.0"])
@@ -311,8 +311,8 @@ def test_with_depth_zero_the_frozen_part_is_the_feature_network(backbone, poolin
 @pytest.mark.parametrize("depth", [0, 1, 2, 4, "all"])
 def test_parts_together_are_the_feature_network(backbone, depth, pooling):
     frozen, trainable = backbone.split(depth, pooling)
-    rows = run([frozen, trainable.eval()], pixels())
-    assert close(rows, run([backbone.feature_network(None, pooling)], pixels()))
+    features = run([frozen, trainable.eval()], pixels())
+    assert close(features, run([backbone.feature_network(None, pooling)], pixels()))
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def tapped(taps, classifier=None, reads=None):
 
 
 @pytest.mark.parametrize(
-    ("taps", "row"),
+    ("taps", "features"),
     [
         (["a"], [1.0]),
         (["c"], [111.0]),
@@ -55,8 +55,8 @@ def tapped(taps, classifier=None, reads=None):
         (["c", "a", "b"], [111.0, 1.0, 11.0]),
     ],
 )
-def test_columns_in_the_order_of_the_taps(taps, row):
-    assert tapped(taps)(torch.zeros(1, 1, 2, 2)).tolist() == [row]
+def test_columns_in_the_order_of_the_taps(taps, features):
+    assert tapped(taps)(torch.zeros(1, 1, 2, 2)).tolist() == [features]
 
 
 def test_every_stage_runs_once():

@@ -70,7 +70,7 @@ def test_after_shares_its_modules(backbone):
     assert network.after(2)[0] is network[2]
 
 
-# Digests of what the links hand on.
+# Digests of the links' outputs.
 
 
 def test_one_digest_more_than_links(backbone):

@@ -68,7 +68,7 @@ def features_of(name, state, size=64):
     return run([Normalise(PRESET), network], pixels(1, size))
 
 
-# What a file may look like.
+# Files that can be loaded.
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])
@@ -163,7 +163,7 @@ def test_auxiliary_heads_are_ignored(tmp_path, states, name, heads):
     assert has_all_values(backbone)
 
 
-# What does not fit.
+# Files that are refused.
 
 
 def test_missing_tensors_are_counted_and_named(tmp_path, state):
@@ -417,9 +417,9 @@ def test_real_weights_without_a_classifier():
     backbone = load_backbone("mobilenet_v2", MOBILENET_WEIGHTS)
     assert not backbone.has_classifier
     assert has_all_values(backbone)
-    rows = features(backbone)
-    assert rows.shape == (1, 1280)
-    assert 0.1 < rows.mean() < 2
+    values = features(backbone)
+    assert values.shape == (1, 1280)
+    assert 0.1 < values.mean() < 2
 
 
 @pytest.mark.parametrize("name", ["swin_t", "convnext_tiny", "vit_b_32", "maxvit_t"])

@@ -8,7 +8,7 @@ TOKENS = torch.tensor([[[100.0, -100.0], [1.0, 5.0], [3.0, -7.0]]])  # the class
 
 
 @pytest.mark.parametrize(
-    ("how", "x", "row"),
+    ("how", "x", "features"),
     [
         ("avg", MAP, [3.0, -5.0]),
         ("max", MAP, [6.0, 0.0]),
@@ -18,8 +18,8 @@ TOKENS = torch.tensor([[[100.0, -100.0], [1.0, 5.0], [3.0, -7.0]]])  # the class
         ("flatten", TOKENS, [100.0, -100, 1, 5, 3, -7]),
     ],
 )
-def test_by_hand(how, x, row):
-    assert Pool(how)(x).tolist() == [row]
+def test_by_hand(how, x, features):
+    assert Pool(how)(x).tolist() == [features]
 
 
 @pytest.mark.parametrize("how", ["avg", "max", "flatten"])

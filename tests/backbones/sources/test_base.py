@@ -101,6 +101,23 @@ def test_its_weights_are_loaded(mine, weights):
     assert torch.equal(backbone.stages[0].module.weight, first)
 
 
+def test_a_source_may_say_what_to_install(monkeypatch):
+    class Missing(Mine):
+        def names(self):
+            return ()
+
+        def has(self, name):
+            if name.startswith("mine/"):
+                raise BackboneError(f"backbone={name!r} needs a package. Install it by ...")
+            return False
+
+    monkeypatch.setattr(names, "SOURCES", (*names.SOURCES, Missing(NAME)))
+    with pytest.raises(BackboneError, match=f"'{NAME}' needs a package"):
+        load_backbone(NAME)
+    with pytest.raises(BackboneError, match="Did you mean 'resnet18'"):
+        load_backbone("resnet-18")
+
+
 def test_its_error_reaches_the_user(mine):
     mine.path.unlink()
     with pytest.raises(WeightsUnavailableError, match="My disk has no"):

@@ -23,14 +23,14 @@ FILENAME = f"tiny-{DIGEST[:8]}.pth"
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one small file on this machine, and counts who asked."""
+    """Serves one small file on this machine, and keeps the paths of all requests."""
 
     daemon_threads = True
     request_queue_size = 64
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked = []
+        self.requests = []
         self.content = CONTENT
         self.behaviour = "serve"
 
@@ -41,7 +41,7 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        self.server.asked.append(self.path)
+        self.server.requests.append(self.path)
         time.sleep(0.05)  # long enough for others to come too early
         if self.server.behaviour == "not found":
             self.send_error(404)
@@ -100,7 +100,7 @@ def test_downloaded_into_torchs_cache(server, cache):
 def test_downloaded_once(server):
     for _ in range(3):
         assert same_values(read_weights("resnet18", server.weights()), TINY_STATE)
-    assert server.asked == [f"/models/{FILENAME}"]
+    assert server.requests == [f"/models/{FILENAME}"]
 
 
 def test_a_file_put_there_by_hand_is_used(cache):
@@ -115,7 +115,7 @@ def test_a_damaged_file_in_the_cache_is_downloaded_again(server, cache, found):
     cache.mkdir(parents=True)
     (cache / FILENAME).write_bytes(found)
     assert download("tiny", server.weights()).read_bytes() == CONTENT
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_a_name_without_a_hash_is_taken_as_it_is(server):
@@ -124,7 +124,7 @@ def test_a_name_without_a_hash_is_taken_as_it_is(server):
 
 
 @pytest.mark.parametrize("behaviour", ["serve", "stop early"])
-def test_what_did_not_arrive_as_published_is_not_kept(server, cache, behaviour):
+def test_another_file_than_the_published_one_is_not_kept(server, cache, behaviour):
     server.behaviour = behaviour
     server.content = b"<html>Please log in</html>" * 20
     with pytest.raises(WeightsError, match="did not arrive as published"):
@@ -150,7 +150,7 @@ def test_downloaded_after_a_failure(server):
 
 def test_no_server_tells_three_ways(cache):
     with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))  # nobody listens
+        unused.bind(("127.0.0.1", 0))  # bound, but not listening
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/{FILENAME}"
         with pytest.raises(WeightsUnavailableError) as caught:
             download("tiny", Weights("TINY_V1", PRESET, origin=url))
@@ -175,7 +175,7 @@ def test_eight_threads_download_once(server):
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(download_together, range(8))) == [CONTENT] * 8
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 READ_IN_A_PROCESS = """
@@ -204,4 +204,4 @@ def test_eight_cold_processes_download_once(server, cache):
     answers = [process.communicate(timeout=HANGS)[0] for process in processes]
     assert answers == ["2\n"] * 8
     assert [process.returncode for process in processes] == [0] * 8
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
