@@ -1,8 +1,11 @@
 """Imports follow the data: each folder imports only from folders before it."""
 
 import ast
+import importlib
+import inspect
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 import sktransfer
 
 PACKAGE = Path(sktransfer.__file__).parent
+TESTS = Path(__file__).parent
 # A module imports only from its own folder or from one to its left. A folder that is not named
 # here fails the tests.
 ORDER = [
@@ -80,6 +84,46 @@ def test_files_stay_under_300_lines_of_code(path):
     lines = enumerate(path.read_text().splitlines(), start=1)
     code = [n for n, line in lines if n not in docs and line.strip() and line.strip()[0] != "#"]
     assert len(code) < 300
+
+
+# Modules without a test file of their own name, and why.
+UNTESTED = {
+    "_common/sklearn_private.py": "it imports names of scikit-learn, and does nothing",
+    "activations/engines/interface.py": "it declares protocols; test_choice.py runs each engine",
+}
+
+
+def test_modules_have_tests_of_their_own_name():
+    modules = {path.relative_to(PACKAGE) for path in MODULES if path.name != "__init__.py"}
+    untested = {
+        module.as_posix()
+        for module in modules
+        if not (TESTS / module.parent / f"test_{module.stem.lstrip('_')}.py").is_file()
+    }
+    assert untested == set(UNTESTED)
+
+
+# Classes that one class alone inherits from, and why.
+ONE_HEIR = {
+    "ImageError": "users catch any trouble with pictures, or that of files alone",
+    "TransferNet": "L-BFGS takes a step from all rows; all else of its net is as in descent",
+}
+
+
+def test_no_class_has_exactly_one_heir():
+    """Inheritance is for several classes that share something, not for dividing one class."""
+    modules = [path.relative_to(PACKAGE.parent) for path in MODULES if path.name != "__init__.py"]
+    names = [".".join(module.with_suffix("").parts) for module in modules]
+    classes = {
+        value
+        for name in names
+        for value in vars(importlib.import_module(name)).values()
+        if inspect.isclass(value) and value.__module__ == name
+    }
+    heirs = Counter(
+        base.__name__ for value in classes for base in value.__bases__ if base in classes
+    )
+    assert {name for name, n in heirs.items() if n == 1} == set(ONE_HEIR)
 
 
 def test_import_has_no_side_effects():

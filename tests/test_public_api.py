@@ -61,10 +61,16 @@ def test_signature(name):
     assert str(inspect.Signature(bare)) == f"({SIGNATURES[name]})"
 
 
-def section(docstring, title):
-    """Return the names that are documented in a section of a numpydoc docstring."""
+def entries(docstring, title):
+    """Return the name and text of each entry in one section of a numpydoc docstring."""
     match = re.search(rf"\n{title}\n-+\n(.*?)(\n\n[A-Z][^\n]*\n-+\n|\Z)", docstring, re.DOTALL)
-    return re.findall(r"^([\w, ]+) : ", match[1], re.MULTILINE) if match else []
+    parts = re.split(r"^([\w, ]+) : ", match[1], flags=re.MULTILINE) if match else [""]
+    return dict(zip(parts[1::2], (text.strip() for text in parts[2::2]), strict=True))
+
+
+def section(docstring, title):
+    """Return the names documented in one section of a numpydoc docstring."""
+    return list(entries(docstring, title))
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
@@ -74,6 +80,23 @@ def test_every_parameter_is_documented_constrained_and_stored(estimator):
     assert documented == names
     assert set(names) == set(estimator._parameter_constraints)
     assert list(inspect.signature(estimator.__init__).parameters)[1:] == names
+
+
+# Entries whose texts differ between the estimators, and why.
+DIFFERENT = {
+    "weights": "random weights depend on random_state, which the extractor does not have",
+    "pooling": "the extractor pools any stage, the classifier only the last",
+    "batch_size": "the default differs, and in training it changes the result",
+    "precision": "the classifier trains too, by autocast",
+    "verbose": "only the classifier has epochs",
+}
+
+
+@pytest.mark.parametrize("title", ["Parameters", "Attributes"])
+def test_entries_that_both_estimators_have_are_equal(title):
+    one, other = (entries(inspect.getdoc(estimator), title) for estimator in ESTIMATORS)
+    differ = {name for name in one.keys() & other.keys() if one[name] != other[name]}
+    assert differ == (set(DIFFERENT) if title == "Parameters" else set())
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

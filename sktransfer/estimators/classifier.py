@@ -71,7 +71,8 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
 
     image_size : int or None, default=None
         Side in pixels of the square that the network sees; None for the size that the
-        weights were trained on.
+        weights were trained on. A larger size shows smaller things, and takes time in
+        proportion to its square.
 
     image_shape : tuple (h, w) or (h, w, c), or None, default=None
         Accept rows of flattened pixels of this shape, as scikit-learn's own image sets are.

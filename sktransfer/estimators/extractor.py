@@ -42,14 +42,15 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         one pass), or ``"logits"`` for the scores of the pretrained classifier.
 
     pooling : {"native", "avg", "max", "flatten"}, default="native"
-        How a map of activations becomes a row: as the network itself does it, the mean or
-        maximum over places, or all values. With ``stage=None``, anything but "native"
-        replaces the network's pooling and all that follows it. Transformers' tokens are
-        averaged without the class token, which is their "native" row.
+        How a map of activations becomes features: as in the network itself, by the mean or the
+        maximum over positions, or as all values. With ``stage=None``, anything but "native"
+        replaces the network's pooling and all that follows it. Tokens of transformers are
+        averaged without the class token, which by itself is their "native" pooling.
 
     image_size : int or None, default=None
-        Side in pixels of the square the network sees; None for the size the weights were
-        trained on. Larger finds smaller things and costs time by the square.
+        Side in pixels of the square that the network sees; None for the size that the
+        weights were trained on. A larger size shows smaller things, and takes time in
+        proportion to its square.
 
     image_shape : tuple (h, w) or (h, w, c), or None, default=None
         Accept rows of flattened pixels of this shape, as scikit-learn's own image sets are.
