@@ -30,8 +30,8 @@ pytestmark = [
 
 X, y = make_pictures(16)
 
-# Together these reach every place where training, screening, calibration or prediction creates
-# a tensor.
+# Together these reach every place where training, its check of the probe, calibration or
+# prediction creates a tensor.
 FITS = {
     "solved": {},
     "solved, of views": {"augment": "light", "n_views": 2, "tta": 2},
