@@ -14,7 +14,7 @@ from sktransfer.estimators.conflicts import (
     check_against_labels,
     check_conflicts,
     check_partial_fit,
-    check_watchers,
+    check_user_callbacks,
 )
 from sktransfer.estimators.fitted import Architecture, FittedModel
 from sktransfer.estimators.labels import Labels, encoded
@@ -153,7 +153,7 @@ def _check_parameters_together(classifier: Any, given: FitArguments) -> None:
         groups=given.groups is not None,
         validation=given.validation_data is not None,
     )
-    check_watchers(classifier, held_out=validates, in_pieces=given.in_pieces)
+    check_user_callbacks(classifier, held_out=validates, in_pieces=given.in_pieces)
 
 
 def _architecture(classifier: Any) -> Architecture:

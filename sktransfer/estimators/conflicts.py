@@ -1,4 +1,4 @@
-"""Parameters that can't go together: each pair is an error that names both."""
+"""Parameters that can't be used together: each pair is an error that names both."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sktransfer.training.losses import LOSSES, as_loss
 from sktransfer.training.pace import epochs
 from sktransfer.training.user_callbacks import check_callbacks
 
-# All that the convex problem, which "auto" leaves to L-BFGS, may have.
+# Values that leave the problem convex, so that optimizer="auto" is L-BFGS.
 _CONVEX: dict[str, tuple[Any, ...]] = {
     "unfreeze_depth": (0,),
     "hidden_layer_sizes": ((), []),
@@ -22,7 +22,8 @@ _CONVEX: dict[str, tuple[Any, ...]] = {
     "loss": tuple(name for name, loss in LOSSES.items() if loss.convex),
     "ema_decay": (None,),
 }
-# Who asks for L-BFGS by name can't have clipped gradients, to which "auto" is deaf.
+# L-BFGS does not clip gradients. optimizer="auto" may ignore that, but a user who asks for L-BFGS
+# by name has to know.
 _LBFGS = {**_CONVEX, "gradient_clipping": (None,)}
 
 
@@ -43,7 +44,7 @@ def check_conflicts(classifier: Any, *, held_out: bool, groups: bool, validation
     ParameterError
     """
     for message in _conflicts(classifier, held_out, groups, validation):
-        raise ParameterError(message)
+        raise ParameterError(message)  # the first one: the others may vanish with its remedy
 
 
 def _conflicts(it: Any, held_out: bool, groups: bool, validation: bool) -> Iterator[str]:
@@ -51,19 +52,19 @@ def _conflicts(it: Any, held_out: bool, groups: bool, validation: bool) -> Itera
         yield from _against_lbfgs(it, _LBFGS)
     if groups and not hasattr(it.validation_fraction, "split"):
         yield (
-            "groups say which rows must not be parted by a validation split, but "
-            f"validation_fraction={it.validation_fraction!r} takes no notice of them. Use "
+            "groups say which rows a validation split must keep together, but "
+            f"validation_fraction={it.validation_fraction!r} does not use them. Use "
             "validation_fraction=GroupShuffleSplit(1), or leave groups out."
         )
     if validation and it.validation_fraction is not None:
         yield (
-            f"validation_data and validation_fraction={it.validation_fraction!r} both say what to "
-            "validate on. Use one of them."
+            f"validation_data and validation_fraction={it.validation_fraction!r} both choose the "
+            "rows to validate on. Use one of them."
         )
     for name, value in (("early_stopping", False), ("calibrate", None)):
         if getattr(it, name) != value and not held_out:
             yield (
-                f"{name}={getattr(it, name)!r} needs rows that are not trained on, but "
+                f"{name}={getattr(it, name)!r} needs rows that do not train, but "
                 "validation_fraction=None. Set validation_fraction=0.1, or give validation_data "
                 "to fit."
             )
@@ -71,8 +72,8 @@ def _conflicts(it: Any, held_out: bool, groups: bool, validation: bool) -> Itera
         yield f"n_views={it.n_views} counts augmented views, but augment=None. Set augment='light'."
     if it.cutmix and it.unfreeze_depth == 0:
         yield (
-            f"cutmix={it.cutmix} pastes pieces of maps, but with unfreeze_depth=0 the head is fed "
-            "rows of features. Use mixup, or unfreeze_depth=1."
+            f"cutmix={it.cutmix} pastes boxes of maps, but with unfreeze_depth=0 the head gets "
+            "features, which have no height and width. Use mixup, or unfreeze_depth=1."
         )
     if it.mc_dropout is not None and not it.dropout:
         yield f"mc_dropout={it.mc_dropout} draws from dropout, but dropout=0. Set dropout=0.5."
@@ -84,7 +85,7 @@ def _conflicts(it: Any, held_out: bool, groups: bool, validation: bool) -> Itera
     if callable(it.loss) and (it.mixup or it.cutmix):
         yield (
             f"mixup={it.mixup} and cutmix={it.cutmix} give rows a share of several classes, which "
-            f"loss={it.loss!r} may not know. Use loss='cross_entropy', or no mixing."
+            f"loss={it.loss!r} may not accept. Use loss='cross_entropy', or no mixing."
         )
     if it.checkpoint_dir is not None and not isinstance(it.random_state, Integral):
         yield (
@@ -97,7 +98,7 @@ def _conflicts(it: Any, held_out: bool, groups: bool, validation: bool) -> Itera
 def _against_lbfgs(it: Any, allowed: dict[str, tuple[Any, ...]]) -> Iterator[str]:
     for name, convex in allowed.items():
         value = getattr(it, name)
-        # A number of numpy can't be compared with an empty list.
+        # NumPy compares its numbers with an empty list element by element, which is no answer.
         if (float(value) if isinstance(value, Real) else value) not in convex:
             yield (
                 "optimizer='lbfgs' is for the convex problem, a linear head on a frozen "
@@ -113,13 +114,13 @@ def _against_lbfgs(it: Any, allowed: dict[str, tuple[Any, ...]]) -> Iterator[str
 
 def _about_unfreezing(it: Any) -> Iterator[str]:
     begins = it.gradual_unfreezing
-    listed = isinstance(begins, list | tuple)  # the others are bools, perhaps numpy's
+    listed = isinstance(begins, list | tuple)  # else a bool, of Python's or NumPy's
     if not listed and not begins:
         return
     if it.unfreeze_depth == 0:
         yield (
             f"gradual_unfreezing={begins!r} has nothing to unfreeze, but unfreeze_depth=0. Set "
-            "unfreeze_depth to how many stages shall train in the end."
+            "unfreeze_depth to the number of stages that train in the end."
         )
     elif listed:
         whole = all(isinstance(epoch, Integral) and int(epoch) >= 0 for epoch in begins)
@@ -140,7 +141,7 @@ def _about_unfreezing(it: Any) -> Iterator[str]:
             )
 
 
-def check_watchers(classifier: Any, *, held_out: bool, in_pieces: bool = False) -> None:
+def check_user_callbacks(classifier: Any, *, held_out: bool, in_pieces: bool = False) -> None:
     """Raise if one of the `callbacks` can't be used with the other parameters.
 
     Raises
@@ -157,13 +158,13 @@ def check_watchers(classifier: Any, *, held_out: bool, in_pieces: bool = False) 
 
 
 def is_solved(classifier: Any) -> bool:
-    """Whether L-BFGS does all the training that there is in a fit, or of a piece."""
+    """Tell if L-BFGS does all the training of a fit, or of a piece."""
     named = classifier.optimizer in ("auto", "lbfgs")
     return named and not any(_against_lbfgs(classifier, _CONVEX))
 
 
 def check_against_labels(classifier: Any, labels: Labels) -> None:
-    """Raise if parameters contradict what y is.
+    """Raise if parameters contradict the kind of y.
 
     Raises
     ------
@@ -185,7 +186,7 @@ def check_against_labels(classifier: Any, labels: Labels) -> None:
 
 
 def check_partial_fit(classifier: Any) -> None:
-    """Raise for parameters that mean nothing where the rows come in pieces.
+    """Raise for parameters that have no meaning where the rows come in pieces.
 
     Raises
     ------
@@ -204,6 +205,6 @@ def check_partial_fit(classifier: Any) -> None:
     for name, is_allowed in allowed.items():
         if not is_allowed:
             raise ParameterError(
-                f"partial_fit sees the rows in pieces and has no use for {name}="
+                f"partial_fit gets the rows in pieces and can't use {name}="
                 f"{getattr(classifier, name)!r}. Use fit, or leave {name} at its default."
             )

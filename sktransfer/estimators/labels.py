@@ -1,4 +1,4 @@
-"""Labels of the user's -> numbers for training, and back."""
+"""The labels in y become numbers for training."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sktransfer.exceptions import ParameterError
 
 @dataclass(frozen=True)
 class Labels:
-    """y, checked and in numbers.
+    """y, checked and encoded.
 
     Parameters
     ----------
     classes : ndarray of shape (k,)
-        The labels, or the numbers of the columns of an indicator.
+        The labels, or the column numbers of an indicator.
     y : ndarray of shape (n,) int64, or (n, k) float32
-        Places in `classes`, or an indicator of several labels.
+        Positions in `classes`, or an indicator of several labels.
     """
 
     classes: np.ndarray
@@ -34,9 +34,9 @@ class Labels:
         return self.y.ndim > 1
 
     def not_taught_by(self, rows: np.ndarray) -> np.ndarray:
-        """Places of the classes that some rows say nothing about.
+        """Positions of the classes that can't be learned from some rows.
 
-        They are absent from all of them; or, if there may be several, present in all of them.
+        A class is absent from all of them; or, with several labels, present in all of them.
         """
         if not self.multilabel:
             return np.setdiff1d(np.arange(len(self.classes)), self.y[rows])
@@ -49,7 +49,7 @@ class Labels:
 
     @classmethod
     def learned(cls, y: Any, n_rows: int, who: str) -> Labels:
-        """The labels of a fit, which say what classes there are.
+        """Encode the labels of a fit, and take the classes from them.
 
         Raises
         ------
@@ -68,7 +68,7 @@ class Labels:
 
     @classmethod
     def known(cls, y: Any, n_rows: int, classes: np.ndarray, *, multilabel: bool) -> Labels:
-        """Labels of classes that are already known.
+        """Encode labels whose classes are known.
 
         Raises
         ------
@@ -85,16 +85,16 @@ class Labels:
             return several
         _check_several(classes)
         labels = _labels(y, n_rows).tolist()
-        # Not searched for by numpy, which can't compare all kinds and turns 1 into "1".
-        places = {label: place for place, label in enumerate(classes.tolist())}
-        unknown = {label for label in labels if label not in places}
+        # By a dict: NumPy's search can't compare labels of all kinds, and turns 1 into "1".
+        codes = {label: code for code, label in enumerate(classes.tolist())}
+        unknown = {label for label in labels if label not in codes}
         if unknown:
             raise ValueError(
                 f"y holds {sorted(unknown, key=repr)}, which are not among the classes seen "
                 f"first: {classes.tolist()}. Leave these rows out, name all classes in the first "
                 "call of partial_fit, or fit anew."
             )
-        return cls(classes, np.array([places[label] for label in labels], np.int64))
+        return cls(classes, np.array([codes[label] for label in labels], np.int64))
 
 
 def encoded(
@@ -139,9 +139,9 @@ def encoded(
 
 
 def is_indicator(y: Any) -> bool:
-    """Whether y has a column for each label."""
+    """Tell if y has one column for each label."""
     shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
-    two = len(shape) == 2 and shape[1] > 1  # a column is a vector that lies on its side
+    two = len(shape) == 2 and shape[1] > 1  # one column is a vector
     if two and not hasattr(y, "toarray") and np.asarray(y).dtype.kind == "f":
         assert_all_finite(np.asarray(y), input_name="y")
     return two and type_of_target(y, input_name="y") == "multilabel-indicator"
@@ -169,12 +169,12 @@ def _labels(y: Any, n_rows: int) -> np.ndarray:
 def _is_missing(label: Any) -> bool:
     try:
         return label is None or bool(label != label)  # NaN and NaT differ from themselves
-    except TypeError:  # pandas.NA does not say whether it does
+    except TypeError:  # pandas.NA is neither equal nor unequal
         return True
 
 
 def _indicator(y: Any, n_rows: int) -> Labels:
-    """An indicator matrix: zeros and ones, which scikit-learn's own test doesn't insist on."""
+    """Check an indicator matrix: scikit-learn's own test accepts other values than 0 and 1."""
     dense = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
     if dense.ndim != 2 or dense.dtype.kind not in "biuf" or not np.isin(dense, (0, 1)).all():
         raise ValueError(
@@ -186,9 +186,9 @@ def _indicator(y: Any, n_rows: int) -> Labels:
 
 
 def check_columns(labels: Labels, weights: np.ndarray) -> None:
-    """Raise unless each label of an indicator is there in some rows and absent in others.
+    """Raise unless each label of an indicator is present in some rows and absent in others.
 
-    Rows of weight 0 are as good as absent.
+    Rows of weight 0 count as absent.
 
     Raises
     ------
