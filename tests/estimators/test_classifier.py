@@ -1,4 +1,5 @@
 import pickle
+from functools import partial
 
 import joblib
 import numpy as np
@@ -9,7 +10,6 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
-from sktransfer import PretrainedImageClassifier
 from sktransfer.activations.streaming import FrozenPass
 from sktransfer.backbones.loading import load_backbone
 from sktransfer.estimators import fit_model as fitting
@@ -22,30 +22,11 @@ from sktransfer.exceptions import (
     TrainingWarning,
 )
 from tests.conftest import make_pictures
+from tests.small_estimators import LITE0, make_classifier
 
-
-def small(**parameters):
-    """A classifier that costs a fraction of a second."""
-    defaults = {
-        "weights": None,
-        "image_size": 32,
-        "device": "cpu",
-        "random_state": 0,
-        "fine_tune": "always",
-    }
-    return PretrainedImageClassifier("mnasnet0_5", **{**defaults, **parameters})
-
-
-def pretrained(**parameters):
-    """The same on real weights, and trained to the end on pictures that are told apart at once."""
-    defaults = {
-        "image_size": 32,
-        "device": "cpu",
-        "random_state": 0,
-        "lr": 1e-5,
-        "fine_tune": "always",
-    }
-    return PretrainedImageClassifier("efficientnet_lite0", **{**defaults, **parameters})
+small = partial(make_classifier, fine_tune="always")
+# On real weights, and at a rate at which pictures that are told apart at once stay so.
+pretrained = partial(make_classifier, backbone=LITE0, fine_tune="always", lr=1e-5)
 
 
 def test_learns(pictures):

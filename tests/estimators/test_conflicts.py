@@ -8,18 +8,12 @@ import torch
 from sklearn.model_selection import GroupShuffleSplit, KFold, ShuffleSplit
 from torch import nn
 
-from sktransfer import PretrainedImageClassifier
 from sktransfer.estimators.conflicts import check_conflicts, check_partial_fit
 from sktransfer.exceptions import ParameterError
 from tests.conftest import make_pictures
+from tests.small_estimators import make_classifier
 
 CUSTOM = nn.MultiMarginLoss
-
-
-def small(**parameters):
-    defaults = {"weights": None, "image_size": 32, "device": "cpu", "random_state": 0}
-    return PretrainedImageClassifier("mnasnet0_5", **{**defaults, **parameters})
-
 
 # Parameters, what fit is given beside X and y, and the words that the error must have.
 CONTRADICTIONS = [
@@ -83,7 +77,7 @@ CONTRADICTIONS = [
 
 
 def check(parameters, **given):
-    classifier = small(**parameters)
+    classifier = make_classifier(**parameters)
     classifier._validate_params()
     validates = classifier.validation_fraction is not None or given.get("validation", False)
     told = {"groups": False, "validation": False, **given}
@@ -96,7 +90,7 @@ def test_a_contradiction_names_both_sides(parameters, given, words):
     if "validation_data" in given:
         given = {"validation_data": (X, y)}
     with pytest.raises(ParameterError) as caught:
-        small(**parameters).fit(X, y, **given)
+        make_classifier(**parameters).fit(X, y, **given)
     for word in words:
         assert word in str(caught.value)
 
@@ -149,20 +143,20 @@ def test_a_contradiction_is_told_before_a_picture_is_read(tmp_path):
     path = tmp_path / "no_picture.png"
     path.write_bytes(b"no picture")
     with pytest.raises(ParameterError, match="n_views=3"):
-        small(n_views=3).fit([str(path)] * 4, [0, 1, 0, 1])
+        make_classifier(n_views=3).fit([str(path)] * 4, [0, 1, 0, 1])
 
 
 def test_bools_of_numpy_unfreeze_too():
     X, y = make_pictures(6)
     parameters = {"unfreeze_depth": 2, "max_epochs": 2, "head_init": "random"}
-    expected = small(gradual_unfreezing=True, **parameters).fit(X, y).predict_proba(X)
-    fitted = small(gradual_unfreezing=np.True_, **parameters).fit(X, y)
+    expected = make_classifier(gradual_unfreezing=True, **parameters).fit(X, y).predict_proba(X)
+    fitted = make_classifier(gradual_unfreezing=np.True_, **parameters).fit(X, y)
     np.testing.assert_array_equal(fitted.predict_proba(X), expected)
 
 
 def test_one_epoch_for_each_stage_of_all():
     X, y = make_pictures(6)
-    classifier = small(
+    classifier = make_classifier(
         gradual_unfreezing=[0, 1], unfreeze_depth="all", fine_tune="always", max_epochs=2
     )
     with pytest.raises(ParameterError, match=r"gradual_unfreezing=\[0, 1\].*unfreeze_depth='all'"):
@@ -185,7 +179,7 @@ INDICATOR = np.array([[1, 0, 1], [0, 1, 0], [1, 1, 0], [0, 0, 1]])
 )
 def test_several_labels_rule_out(parameters, words):
     with pytest.raises(ParameterError) as caught:
-        small(**parameters).fit(make_pictures(4)[0], INDICATOR)
+        make_classifier(**parameters).fit(make_pictures(4)[0], INDICATOR)
     for word in words:
         assert word in str(caught.value)
 
@@ -212,7 +206,7 @@ def test_several_labels_rule_out(parameters, words):
 def test_pieces_have_no_use_for(parameters):
     name, value = next(iter(parameters.items()))
     with pytest.raises(ParameterError, match=f"partial_fit.*{name}={re.escape(repr(value))}"):
-        small(**parameters).partial_fit(*make_pictures(4))
+        make_classifier(**parameters).partial_fit(*make_pictures(4))
 
 
 @pytest.mark.parametrize(
@@ -229,11 +223,11 @@ def test_pieces_have_no_use_for(parameters):
     ids=str,
 )
 def test_pieces_go_with(parameters):
-    check_partial_fit(small(**parameters))
+    check_partial_fit(make_classifier(**parameters))
     check(parameters)
 
 
 @pytest.mark.parametrize("parameters", [{"n_views": 3}, {"mc_dropout": 5}, {"cutmix": 0.5}])
 def test_contradictions_are_told_by_partial_fit_too(parameters):
     with pytest.raises(ParameterError, match=next(iter(parameters))):
-        small(**parameters).partial_fit(*make_pictures(4))
+        make_classifier(**parameters).partial_fit(*make_pictures(4))

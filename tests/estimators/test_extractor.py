@@ -1,4 +1,5 @@
 import pickle
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -22,16 +23,11 @@ from sktransfer.exceptions import (
     UnreadableImageError,
     WeightsError,
 )
-
-
-def small(**parameters):
-    """An extractor that costs milliseconds."""
-    defaults = {"weights": None, "image_size": 32, "device": "cpu"}
-    return PretrainedFeatureExtractor("mnasnet0_5", **{**defaults, **parameters})
+from tests.small_estimators import LITE0, make_extractor
 
 
 def test_shape_and_dtype(pictures):
-    features = small().fit_transform(pictures[0])
+    features = make_extractor().fit_transform(pictures[0])
     assert features.shape == (24, 1280)
     assert features.dtype == np.float32
 
@@ -55,7 +51,7 @@ def test_same_picture_in_every_form_gives_the_same_features(tmp_path):
         torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None],
         pixels[None].astype(np.int64),
     ]
-    extractor = small().fit(forms[0])
+    extractor = make_extractor().fit(forms[0])
     expected = extractor.transform(forms[0])
     for X in forms[1:]:
         assert_allclose(extractor.transform(X), expected, rtol=1e-5)
@@ -63,7 +59,7 @@ def test_same_picture_in_every_form_gives_the_same_features(tmp_path):
 
 def test_flattened_rows_equal_pictures():
     rows = load_digits().data[:10] / 16
-    flat = small(image_shape=(8, 8)).fit(rows)
+    flat = make_extractor(image_shape=(8, 8)).fit(rows)
     assert flat.n_features_in_ == 64
     assert_array_equal(flat.transform(rows), flat.transform(rows.reshape(-1, 8, 8)))
     with pytest.raises(ImageError, match="Divide"):
@@ -72,21 +68,18 @@ def test_flattened_rows_equal_pictures():
 
 def test_wrong_image_shape_names_both_numbers():
     with pytest.raises(ImageError, match=r"\(8, 9\) needs 72 columns, but X has 64"):
-        small(image_shape=(8, 9)).fit(np.zeros((3, 64)))
+        make_extractor(image_shape=(8, 9)).fit(np.zeros((3, 64)))
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 24, 100])
 def test_batch_size_changes_nothing(pictures, batch_size):
-    extractor = PretrainedFeatureExtractor("efficientnet_lite0", image_size=64, device="cpu")
+    extractor = lite0()
     expected = extractor.fit(pictures[0]).transform(pictures[0])
     other = extractor.set_params(batch_size=batch_size).transform(pictures[0])
     assert_allclose(other, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
-def lite0(**parameters):
-    return PretrainedFeatureExtractor(
-        "efficientnet_lite0", image_size=64, device="cpu", **parameters
-    )
+lite0 = partial(make_extractor, backbone=LITE0, image_size=64)
 
 
 def test_engines_agree(pictures):
@@ -129,20 +122,20 @@ def test_the_same_file_twice_is_read_once(picture_files, monkeypatch):
     original = sources.decode_file
     monkeypatch.setattr(sources, "decode_file", lambda path: reads.append(path) or original(path))
     paths = picture_files[0][:3]
-    features = small().fit_transform([*paths, *paths])
+    features = make_extractor().fit_transform([*paths, *paths])
     assert sorted(reads) == sorted(paths)
     assert_array_equal(features[3:], features[:3])
 
 
 def test_row_order_changes_nothing(pictures):
-    extractor = PretrainedFeatureExtractor("efficientnet_lite0", image_size=64, device="cpu")
+    extractor = lite0()
     expected = extractor.fit(pictures[0]).transform(pictures[0])
     reverse = extractor.transform(pictures[0][::-1])[::-1]
     assert_allclose(reverse, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
 def test_transform_does_not_change_the_network(pictures):
-    extractor = small().fit(pictures[0])
+    extractor = make_extractor().fit(pictures[0])
     backbone = extractor._fitted.backbone.reference.get()
     before = backbone.digest
     del backbone.__dict__["digest"]
@@ -151,20 +144,22 @@ def test_transform_does_not_change_the_network(pictures):
 
 
 def test_stages_and_names(pictures):
-    extractor = small(stage=["level2", "level5"], pooling="avg").fit(pictures[0])
+    extractor = make_extractor(stage=["level2", "level5"], pooling="avg").fit(pictures[0])
     features = extractor.transform(pictures[0])
     names = extractor.get_feature_names_out()
     assert features.shape == (24, 16 + 1280)
     assert names[0] == "mnasnet0_5_level2_0"
     assert names[-1] == "mnasnet0_5_level5_1279"
-    alone = small(stage="level5", pooling="avg").fit_transform(pictures[0])
+    alone = make_extractor(stage="level5", pooling="avg").fit_transform(pictures[0])
     assert_allclose(features[:, 16:], alone, rtol=1e-6)
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max", "flatten"])
 def test_pooling_changes_features(pictures, pooling):
-    native = small(image_size=64, stage="level3").fit_transform(pictures[0])
-    pooled = small(image_size=64, stage="level3", pooling=pooling).fit_transform(pictures[0])
+    native = make_extractor(image_size=64, stage="level3").fit_transform(pictures[0])
+    pooled = make_extractor(image_size=64, stage="level3", pooling=pooling).fit_transform(
+        pictures[0]
+    )
     assert pooled.shape[1] == (24 * 8 * 8 if pooling == "flatten" else 24)
     if pooling == "avg":
         assert_allclose(pooled, native, rtol=1e-4, atol=1e-6)
@@ -174,7 +169,7 @@ def test_pooling_changes_features(pictures, pooling):
 
 @pytest.mark.parametrize("container", ["pandas", "polars"])
 def test_set_output(pictures, container):
-    extractor = small().set_output(transform=container)
+    extractor = make_extractor().set_output(transform=container)
     frame = extractor.fit_transform(pictures[0])
     assert frame.shape == (24, 1280)
     assert list(frame.columns)[:2] == ["mnasnet0_5_0", "mnasnet0_5_1"]
@@ -182,7 +177,7 @@ def test_set_output(pictures, container):
 
 def test_set_params_after_fit_waits_for_the_next_fit(pictures):
     X = pictures[0]
-    extractor = small().fit(X)
+    extractor = make_extractor().fit(X)
     before = extractor.transform(X)
     extractor.set_params(backbone="shufflenet_v2_x0_5", stage="stage2", image_size=64)
     assert_array_equal(extractor.transform(X), before)
@@ -190,7 +185,7 @@ def test_set_params_after_fit_waits_for_the_next_fit(pictures):
 
 
 def test_clone_is_unfitted_and_equal(pictures):
-    extractor = small(stage="level3").fit(pictures[0])
+    extractor = make_extractor(stage="level3").fit(pictures[0])
     copy = clone(extractor)
     assert copy.get_params() == extractor.get_params()
     with pytest.raises(NotFittedError):
@@ -198,7 +193,7 @@ def test_clone_is_unfitted_and_equal(pictures):
 
 
 def test_pickle_is_small_and_equal(pictures):
-    extractor = small().fit(pictures[0])
+    extractor = make_extractor().fit(pictures[0])
     data = pickle.dumps(extractor)
     assert len(data) < 10_000  # the weights are found again, not stored
     assert_array_equal(pickle.loads(data).transform(pictures[0]), extractor.transform(pictures[0]))
@@ -208,9 +203,7 @@ def test_pickle_notices_other_weights(pictures, tmp_path):
     path = tmp_path / "weights.pth"
     state = torch.load(lite0_file(), weights_only=True)
     torch.save(state, path)
-    extractor = PretrainedFeatureExtractor(
-        "efficientnet_lite0", weights=path, image_size=32, device="cpu"
-    ).fit(pictures[0])
+    extractor = make_extractor(backbone=LITE0, weights=path).fit(pictures[0])
     data = pickle.dumps(extractor)
     state["_conv_stem.weight"] = state["_conv_stem.weight"] + 1
     torch.save(state, path)
@@ -223,9 +216,7 @@ def test_pickle_notices_another_classifier(pictures, tmp_path, n_classes):
     path = tmp_path / "weights.pth"
     state = torch.load(lite0_file(), weights_only=True)
     torch.save(state, path)
-    extractor = PretrainedFeatureExtractor(
-        "efficientnet_lite0", weights=path, stage="logits", image_size=32, device="cpu"
-    ).fit(pictures[0])
+    extractor = make_extractor(backbone=LITE0, weights=path, stage="logits").fit(pictures[0])
     data = pickle.dumps(extractor)
     for key in ("_fc.weight", "_fc.bias"):
         state[key] = 1 - state[key][:n_classes]
@@ -237,7 +228,7 @@ def test_pickle_notices_another_classifier(pictures, tmp_path, n_classes):
 def test_lists_that_change_after_fit_change_nothing(pictures):
     rows = pictures[0].reshape(len(pictures[0]), -1)
     stage, image_shape = ["level2", "level3"], [32, 32, 3]
-    extractor = small(stage=stage, image_shape=image_shape).fit(rows)
+    extractor = make_extractor(stage=stage, image_shape=image_shape).fit(rows)
     names, expected = list(extractor.get_feature_names_out()), extractor.transform(rows)
     stage.reverse()
     image_shape[:] = [16, 64, 3]
@@ -256,29 +247,29 @@ def test_a_bad_file_is_named(picture_files, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no picture")
     with pytest.raises(UnreadableImageError, match=r"row 2 of X \('.*bad.jpg'\)"):
-        small().fit_transform([*paths[:2], str(bad)])
+        make_extractor().fit_transform([*paths[:2], str(bad)])
 
 
 def test_a_missing_file_is_told_in_fit(picture_files):
     with pytest.raises(UnreadableImageError, match=r"row 24 of X \('nowhere.png'\)"):
-        small().fit([*picture_files[0], "nowhere.png"])
+        make_extractor().fit([*picture_files[0], "nowhere.png"])
 
 
 def test_on_error_nan_gives_nan_rows_and_one_warning(picture_files):
     paths, _ = picture_files
     X = [*paths[:3], "nowhere.png", *paths[3:]]
     with pytest.warns(ImageWarning, match="1 of 25 pictures") as caught:
-        features = small(on_error="nan", batch_size=4).fit_transform(X)
+        features = make_extractor(on_error="nan", batch_size=4).fit_transform(X)
     assert len(caught) == 1
     assert np.isnan(features[3]).all()
-    whole = small().fit_transform(paths)
+    whole = make_extractor().fit_transform(paths)
     assert_allclose(np.delete(features, 3, axis=0), whole, rtol=1e-4, atol=1e-6)
 
 
 def test_verbose_shows_a_bar(pictures, capsys):
-    small(verbose=1).fit_transform(pictures[0])
+    make_extractor(verbose=1).fit_transform(pictures[0])
     assert "Extracting features: 100%" in capsys.readouterr().err
-    small().fit_transform(pictures[0])
+    make_extractor().fit_transform(pictures[0])
     assert capsys.readouterr().err == ""
 
 
@@ -311,7 +302,7 @@ def test_verbose_shows_a_bar(pictures, capsys):
     ],
 )
 def test_bad_parameters_are_told_in_fit(pictures, parameters, error, words):
-    extractor = small().set_params(**parameters)
+    extractor = make_extractor().set_params(**parameters)
     with pytest.raises(error, match=words):
         extractor.fit(pictures[0])
     with pytest.raises(NotFittedError):
@@ -331,7 +322,7 @@ def test_bad_parameters_are_told_in_fit(pictures, parameters, error, words):
     ],
 )
 def test_bad_parameters_are_told_after_fit_too(pictures, parameters, error, words):
-    extractor = small().fit(pictures[0]).set_params(**parameters)
+    extractor = make_extractor().fit(pictures[0]).set_params(**parameters)
     with pytest.raises(error, match=words):
         extractor.transform(pictures[0])
 
@@ -350,7 +341,7 @@ def test_bad_parameters_are_told_after_fit_too(pictures, parameters, error, word
 )
 def test_bad_input_is_told_in_fit(X, words):
     with pytest.raises(ImageError, match=words):
-        small().fit(X)
+        make_extractor().fit(X)
 
 
 def test_pipeline_on_real_weights():
