@@ -36,6 +36,7 @@ def parser(description: str, pictures: int | tuple[int, ...] | None = None):
     arguments.add_argument(
         "--data",
         type=Path,
+        # Beside the repository, which does not contain the data.
         default=Path(__file__).resolve().parents[2] / "shared",
         help="folder with data/ants_bees, data/imagenet_samples and weights/",
     )

@@ -78,6 +78,7 @@ class Photos(Dataset):
     def few(self) -> "Photos":
         """Return the first pictures, to find the best setting."""
         some = Photos(self.paths[:FEW])
+        # The codes of the whole set, because the first pictures may not have all classes.
         some.codes = self.codes[:FEW]
         return some
 
@@ -184,6 +185,7 @@ def best_skorch(
             setting: partial(
                 skorch_net(weights, depth, n_classes, tuned, setting).partial_fit, rows
             )
+            # Worker processes would only copy pictures that are decoded already.
             for setting in settings([None] if in_memory else WORKERS)
         },
     )

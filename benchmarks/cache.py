@@ -61,6 +61,7 @@ def sides_of(network, folder, paths, labels, repeats):
 
     # One folder and one fitted extractor for each cold run, and one for the warm-up.
     cold = iter([extractor(network, new(), paths) for _ in range(repeats + 1)])
+    # The uncounted first round of `alternate` fills the caches of the warm runs.
     without, kept, kept_maps = extractor(network, None, paths), new(), new()
     warm = extractor(network, kept, paths)
     sides = {

@@ -37,6 +37,7 @@ MOST_JUDGED = 1500
 HEADS = {"too sure": 1e-7, "by default": 1e-4, "not sure enough": 1e-2}
 # Scales of the prior; infinity is no prior.
 SCALES = (0.03, 0.05, 0.07, 0.1, 0.2, 0.5, np.inf)
+# The scale that was chosen, which is the default, and no prior.
 JUDGED = (0.07, np.inf)
 LINK = OneLabel()
 

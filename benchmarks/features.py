@@ -101,6 +101,7 @@ def main():
 
     auto = seconds['transform, engine="auto"']
     limit = seconds["decoding only"] + seconds['network only, engine="auto"']
+    # Not negative: where nothing is converted, the first run may happen to be the fastest.
     converting = max(0.0, first - seconds['transform, engine="openvino"'])
     print(f"\nConversion to OpenVINO, once per process, not in the table: {converting:.1f} s\n")
     print_table(
@@ -117,6 +118,7 @@ def main():
     )
     if options.resnet:  # the targets are MobileNetV2's
         return
+    # "(" excludes the tuned loop.
     theirs = fastest(seconds, "DataLoader loop (")
     judge("auto against the plain loop", theirs and theirs / auto, at_least=5)
     theirs = fastest(seconds, "Keras, predict")

@@ -40,6 +40,7 @@ def measure(depth, network, folder, paths, labels, repeats):
         **skorch_epochs(network["weights"], depth, Photos(paths, labels)),
         **keras_epochs(folder, depth, 2),
     }
+    # The first run in a process also converts the network for OpenVINO; later ones reuse it.
     first = clock(sides[fit])
     seconds = alternate(sides, repeats)
     rows = {fit: seconds[fit], **ten_epochs(seconds)}

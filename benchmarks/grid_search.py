@@ -90,6 +90,7 @@ def main():
         caches.mkdir()
         paths, labels = write_photos(options.data, options.pictures, photos)
         sides = plain_sides(network, paths, labels)
+        # The uncounted first round of `alternate` fills these caches.
         warm = {title: mkdtemp(dir=caches) for title in SEARCHES}
         for title, (_, grid) in SEARCHES.items():
             sides[title, "cold"] = lambda g=grid: search(

@@ -103,6 +103,7 @@ def data_sets(options):
             [np.concatenate(both) for both in zip(*photos, strict=True)],
             mobilenet(options.data),
         ),
+        # The other half was used to choose the defaults, so it can't be tested on.
         "cifar10_subset": ([each[1::2] for each in cifar], mobilenet(options.data)),
     }
     for name in options.sets:
@@ -207,6 +208,7 @@ def stream(options):
         for way, learner in learners(k, X[train]).items():
             seconds, scores = 0.0, []
             for part in np.split(order, 4):
+                # CPU time, because elapsed time depends on the other processes of the machine.
                 begun = time.process_time()
                 in_pieces(learner, X[part], y[part], 8)
                 seconds += (time.process_time() - begun) / 200
