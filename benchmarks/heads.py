@@ -84,8 +84,8 @@ def trained(X, y, train, test, seed=0, weights=None, **settings):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         net = train_net(settings, TrainingData(TrainableStages(), rows)).net
-    told = any(issubclass(each.category, ConvergenceWarning) for each in caught)
-    return net.scores_of(Rows(X[test])).softmax(1).numpy(), told
+    warned = any(issubclass(each.category, ConvergenceWarning) for each in caught)
+    return net.scores_of(Rows(X[test])).softmax(1).numpy(), warned
 
 
 def accuracies(X, y, n, seeds, head):
@@ -93,9 +93,9 @@ def accuracies(X, y, n, seeds, head):
     found = np.array(
         [
             [
-                (np.mean(given.argmax(1) == y[test]), told)
+                (np.mean(given.argmax(1) == y[test]), warned)
                 for seed, (train, test) in enumerate(splits(y, n, seeds))
-                for given, told in [trained(X, y, train, test, seed, **head, **how)]
+                for given, warned in [trained(X, y, train, test, seed, **head, **how)]
             ]
             for how in (WAYS | SHORT).values()
         ]
@@ -111,7 +111,7 @@ def dense(options):
         rows = []
         for title in options.heads:
             for n in sorted({min(n, int(0.8 * len(y))) for n in options.rows}):
-                right, told = accuracies(X, y, n, options.seeds, HEADS[title])
+                right, warned = accuracies(X, y, n, options.seeds, HEADS[title])
                 # Paired differences: both heads have the same splits, which differ in difficulty.
                 best = right[: len(WAYS)].mean(1).argmax()
                 less = right[best] - right[0]
@@ -121,7 +121,7 @@ def dense(options):
                 question = f"{name}, {title}, {n} rows: best less default ± {error:.3f}"
                 judge(question, less.mean(), at_most=0.01)
                 behind = np.digitize(right[right.mean(1).argmax()] - right, [0.01, 0.05])
-                np.add.at(counts, (told.astype(int), behind), 1)
+                np.add.at(counts, (warned.astype(int), behind), 1)
         shown = [*WAYS, next(iter(SHORT))]
         print_table([f"{name}, {options.seeds} splits", "rows", *shown, "best - default"], rows)
     columns = ["less accurate than the best by", "up to 0.01", "0.01 to 0.05", "more"]

@@ -274,9 +274,9 @@ def test_a_classifier_of_a_device_opens_on_a_cpu_and_says_so_once(monkeypatch, f
         assert (again.device_, caught) == (device, [])
         agrees(again, expected)
     again, caught = opened(pickled)
-    (told,) = caught
-    assert told.category is DeviceWarning
-    assert f"was fitted on {device}" in str(told.message)
+    (warning,) = caught
+    assert warning.category is DeviceWarning
+    assert f"was fitted on {device}" in str(warning.message)
     assert again.device_ == "cpu"
     agrees(again, expected)
     if fit is in_pieces:
@@ -290,7 +290,7 @@ def test_an_extractor_of_a_device_opens_on_a_cpu_and_says_so_once(monkeypatch):
         expected = extractor.fit_transform(X)
         pickled = pickle.dumps(extractor)
     again, caught = opened(pickled)
-    assert [told.category for told in caught] == [DeviceWarning]
+    assert [warning.category for warning in caught] == [DeviceWarning]
     np.testing.assert_allclose(again.transform(X), expected, rtol=1e-4, atol=1e-4)
 
 

@@ -232,17 +232,17 @@ def stampede(method):
     ]
     for worker in workers:
         worker.start()
-    told = sum((answers.get() for _ in workers), [])
+    messages = sum((answers.get() for _ in workers), [])
     for worker in workers:
         worker.join()
     info = cache_info("stampede")
-    return [told, [worker.exitcode for worker in workers], info.rows, info.pictures]
+    return [messages, [worker.exitcode for worker in workers], info.rows, info.pictures]
 """
 
 
 def check_stampede(folder, found):
-    told, codes, rows, pictures = found
-    assert told == []
+    messages, codes, rows, pictures = found
+    assert messages == []
     assert codes == [0] * 8
     assert rows == pictures == 40
     X, _ = make_pictures(40)
@@ -305,17 +305,17 @@ if __name__ == "__main__":
     answers["killed"] = os.WIFSIGNALED(os.waitpid(pid, 0)[1])
     answers["kept"] = cache_info("killed").rows
     answers["computed"] = transform(kill=False)
-    told, tell = os.pipe()
+    read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            wait_for_ctrl_c(tell)
+            wait_for_ctrl_c(write_end)
         except KeyboardInterrupt:
             os._exit(0)
         finally:
             os._exit(99)
-    os.read(told, 1)
+    os.read(read_end, 1)
     os.kill(pid, signal.SIGINT)
     answers["left by Ctrl-C"] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     answers["kept by Ctrl-C"] = cache_info("interrupted").rows
@@ -434,11 +434,11 @@ def one_round(number, n_writers):
     for pid, *_ in writers:
         os.kill(pid, signal.SIGKILL)
     n_rows = 0
-    for told, (pid, read_end, name) in zip(begun, writers):
+    for start, (pid, read_end, name) in zip(begun, writers):
         _, status = os.waitpid(pid, 0)
         assert os.WIFSIGNALED(status)  # it was killed, and did not fail by itself
         with os.fdopen(read_end, "rb") as pipe:
-            for line in (told + pipe.read()).splitlines():
+            for line in (start + pipe.read()).splitlines():
                 counter, n = map(int, line.split())
                 keys = [b"%d %d %d" % (name, counter, i) for i in range(n)]
                 with Store(Path("."), 10**9) as store:

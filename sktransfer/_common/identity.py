@@ -36,7 +36,7 @@ def _version(name: str) -> str:
         return ""
 
 
-def described(
+def stable_repr(
     value: object, _parents: tuple[int, ...] = (), _seen: dict[int, object] | None = None
 ) -> str:
     """Return a string that describes a parameter by its content.
@@ -58,11 +58,11 @@ def described(
     if id(value) in _parents:  # the object contains itself
         return "..."
     parents = (*_parents, id(value))
-    # The values are kept alive beside their ids: the id of a collected object is used again.
+    # The dict also keeps the values alive: the id of a deleted object may be used again.
     seen: dict[int, object] = {} if _seen is None else _seen
 
     def all_of(values: Iterable[object]) -> str:
-        return ", ".join(described(item, parents, seen) for item in values)
+        return ", ".join(stable_repr(item, parents, seen) for item in values)
 
     if isinstance(value, type | FunctionType):
         # Describing each of them once is enough. Without this, the string would grow
@@ -90,7 +90,7 @@ def described(
         return f"{{{all_of(value.items())}}}"
     if isinstance(value, set | frozenset):
         # Sorted, because the order of strings in a set differs between processes.
-        return f"set({sorted(described(item, parents, seen) for item in value)})"
+        return f"set({sorted(stable_repr(item, parents, seen) for item in value)})"
     if isinstance(value, list | tuple) and type(value) in (
         list,
         tuple,
@@ -168,7 +168,7 @@ def _digest(array: Any) -> str:
     else:
         values = np.ascontiguousarray(array)
         if values.dtype.hasobject:
-            return described(values.tolist())
+            return stable_repr(values.tolist())
     return f"{array.dtype} {tuple(array.shape)} {sha256(values.tobytes()).hexdigest()}"
 
 

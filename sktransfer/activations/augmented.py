@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sktransfer._common.identity import described
+from sktransfer._common.identity import stable_repr
 from sktransfer._common.threads import reading_threads
 from sktransfer.activations.memory import allocate
 from sktransfer.activations.streaming import FrozenPass, Then
@@ -117,6 +117,6 @@ class Augmented:
 
     def identity(self) -> bytes:
         """SHA-256 of all that the activations of the views depend on, except the arithmetic."""
-        sha = sha256(self.one_pass.network.digests(described([self.augment, self.seed]))[-1])
+        sha = sha256(self.one_pass.network.digests(stable_repr([self.augment, self.seed]))[-1])
         sha.update(np.ascontiguousarray(self.pixels).data)
         return sha.digest()

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 
-from sktransfer._common.identity import described, library_versions
+from sktransfer._common.identity import library_versions, stable_repr
 from sktransfer._common.warning import warn
 from sktransfer.backbones.frozen import state_digest
 from sktransfer.exceptions import TrainingWarning
@@ -141,7 +141,7 @@ def training_identity(settings: TrainingSettings, data: TrainingData) -> str:
     stages = data.stages
     # Parameters alone tell neither the kind of pooling nor what BatchNorm does in training.
     structure = f"{stages} {stages.fixed_statistics}"
-    sha = sha256(f"{library_versions()} {described(given)} {structure}".encode())
+    sha = sha256(f"{library_versions()} {stable_repr(given)} {structure}".encode())
     for module in (stages, data.earlier_head):
         sha.update(b"" if module is None else state_digest(module))
     for rows in (data.rows, data.validation):

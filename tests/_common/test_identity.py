@@ -1,4 +1,4 @@
-"""`described` gives equal strings in every process, and different ones for different results."""
+"""`stable_repr` gives equal strings in every process, and different ones for different results."""
 
 import functools
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from sktransfer._common.identity import described, library_versions
+from sktransfer._common.identity import library_versions, stable_repr
 
 # Run in this process and in another one, which must describe these values in the same way.
 MAKE = """
@@ -57,11 +57,11 @@ exec(MAKE)
 
 
 def test_the_same_in_every_process():
-    code = MAKE + "\nfrom sktransfer._common.identity import described\n"
-    code += "print([described(value) for value in VALUES])"
+    code = MAKE + "\nfrom sktransfer._common.identity import stable_repr\n"
+    code += "print([stable_repr(value) for value in VALUES])"
     # A new process has another hash seed, so that sets of strings have another order there.
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    ours = [described(value) for value in VALUES]  # noqa: F821
+    ours = [stable_repr(value) for value in VALUES]  # noqa: F821
     assert done.stdout.strip().replace("__main__", __name__) == str(ours)
     assert not [words for words in ours if " at 0x" in words]
 
@@ -132,7 +132,7 @@ LONG = np.zeros(5000)
     ],
 )
 def test_what_differs_is_told_apart(one, other):
-    assert described(one) != described(other)
+    assert stable_repr(one) != stable_repr(other)
 
 
 BODIES = {
@@ -166,30 +166,30 @@ def test_what_a_function_or_class_depends_on_is_told_apart(body):
         exec(body.format(number), namespace)
         return namespace["Loss"]
 
-    assert described(written(2)) == described(written(2)) != described(written(3))
+    assert stable_repr(written(2)) == stable_repr(written(2)) != stable_repr(written(3))
     if isinstance(written(2), type):
-        assert described(written(2)()) != described(written(3)())
+        assert stable_repr(written(2)()) != stable_repr(written(3)())
 
 
 def test_functions_that_call_each_other_are_told_once():
     lines = [f"def f{i}(x):\n    return f{i + 1}(x) + f{i + 2}(x) + f0(x)" for i in range(40)]
     namespace = {"__name__": "__main__"}
     exec("\n".join(lines), namespace)
-    assert len(described(namespace["f0"])) < 40 * 1000
+    assert len(stable_repr(namespace["f0"])) < 40 * 1000
 
 
 def test_a_name_that_is_an_attribute_is_no_global():
     namespace = {"__name__": "__main__", "shape": 1}
     exec("def f(x):\n    return x.shape", namespace)
-    before = described(namespace["f"])
+    before = stable_repr(namespace["f"])
     namespace["shape"] = 2
-    assert described(namespace["f"]) == before
+    assert stable_repr(namespace["f"]) == before
 
 
 def test_arrays_of_dates_and_sparse_ones():
-    assert described(torch.eye(2).to_sparse()) != described(torch.zeros(2, 2).to_sparse())
+    assert stable_repr(torch.eye(2).to_sparse()) != stable_repr(torch.zeros(2, 2).to_sparse())
     days = [np.array([day], dtype="M8[D]") for day in ("2020-01-01", "2020-01-02")]
-    assert described(days[0]) != described(days[1])
+    assert stable_repr(days[0]) != stable_repr(days[1])
 
 
 class Step(torch.optim.Optimizer):
@@ -202,10 +202,10 @@ class Step(torch.optim.Optimizer):
 
 @pytest.mark.parametrize("optimizer", [torch.optim.Rprop, Step])
 def test_what_torch_does_to_an_optimizer_is_not_seen(optimizer):
-    before, step = described(optimizer), optimizer.step
+    before, step = stable_repr(optimizer), optimizer.step
     optimizer([torch.nn.Parameter(torch.zeros(1))])
     assert optimizer.step is not step
-    assert described(optimizer) == before
+    assert stable_repr(optimizer) == before
 
 
 def test_libraries_and_versions():

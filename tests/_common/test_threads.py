@@ -84,7 +84,7 @@ from sktransfer._common import threads as common_threads
 from sktransfer._common.random import seeded
 from sktransfer._common.threads import computing, reading_threads
 
-warnings.filterwarnings("ignore", category=DeprecationWarning)  # forking beside threads
+warnings.filterwarnings("ignore", category=DeprecationWarning)  # of forks while there are threads
 torch.set_num_threads(2)
 X = np.random.default_rng(0).integers(0, 256, (16, 96, 96, 3), dtype=np.uint8)
 small = {"weights": None, "image_size": 96, "device": "cpu", "engine": "torch"}

@@ -60,13 +60,13 @@ def test_warnings_of_reading_threads_point_at_the_line_that_calls_transform(tmp_
 
 
 def test_a_line_is_told_once_by_pythons_own_rule():
-    def told():
+    def emit():
         warn("the same", ImageWarning)
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         for _ in range(3):
-            told()
+            emit()
     assert len(caught) == 1
 
 

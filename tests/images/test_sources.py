@@ -402,7 +402,9 @@ def test_describe_names_paths_only():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12 beside threads
+@pytest.mark.filterwarnings(
+    "ignore:.*fork:DeprecationWarning"
+)  # Python 3.12 warns if there are threads
 @pytest.mark.parametrize("format_name", ["PNG", "JPEG", "MPO", "GIF", "BMP", "TIFF", "WEBP"])
 def test_the_child_of_a_fork_reads_an_image_that_a_thread_was_decoding(tmp_path, format_name):
     path = tmp_path / "picture"
