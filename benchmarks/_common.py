@@ -18,9 +18,8 @@ from PIL import Image, JpegImagePlugin
 
 import sktransfer
 from sktransfer import PretrainedImageClassifier, load_image_folder
+from sktransfer.estimators.labels import Labels
 from sktransfer.estimators.settings import training_settings
-from sktransfer.training.batches import Rows
-from sktransfer.training.losses import as_loss
 from sktransfer.training.settings import TrainingSettings
 
 
@@ -60,18 +59,12 @@ def mobilenet(data: Path) -> dict[str, str | Path]:
     return {"backbone": "mobilenet_v2", "weights": weights}
 
 
-def head_settings(rows: Rows, n_classes: int, seed: int = 0, **parameters) -> TrainingSettings:
-    """Settings by which a classifier with these parameters trains a head on features."""
+def head_settings(n_classes: int, seed: int = 0, **parameters) -> TrainingSettings:
+    """Return the settings by which a classifier with these parameters trains a head."""
+    # The labels themselves matter only for the class weights of several labels per picture.
+    labels = Labels(np.arange(n_classes), np.zeros(0, dtype=np.int64))
     classifier = PretrainedImageClassifier(**parameters)
-    return training_settings(
-        classifier,
-        rows,
-        task=as_loss(classifier.loss).task(multilabel=False),
-        n_classes=n_classes,
-        device="cpu",
-        precision="float32",
-        seed=seed,
-    )
+    return training_settings(classifier, labels, np.ones(0), device="cpu", seed=seed)
 
 
 def ants_and_bees(data: Path, part: str) -> tuple:

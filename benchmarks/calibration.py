@@ -56,7 +56,7 @@ def gains(X, y, n_trained, weight_decay, scales):
         order = np.random.default_rng(draw).permutation(len(y))
         trained, others = np.split(order[: n_trained + max(SIZES) + MOST_JUDGED], [n_trained])
         rows = Rows(X[trained], torch.from_numpy(y[trained]))
-        settings = head_settings(rows, y.max() + 1, weight_decay=weight_decay)
+        settings = head_settings(y.max() + 1, weight_decay=weight_decay)
         net = train(settings, TrainingData(TrainableStages(), rows)).net
         scores = net.scores_of(Rows(X[others])).numpy()
         judged = scores[max(SIZES) :].astype(float), y[others][max(SIZES) :]

@@ -80,7 +80,7 @@ def trained(X, y, train, test, seed=0, weights=None, **settings):
     if weights is not None:
         weights = torch.from_numpy(weights / weights.mean()).float()
     rows = Rows(X[train], codes[train], weights)
-    settings = head_settings(rows, len(np.unique(y)), seed, **settings)
+    settings = head_settings(len(np.unique(y)), seed, **settings)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         net = train_net(settings, TrainingData(TrainableStages(), rows)).net

@@ -42,18 +42,18 @@ class Learner:
 
     def fit(self, X, y, weights):
         rows = self._rows(X, y, weights)
-        return self._train(self._settings(rows), rows)
+        return self._train(self._settings(), rows)
 
     def learn(self, X, y, weights):
         rows = self._rows(X, y, weights)
         known = None if self.trained is None else self.trained.optimizer_state
-        return self._train(self._settings(rows).for_a_piece(known, weights.mean()), rows)
+        return self._train(self._settings().for_a_piece(known, weights.mean()), rows)
 
     def _rows(self, X, y, weights):
         return Rows.of(Rows(torch.from_numpy(X)).views, y, weights)
 
-    def _settings(self, rows):
-        return head_settings(rows, self.n_classes, **self.parameters)
+    def _settings(self):
+        return head_settings(self.n_classes, **self.parameters)
 
     def _train(self, settings, rows):
         head = None if self.trained is None else deepcopy(self.trained.net.module_.head)

@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import nn
 
 from sktransfer import PretrainedImageClassifier
 from sktransfer.activations.views import FixedViews
 from sktransfer.backbones.freezing import TrainableStages
+from sktransfer.estimators.labels import Labels
 from sktransfer.estimators.settings import training_settings
 from sktransfer.training.batches import Rows
 from sktransfer.training.losses import RowLoss, as_loss
@@ -82,14 +84,12 @@ def settings_of(loss="cross_entropy", n_classes=CLASSES, **changed):
     given = as_loss(loss)
     usual = training_settings(
         PretrainedImageClassifier(fine_tune="always"),
-        feature_rows(),
-        task=given.task(multilabel=False),
-        n_classes=n_classes,
+        Labels(np.arange(n_classes), np.zeros(0, dtype=np.int64)),
+        np.ones(0),
         device="cpu",
-        precision="float32",
         seed=0,
     )
-    return replace(usual, **{"loss": given, **changed})
+    return replace(usual, **{"loss": given, "task": given.task(multilabel=False), **changed})
 
 
 def row_loss(loss="cross_entropy", *, multilabel=False, **options):
