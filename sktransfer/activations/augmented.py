@@ -50,7 +50,7 @@ class Augmented:
     augment : str or callable
     seed : int
     keep : bool
-        Whether to keep the views in the cache: it gains where the same seed is used again.
+        Whether to keep the views in the cache. It saves time if the same seed is used again.
     """
 
     pixels: np.ndarray

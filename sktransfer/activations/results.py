@@ -49,7 +49,7 @@ class Results:
             shape = (len(self._source), *values.shape[1:])
             self._values = allocate(shape, values.dtype, may_map=self._may_map)
         if unreadable:
-            values = values.clone()
+            values = values.clone()  # the store may be given the same tensor
             values[[rows.index(row) for row in unreadable]] = 0
         self._check_finite(rows, values)
         self._values[_as_index(rows)] = values

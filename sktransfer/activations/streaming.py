@@ -70,7 +70,7 @@ class FrozenPass:
         source : ImageSource
         then : callable, optional
             Applied to the activations of each batch on the device, before they are collected.
-            A batch has the same rows whatever the cache holds.
+            A batch has the same rows, however many of them are in the cache.
 
         Returns
         -------
@@ -183,7 +183,9 @@ class _RunningPass:
                 yield self._computed(parts.popleft(), batch, counts)
 
     def _counts(self, rows: Sequence[int]) -> dict[int, int]:
-        """Number of rows that begin at each link: the choice of the engine depends on it."""
+        """Number of rows that begin at each link, for the choice of the engine."""
+        # Counted before the pass: the few rows that are missing from a store, however many it
+        # holds, do not repay the conversion of a network.
         left = _without(rows, self.stored.held(-1, rows))
         counts = {}
         for link in range(len(self.settings.network) - 1, -1, -1):

@@ -24,9 +24,9 @@ from sktransfer.exceptions import EngineUnavailableError
 
 logger = logging.getLogger("sktransfer")
 
-# Torch runs every network on every device, so it takes over where another engine can't go on.
+# Runs every network on every device, so it takes over from any other kind that fails.
 TORCH = TorchKind()
-# In the order in which "auto" asks them.
+# In the order in which "auto" asks them; torch always agrees, so it is the last.
 KINDS: tuple[EngineKind, ...] = (OpenVINOKind(), TORCH)
 ENGINES = ("auto", *(kind.name for kind in KINDS))
 
@@ -55,31 +55,32 @@ class EngineChoice:
         ------
         EngineUnavailableError
         """
-        asked = [kind for kind in KINDS if kind.name == self.engine]
-        for kind in (TORCH, *asked):  # torch whatever was asked, as it may have to take over
+        named = [kind for kind in KINDS if kind.name == self.engine]
+        for kind in (TORCH, *named):  # torch in any case, as it may have to take over
             reason = kind.unavailable(self.device, self.precision)
             if reason is not None:
                 raise EngineUnavailableError(reason)
 
     def kind_for(self, network: FrozenNetwork, n_pictures: int) -> EngineKind:
-        """The first kind that is asked for, or worth it for so many pictures; else torch."""
+        """The kind that `engine` names; with "auto", the first that is worth it.
+
+        torch, where that kind can't be used, and for a network without links.
+        """
         if not len(network):
-            return TORCH  # it hands the pixels on: nothing repays a conversion
+            return TORCH  # it returns its pixels: there is nothing to convert
         for kind in KINDS:
-            wanted = kind.name == self.engine or (
-                self.engine == "auto" and kind.worth_it(network, n_pictures)
-            )
-            if wanted and self._can_use(kind):
+            is_auto = self.engine == "auto" and kind.worth_it(network, n_pictures)
+            if (is_auto or kind.name == self.engine) and self._can_use(kind):
                 return kind
         return TORCH
 
     def _can_use(self, kind: EngineKind) -> bool:
-        available = kind.unavailable(self.device, self.precision) is None
-        return available and kind.works_in_this_process()
+        is_available = kind.unavailable(self.device, self.precision) is None
+        return is_available and kind.works_in_this_process()
 
     @property
     def arithmetic(self) -> str:
-        """What values depend on beyond the network, to more than rounding."""
+        """A text that differs where the same network gives other values."""
         return arithmetic(self.device, self.precision)
 
 
@@ -98,11 +99,12 @@ def engine_for(
     network : FrozenNetwork
     start : int
     example : Tensor of shape (n, ...)
-        A batch of what goes in.
+        A batch of inputs.
     choice : EngineChoice
     n_pictures : int
-        Number of pictures that it will run.
+        Number of pictures that the engine will run.
     model_cache : ModelCache, optional
+        Keeps converted models for later processes.
     """
     kind = choice.kind_for(network, n_pictures)
 
@@ -126,6 +128,7 @@ def engine_for(
     with computing():
         key = (
             *(os.getpid(), ref(network), start),  # weak: an engine goes with its network
+            # Some engines fix their number of threads when they are prepared.
             *(choice.device, choice.precision, torch.get_num_threads(), kind.name),
             *(tuple(example.shape[1:]) if kind.fixed_shape else ()),
         )

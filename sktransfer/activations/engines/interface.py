@@ -1,4 +1,4 @@
-"""What an engine is: a library that runs frozen networks, and what the choice asks it.
+"""The interface of engines, the libraries that run frozen networks.
 
 A new engine is a file beside this one, with an `EngineKind`, and a place in
 ``choice.KINDS``.
@@ -23,7 +23,7 @@ class Engine(Protocol):
 
 
 class ModelCache(Protocol):
-    """Keeps converted models beyond the end of the process."""
+    """Keeps converted models for later processes."""
 
     def get_model(self, key: bytes) -> bytes | None:
         """The model kept under `key`; None without one."""
@@ -46,7 +46,7 @@ class EngineKind(ABC):
     title : str
         Its name in log lines.
     fixed_shape : bool
-        Whether its engines take batches of one picture size only, of any length.
+        True if an engine takes batches of one picture size only (and of any length).
     """
 
     name: ClassVar[str]
@@ -55,7 +55,7 @@ class EngineKind(ABC):
 
     @abstractmethod
     def unavailable(self, device: str, precision: str) -> str | None:
-        """Why it can't be used on this machine, as a message for the user; None if it can.
+        """Return why it can't be used on this machine, as an error message; None if it can.
 
         Parameters
         ----------
@@ -65,18 +65,19 @@ class EngineKind(ABC):
         """
 
     def works_in_this_process(self) -> bool:
-        """Whether this process can use it, if the machine can.
+        """Return whether this process can use it on a machine where it is available.
 
-        Where this is false, torch runs the network and no error is raised: users choose
-        engines, and rarely know of the forks that a parallel search makes.
+        If not, torch runs the network and no error is raised: users choose an engine, but
+        rarely know that a parallel search has forked their process.
         """
         return True
 
     @abstractmethod
     def worth_it(self, network: FrozenNetwork, n_pictures: int) -> bool:
-        """Whether ``engine="auto"`` picks it, where it is available.
+        """Return whether ``engine="auto"`` picks it where it is available.
 
-        The number of pictures decides, and no clock: the same call gives the same bits.
+        It may depend on the number of pictures but on no clock, so that the same call gives
+        the same bits.
         """
 
     @abstractmethod
@@ -90,7 +91,7 @@ class EngineKind(ABC):
         precision: str,
         model_cache: ModelCache | None,
     ) -> Engine:
-        """An engine for the links of `network` from number `start` on.
+        """Make an engine for the links of `network` from number `start` on.
 
         Its values agree with torch's up to rounding: the store does not tell them apart.
 
@@ -99,7 +100,7 @@ class EngineKind(ABC):
         network : FrozenNetwork
         start : int
         example : Tensor of shape (n, ...)
-            A batch of what goes in.
+            A batch of inputs.
         device : str
         precision : {"float32", "bfloat16", "float16"}
         model_cache : ModelCache, optional
@@ -107,5 +108,5 @@ class EngineKind(ABC):
         Raises
         ------
         ConversionError
-            If it can't run this network. torch runs it then.
+            If it can't run this network; torch runs it instead.
         """

@@ -55,7 +55,7 @@ class OpenVINOKind(EngineKind):
     fixed_shape = True  # it compiles a model for one picture size
 
     def unavailable(self, device: str, precision: str) -> str | None:
-        """For other devices and precisions, and where it is not installed."""
+        """Refuse other devices and precisions, and a missing package."""
         if device != "cpu":
             return (
                 f"engine='openvino' computes on the CPU, and device is {device!r}. Use "
@@ -74,11 +74,11 @@ class OpenVINOKind(EngineKind):
         return None
 
     def works_in_this_process(self) -> bool:
-        """Whether it was not loaded before this process was forked."""
+        """Return False if it was loaded before this process was forked."""
         return _loaded_by in (None, os.getpid())
 
     def worth_it(self, network: FrozenNetwork, n_pictures: int) -> bool:
-        """From so many pictures on that it has repaid its conversion."""
+        """Return whether so many pictures repay the conversion."""
         light = network.backbone_name in _LIGHT_NETWORKS
         return n_pictures >= (_LIGHT_NETWORKS_REPAID_AFTER if light else _REPAID_AFTER)
 
@@ -92,13 +92,13 @@ class OpenVINOKind(EngineKind):
         precision: str,
         model_cache: ModelCache | None,
     ) -> Engine:
-        """An `OpenVINOEngine`, converted now or taken from the cache."""
+        """Make an `OpenVINOEngine`, from a model converted now or found in the cache."""
         # Two are enough to trace and to check with; more would only take longer.
         return _prepared(network, start, example[:2], torch.get_num_threads(), model_cache)
 
 
 def is_installed() -> bool:
-    """Whether the package is there; it is not loaded."""
+    """Return whether the package is installed, without loading it."""
     return "openvino" in sys.modules or importlib.util.find_spec("openvino") is not None
 
 
@@ -109,7 +109,7 @@ def _prepared(
     n_threads: int,
     model_cache: ModelCache | None,
 ) -> Engine:
-    """Converted now, or taken from the cache; checked against torch either way."""
+    """An engine, from a model converted now or found in the cache; checked in both cases."""
     part = network.after(start)
     # The digest covers the links before `start` too, which do not matter here.
     identity = f"openvino {version('openvino')} {start} {tuple(example.shape[1:])}".encode()

@@ -27,7 +27,7 @@ class TorchKind(EngineKind):
     title = "torch"
 
     def unavailable(self, device: str, precision: str) -> str | None:
-        """For float16 elsewhere than on CUDA devices."""
+        """Refuse float16 on other devices than CUDA's."""
         if precision == "float16" and not device.startswith("cuda"):
             return (
                 f"precision='float16' is for CUDA devices, and device is {device!r}. Use "
@@ -36,7 +36,7 @@ class TorchKind(EngineKind):
         return None
 
     def worth_it(self, network: FrozenNetwork, n_pictures: int) -> bool:
-        """Always: there is nothing to convert."""
+        """Return True: there is nothing to convert."""
         return True
 
     def prepare(
@@ -49,7 +49,7 @@ class TorchKind(EngineKind):
         precision: str,
         model_cache: ModelCache | None,
     ) -> Engine:
-        """A `TorchEngine`, for batches of any shape."""
+        """Make a `TorchEngine`, for batches of any shape."""
         return TorchEngine(network.after(start), device, precision)
 
 

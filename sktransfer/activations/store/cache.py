@@ -173,7 +173,7 @@ class Cache:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a store to read from and write to."""
+        """True if there is a store to read from and write to."""
         return self._store is not None
 
     def __enter__(self) -> "Cache":
@@ -296,7 +296,7 @@ class Cache:
         )
 
 
-# What the disk, or a file on it, can cause; other errors are mistakes of this library, and raise.
+# Faults of the disk or of a file on it. Other errors are mistakes of this library, and raise.
 # UnicodeDecodeError: Python can't decode SQLite's message about a damaged name.
 _FAULTS = (
     *(sqlite3.Error, OSError, UnicodeDecodeError),
@@ -305,7 +305,7 @@ _FAULTS = (
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether an open folder is the one at `path`."""
+    """Return whether an open folder is the one at `path`."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except OSError:

@@ -19,6 +19,7 @@ _WAIT = 60.0  # seconds that another process may take to finish writing
 _ASK_AGAIN = 0.05  # seconds between attempts
 _LOG_PAGES = 256  # length of a write-ahead log before it is copied into the file
 
+# Contents have a table of their own: to look up or evict entries, SQLite reads none of them.
 _TABLES = """\
 CREATE TABLE spaces (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE);
 CREATE TABLE entries (
@@ -128,7 +129,7 @@ def _is_foreign(connection: sqlite3.Connection) -> bool:
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether a file is an undamaged database of another program.
+    """Return whether a file is an undamaged database of another program.
 
     SQLite reads the file: to open and close it by other means would release the locks that
     other threads of this process hold on it.
@@ -152,7 +153,7 @@ def is_foreign(path: Path) -> bool:
 
 
 def is_damage(error: BaseException) -> bool:
-    """Whether an error means that the file is damaged, rather than out of reach."""
+    """Return whether an error means that the file is damaged, rather than out of reach."""
     code = getattr(error, "sqlite_errorcode", 0)
     primary = code & 0xFF  # the higher bits only add detail
     return (

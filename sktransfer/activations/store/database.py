@@ -37,7 +37,7 @@ _RECENT = 60.0  # seconds after a use in which an entry is not marked as used ag
 
 @dataclass(frozen=True)
 class StoredFile:
-    """What is remembered of a picture file: its identity (size, times, inode) and its digest."""
+    """The remembered identity (size, times, inode) and digest of a picture file."""
 
     identity: str
     picture: bytes
@@ -170,6 +170,7 @@ class Store:
                     "ON CONFLICT DO UPDATE SET used = excluded.used, size = excluded.size",
                     (number, picture, time.time(), len(content)),
                 )
+                # Read back: after an update, SQLite's last_insert_rowid is that of another entry.
                 key = self._just_written(
                     "SELECT id FROM entries WHERE space = ? AND picture = ?", number, picture
                 )
@@ -200,6 +201,7 @@ class Store:
             )
             run(f"DELETE FROM contents WHERE id IN ({oldest})", (freed,))
             run(f"DELETE FROM entries WHERE id IN ({oldest})", (freed,))
+            # A remembered digest saves time only where its picture has an entry.
             run("DELETE FROM files WHERE picture NOT IN (SELECT picture FROM entries)")
         if excess > 0:
             # As a script: Python runs one step of a single statement, and a step frees one page.

@@ -74,7 +74,7 @@ def own_files(home: Path) -> list[Path]:
 
 
 def holds_no_store(folder: Path) -> bool:
-    """Whether a folder holds other files, and neither a store nor remains of one.
+    """Return whether a folder holds other files, and neither a store nor remains of one.
 
     Each folder is listed once: while other processes create and remove a store, two listings
     may not agree.
@@ -123,7 +123,7 @@ def _check_trust(path: Path, *, is_own: bool = True) -> None:
     ----------
     path : Path
     is_own : bool
-        Whether the store created it. The folder around the store may be writable by its group,
+        True if the store created it. The folder around the store may be writable by its group,
         as every new folder is on many systems: a store that a member of the group puts in the
         place of this one belongs to that member, and is refused for that.
 
@@ -160,7 +160,7 @@ def _check_trust(path: Path, *, is_own: bool = True) -> None:
 
 
 def _is_on_network_disk(folder: Path) -> bool:
-    """Whether the list of mounts, which Linux has, shows a network disk at a folder."""
+    """Return whether Linux's list of mounts shows a network disk at a folder."""
     try:
         lines = Path("/proc/self/mounts").read_text(errors="replace").splitlines()
     except OSError:

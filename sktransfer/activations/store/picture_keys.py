@@ -39,7 +39,7 @@ class PictureKeys:
     identities: dict[int, tuple[str, str]] = field(default_factory=dict)
 
     def is_unchanged(self, row: int) -> bool:
-        """Whether the file of a row has not changed since its digest was computed."""
+        """Return whether the file of a row is the same as when its digest was computed."""
         if row not in self.identities:
             return True
         path, identity = self.identities[row]
