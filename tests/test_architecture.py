@@ -126,6 +126,19 @@ def test_no_class_has_exactly_one_heir():
     assert {name for name, n in heirs.items() if n == 1} == set(ONE_HEIR)
 
 
+def test_estimators_for_tests_are_made_in_one_place():
+    """A function that returns an estimator belongs in small_estimators.py."""
+    estimators = {"PretrainedFeatureExtractor", "PretrainedImageClassifier"}
+    makers = {
+        path.name
+        for path in TESTS.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Return) and isinstance(node.value, ast.Call)
+        if isinstance(node.value.func, ast.Name) and node.value.func.id in estimators
+    }
+    assert makers == {"small_estimators.py"}
+
+
 def test_import_has_no_side_effects():
     code = """
 import sys, threading, torch

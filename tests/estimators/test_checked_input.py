@@ -1,4 +1,4 @@
-"""What is known of a fit before its backbone is loaded."""
+"""Checks of a fit that need no backbone, and their result."""
 
 from dataclasses import FrozenInstanceError
 
@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from sktransfer.estimators import fitted
 from sktransfer.estimators.checked_input import FitArguments, checked_input
 from sktransfer.exceptions import ParameterError
 from tests.conftest import make_pictures
-from tests.small_estimators import make_classifier
+from tests.small_estimators import make_classifier, make_extractor
 
 X, Y = make_pictures(16)
 NAMES = np.array(["ant", "bee"])
@@ -22,9 +23,56 @@ def checked(classifier=None, earlier=None, **given):
     return checked_input(classifier, FitArguments(**arguments), earlier)
 
 
-def test_no_backbone_is_asked_for():
-    found = checked(make_classifier(backbone="vit_h_14", weights="DEFAULT", n_jobs=1))
-    assert found.architecture.backbone == "vit_h_14"
+class BackboneIsLoadedError(Exception):
+    """Raised in place of loading a backbone."""
+
+
+@pytest.fixture
+def no_backbone(monkeypatch):
+    def load(*_):
+        raise BackboneIsLoadedError
+
+    monkeypatch.setattr(fitted, "load_backbone", load)
+
+
+UNFITTED = make_classifier()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "given", "told"),
+    [
+        ({"backbone": "resnet19"}, {}, "resnet19"),
+        ({"device": "cuda:99"}, {}, "cuda:99"),
+        ({"precision": "float16"}, {}, "float16"),
+        ({"image_shape": (8, 8)}, {"X": np.zeros((16, 9))}, "64 columns"),
+        ({"optimizer": "lbfgs", "dropout": 0.5}, {}, "lbfgs.*dropout"),
+        ({"callbacks": [3]}, {}, "callbacks"),
+        ({"hidden_layer_sizes": (0,)}, {}, "hidden_layer_sizes"),
+        ({"schedule": int}, {}, "schedule"),
+        ({"class_weight": {0: -1.0}}, {}, "class_weight"),
+        ({"validation_fraction": 0.01}, {}, "validation_fraction"),
+        ({"distill_from": UNFITTED}, {}, "distill_from"),
+        ({}, {"X": [str(i) for i in range(16)]}, "row 0 of X"),
+        ({}, {"y": Y[:4]}, "inconsistent numbers of samples"),
+        ({}, {"y": np.eye(2)[Y]}, "several labels per picture"),
+        ({}, {"sample_weight": -np.ones(16)}, "sample_weight"),
+        ({}, {"validation_data": X}, "validation_data"),
+        ({}, {"validation_data": (X, Y + 5)}, "validation_data"),
+        ({}, {"validation_data": (["nowhere.png"], [0])}, "nowhere.png"),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("no_backbone")
+def test_a_mistake_is_told_before_weights_are_loaded(parameters, given, told):
+    with pytest.raises(ValueError, match=told):
+        make_classifier(**parameters).fit(**{"X": X, "y": Y} | given)
+
+
+@pytest.mark.usefixtures("no_backbone")
+def test_without_a_mistake_the_backbone_is_loaded():
+    for estimator in (make_classifier(), make_extractor()):
+        with pytest.raises(BackboneIsLoadedError):
+            estimator.fit(X, Y)
 
 
 def test_the_classifier_is_left_as_it_is():

@@ -9,26 +9,20 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
 from sktransfer.estimators import fitted as module
 from sktransfer.estimators.fitted import Architecture, BackboneReference, OptimizerState
 from sktransfer.exceptions import ParameterError, WeightsError
 from sktransfer.images.sources import as_images
 from tests.conftest import make_pictures
+from tests.small_estimators import make_classifier, make_extractor
 
-SMALL = {
-    "backbone": "squeezenet1_1",
-    "weights": None,
-    "image_size": 32,
-    "device": "cpu",
-    "engine": "torch",
-}
+SMALL = {"backbone": "squeezenet1_1", "engine": "torch"}
 X, Y = make_pictures(12)
 
 
 @pytest.fixture(scope="module")
 def classifier():
-    return PretrainedImageClassifier(**SMALL, random_state=0).fit(X, Y)
+    return make_classifier(**SMALL).fit(X, Y)
 
 
 def test_a_model_can_not_be_changed(classifier):
@@ -168,7 +162,7 @@ def test_a_fit_that_fails_leaves_the_earlier_one_as_it_was(classifier, change, y
 
 
 def test_an_extractor_whose_fit_fails_stays_as_it_was():
-    extractor = PretrainedFeatureExtractor(**SMALL).fit(X)
+    extractor = make_extractor(**SMALL).fit(X)
     before = dict(vars(extractor))
     expected = extractor.transform(X)
     with pytest.raises(ValueError, match="stage"):

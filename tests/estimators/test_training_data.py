@@ -1,101 +1,105 @@
-"""Everything that needs no backbone is checked before one is loaded, and before pictures are."""
+"""Pictures, labels and weights become stored activations and targets."""
 
 import numpy as np
 import pytest
+import torch
+from numpy.testing import assert_array_equal
+from sklearn.dummy import DummyClassifier
 
-from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
 from sktransfer.activations.streaming import FrozenPass
-from sktransfer.estimators import fitted
+from sktransfer.activations.views import FixedViews
+from sktransfer.estimators.checked_input import FitArguments, checked_input
+from sktransfer.estimators.training_data import ViewSettings, training_data
 from tests.conftest import make_pictures
+from tests.small_estimators import make_classifier
 
 X, Y = make_pictures(12)
-SMALL = {"backbone": "squeezenet1_1", "weights": None, "image_size": 32, "device": "cpu"}
 
 
-class WasReachedError(Exception):
-    """The backbone would be loaded, or the pictures read, now."""
-
-
-def classifier(**parameters):
-    return PretrainedImageClassifier(**SMALL | parameters)
-
-
-@pytest.fixture
-def no_backbone(monkeypatch):
-    def load(*_):
-        raise WasReachedError
-
-    monkeypatch.setattr(fitted, "load_backbone", load)
+def data_of(teacher=None, views=(None, None), sample_weight=None, validation=None, **parameters):
+    """Make the training data of a fit."""
+    classifier = make_classifier(backbone="squeezenet1_1", **parameters)
+    arguments = FitArguments(X, Y, sample_weight, validation_data=validation)
+    return training_data(
+        checked_input(classifier, arguments, None),
+        classifier._fitted_backbone("cpu"),
+        classifier._run_options(),
+        ViewSettings(*views, keep=False),
+        teacher=teacher,
+    )
 
 
 @pytest.fixture
-def no_pass(monkeypatch):
-    def collect(*_):
-        raise WasReachedError
-
-    monkeypatch.setattr(FrozenPass, "collect", collect)
-
-
-UNFITTED = PretrainedImageClassifier()
-
-
-@pytest.mark.parametrize(
-    ("parameters", "given", "told"),
-    [
-        ({"backbone": "resnet19"}, {}, "resnet19"),
-        ({"device": "cuda:99"}, {}, "cuda:99"),
-        ({"precision": "float16"}, {}, "float16"),
-        ({"image_shape": (8, 8)}, {"X": np.zeros((12, 9))}, "64 columns"),
-        ({"optimizer": "lbfgs", "dropout": 0.5}, {}, "lbfgs.*dropout"),
-        ({"callbacks": [3]}, {}, "callbacks"),
-        ({"hidden_layer_sizes": (0,)}, {}, "hidden_layer_sizes"),
-        ({"schedule": int}, {}, "schedule"),
-        ({"class_weight": {0: -1.0}}, {}, "class_weight"),
-        ({"validation_fraction": 0.01}, {}, "validation_fraction"),
-        ({"distill_from": UNFITTED}, {}, "distill_from"),
-        ({}, {"X": [str(i) for i in range(12)]}, "row 0 of X"),
-        ({}, {"y": Y[:4]}, "inconsistent numbers of samples"),
-        ({}, {"y": np.eye(2)[Y]}, "several labels per picture"),
-        ({}, {"sample_weight": -np.ones(12)}, "sample_weight"),
-        ({}, {"validation_data": X}, "validation_data"),
-        ({}, {"validation_data": (X, Y + 5)}, "validation_data"),
-        ({}, {"validation_data": (["nowhere.png"], [0])}, "nowhere.png"),
-    ],
-    ids=str,
-)
-@pytest.mark.usefixtures("no_backbone")
-def test_a_mistake_is_told_before_weights_are_loaded(parameters, given, told):
-    with pytest.raises(ValueError, match=told):
-        classifier(**parameters).fit(**{"X": X, "y": Y} | given)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "told"),
-    [({"unfreeze_depth": 99}, "unfreeze_depth=99"), ({"image_size": 1}, "image_size=1")],
-)
-@pytest.mark.usefixtures("no_pass")
-def test_what_the_backbone_can_not_do_is_told_before_pictures_are_read(parameters, told):
-    with pytest.raises(ValueError, match=told):
-        classifier(**parameters).fit(X, Y)
-
-
-@pytest.mark.usefixtures("no_backbone")
-def test_without_a_mistake_the_backbone_is_loaded():
-    for estimator in (classifier(), PretrainedFeatureExtractor(**SMALL)):
-        with pytest.raises(WasReachedError):
-            estimator.fit(X, Y)
-
-
-def test_pictures_that_train_and_that_validate_go_through_one_pass(monkeypatch):
-    seen = []
-    original = FrozenPass.collect
+def passes(monkeypatch):
+    """The number of pictures in each pass."""
+    seen, original = [], FrozenPass.collect
 
     def collect(self, source, *rest):
         seen.append(len(source))
         return original(self, source, *rest)
 
     monkeypatch.setattr(FrozenPass, "collect", collect)
-    classifier(validation_fraction=0.25, random_state=0).fit(X, Y)
-    assert seen == [12]
-    classifier(random_state=0).fit(X, Y, validation_data=(X[:4], Y[:4]))
-    assert seen == [12, 12, 4]
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [({"unfreeze_depth": 99}, "unfreeze_depth=99"), ({"image_size": 1}, "image_size=1")],
+)
+def test_the_backbone_refuses_before_pictures_are_read(passes, parameters, told):
+    with pytest.raises(ValueError, match=told):
+        make_classifier(backbone="squeezenet1_1", **parameters).fit(X, Y)
+    assert passes == []
+
+
+def test_pictures_that_train_and_that_validate_go_through_one_pass(passes):
+    data = data_of(validation_fraction=0.25)
+    assert passes == [12]
+    assert (len(data.rows), len(data.validation)) == (9, 3)
+    data_of(validation=(X[:4], Y[:4]))
+    assert passes == [12, 12, 4]
+
+
+def test_targets_are_the_labels_and_weights_of_the_rows():
+    weights = np.where(np.arange(12) < 4, 0.0, 2.0)
+    data = data_of(sample_weight=weights)
+    assert data.validation is None
+    assert_array_equal(data.rows.targets.y, Y[4:])
+    assert_array_equal(data.rows.targets.weights, np.ones(8))  # scaled to a mean of 1
+
+
+def test_all_stages_are_frozen_or_trained():
+    assert len(data_of().stages) == 0
+    assert len(data_of(unfreeze_depth=2).stages) >= 2
+    assert data_of().earlier_head is None
+
+
+def test_validation_data_weigh_the_same():
+    data = data_of(validation=(X[:4], Y[:4]))
+    assert_array_equal(data.validation.targets.y, Y[:4])
+    assert_array_equal(data.validation.targets.weights, np.ones(4))
+
+
+def test_held_out_pictures_are_not_augmented():
+    plain = data_of(validation_fraction=0.25)
+    augmented = data_of(views=("standard", 2), validation_fraction=0.25)
+    assert_array_equal(augmented.validation.targets.y, plain.validation.targets.y)
+    torch.testing.assert_close(augmented.validation[:][0], plain.validation[:][0])
+    assert not torch.allclose(augmented.rows[:][0], plain.rows[:][0])
+
+
+@pytest.mark.parametrize(("n_views", "fixed"), [(2, True), (None, False)])
+def test_views_are_fixed_or_new_in_each_epoch(n_views, fixed):
+    rows = data_of(views=("light", n_views)).rows
+    assert isinstance(rows.views, FixedViews) == fixed
+
+
+@pytest.mark.parametrize("views", [(None, None), ("light", 2)])
+def test_a_teacher_gives_shares_of_the_rows_that_train(views):
+    teacher = DummyClassifier(strategy="stratified", random_state=0).fit(X, Y)
+    rows = data_of(teacher, views, validation_fraction=0.25, distill_temperature=1.0).rows
+    train = checked_input(
+        make_classifier(validation_fraction=0.25), FitArguments(X, Y, None), None
+    ).split.train
+    expected = teacher.predict_proba(X)[train]
+    torch.testing.assert_close(rows.targets.teacher, torch.tensor(expected).float())

@@ -30,7 +30,7 @@ def descended(module, rows, validation=None, phase=Phase.HEAD, *, continues=Fals
 
 
 def tuned(**settings):
-    """Head and stages, trained together."""
+    """Train a head and stages together."""
     module = TransferModule(small_stages(), nn.Sequential(zero_linear()))
     return descended(module, map_rows(), phase=Phase.FINE_TUNE, **settings)
 
@@ -69,7 +69,7 @@ def test_scaled_weights_teach_the_same(sampling):
 
 
 def test_heavy_pieces_count_for_more():
-    """By plain gradients, which AdamW would scale away."""
+    """Plain gradients, because AdamW would scale the weight away."""
     moved = []
     for weight in (1.0, 2.0):
         module = module_of(zero_linear())
@@ -98,12 +98,12 @@ def test_early_stopping_keeps_a_beginning_that_had_learned(continues):
     assert bool(head[0].weight.any()) != continues
 
 
-def test_training_that_ends_while_the_loss_falls_fast_is_told():
+def test_training_that_ends_while_the_loss_falls_fast_warns():
     with pytest.warns(ShortTrainingWarning, match="after 4 epochs"):
         descended(module_of(zero_linear()), feature_rows(), max_epochs=4, lr=3e-2, schedule=None)
 
 
-def test_mixing_is_asked_for_by_either_share():
+def test_mixup_and_cutmix_turn_mixing_on():
     assert tuned().mixing is None
     for mixed in ({"mixup": 0.2}, {"cutmix": 1.0}):
         mixing = tuned(**mixed).mixing

@@ -25,7 +25,7 @@ LAYERS = {"hidden_layer_sizes": (5,)}
 
 
 def first(stages=None, rows=None, earlier_head=None, **settings):
-    """The first head beside stages, or for features."""
+    """Make the first head, with stages or on features."""
     stages = small_stages() if stages is None else stages
     rows = map_rows() if rows is None else rows
     data = TrainingData(stages, rows, earlier_head=earlier_head)
@@ -73,7 +73,7 @@ def test_stages_stay_as_they_are(settings):
         lambda: on_features(**LAYERS),
     ],
 )
-def test_nothing_trains_a_random_head(found):
+def test_a_random_head_is_not_trained(found):
     assert found()[1:] == (False, [], None, None)
 
 
@@ -99,6 +99,6 @@ def test_a_random_head_scales_features_that_stay_as_they_are():
     assert not isinstance(random_head(settings, small_stages(), map_rows())[0], Scaled)
 
 
-def test_mistakes_are_counted_where_they_decide_about_the_stages():
+def test_mistakes_are_counted_only_where_stages_may_train():
     assert first(fine_tune="auto").mistakes is not None
     assert on_features(fine_tune="auto", dropout=0.5).mistakes is None

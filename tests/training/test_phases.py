@@ -10,7 +10,7 @@ from tests.training.helpers import feature_rows, settings_of
 
 @pytest.fixture
 def files(tmp_path):
-    """Of a training that writes checkpoints."""
+    """Files of a training that writes checkpoints."""
     return CheckpointFiles(tmp_path, lambda: "identity")
 
 

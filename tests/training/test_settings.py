@@ -8,7 +8,7 @@ from tests.training.helpers import settings_of
 
 
 def changes(before, after):
-    """Names of the settings that differ."""
+    """Return the names of the settings that differ."""
     names = [field.name for field in fields(TrainingSettings)]
     return {name for name in names if getattr(before, name) != getattr(after, name)}
 
@@ -18,12 +18,12 @@ def test_the_classifier_alone_has_defaults():
         assert field.default is field.default_factory is MISSING, field.name
 
 
-def test_settings_stay_as_they_are():
+def test_settings_are_frozen():
     with pytest.raises(FrozenInstanceError):
         settings_of().lr = 1.0
 
 
-def test_a_piece_trains_for_one_epoch_without_what_needs_to_know_the_others():
+def test_a_piece_trains_for_one_epoch_without_a_schedule():
     whole = settings_of(max_epochs=7, fine_tune="auto", schedule="cosine")
     piece = whole.for_a_piece({0: "state"}, weight=2.0)
     assert changes(whole, piece) == {"max_epochs", "fine_tune", "schedule", "piece"}
@@ -31,7 +31,7 @@ def test_a_piece_trains_for_one_epoch_without_what_needs_to_know_the_others():
     assert piece.piece == (2.0, {0: "state"})
 
 
-def test_a_head_alone_has_no_part_in_what_is_for_its_stages():
+def test_settings_of_the_stages_are_dropped_for_the_head_alone():
     whole = settings_of(cutmix=1.0, gradual_unfreezing=[0, 1], callbacks=["the user's"])
     alone = whole.for_the_head_alone()
     assert changes(whole, alone) == {"cutmix", "gradual_unfreezing", "callbacks"}

@@ -22,7 +22,7 @@ def cache(tmp_path):
 
 
 def stored(cache, pictures=X, *, arithmetic="float32", pixels="32"):
-    """Of a network of one link."""
+    """Activations of a network with one link."""
     network = SimpleNamespace(digests=lambda pixels: [pixels.encode(), b"one " + pixels.encode()])
     return StoredActivations(
         cache,
