@@ -88,8 +88,8 @@ def test_files_stay_under_300_lines_of_code(path):
 
 # Modules without a test file of their own name, and why.
 UNTESTED = {
-    "_common/sklearn_private.py": "it imports names of scikit-learn, and does nothing",
-    "activations/engines/interface.py": "it declares protocols; test_choice.py runs each engine",
+    "_common/sklearn_private.py": "it only imports names from scikit-learn",
+    "activations/engines/interface.py": "it only declares protocols; test_choice.py runs engines",
 }
 
 
@@ -103,15 +103,15 @@ def test_modules_have_tests_of_their_own_name():
     assert untested == set(UNTESTED)
 
 
-# Classes that one class alone inherits from, and why.
+# Base classes with a single subclass, and why.
 ONE_HEIR = {
-    "ImageError": "users catch any trouble with pictures, or that of files alone",
-    "TransferNet": "L-BFGS takes a step from all rows; all else of its net is as in descent",
+    "ImageError": "users may catch all errors about pictures, or those of unreadable files only",
+    "TransferNet": "L-BFGS takes its steps on all rows; otherwise its net is that of descent",
 }
 
 
 def test_no_class_has_exactly_one_heir():
-    """Inheritance is for several classes that share something, not for dividing one class."""
+    """Inheritance is for sharing code among several classes, not for dividing one class."""
     modules = [path.relative_to(PACKAGE.parent) for path in MODULES if path.name != "__init__.py"]
     names = [".".join(module.with_suffix("").parts) for module in modules]
     classes = {

@@ -59,6 +59,7 @@ def load_image_folder(path: str | os.PathLike[str], *, return_X_y: bool = False)
     """
     folder = Path(path)
     files, labels, classes = list_class_folders(folder)
+    # As strings: NumPy has no dtype for Path objects, and would make an array of objects.
     data, target = np.array([str(file) for file in files]), np.array(labels)
     if return_X_y:
         return data, target
@@ -103,6 +104,7 @@ def load_clipart(*, return_X_y: bool = False) -> Any:
     bunch = load_image_folder(_CLIPART)
     if return_X_y:
         return bunch.data, bunch.target
+    # The description by load_image_folder would show the folder of the installation.
     bunch.DESCR = (
         "481 drawings in 8 classes from the Open Clip Art Library, release 0.18; public domain "
         "(CC-PD). Drawings of up to 160 pixels, each on a white square that is a seventh larger."

@@ -1,4 +1,4 @@
-"""The registration alone; tests of threads and of parallel searches really fork."""
+"""Registration of functions only; the tests of threads and of parallel searches really fork."""
 
 import os
 
