@@ -81,7 +81,7 @@ class SktransferWarning(UserWarning):
 
 
 class ImageWarning(SktransferWarning):
-    """Pictures were read, but perhaps not as their owner expects."""
+    """Pictures were read, but perhaps not in the way that was meant."""
 
 
 class TrainingWarning(SktransferWarning):

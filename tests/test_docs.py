@@ -18,9 +18,22 @@ def test_code_on_the_page_runs(page, tmp_path, monkeypatch):
     for module in ("pandas", "imblearn"):
         pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)  # some pages save files
-    result = doctest.testfile(str(page), module_relative=False, optionflags=OPTIONS)
+    text = page.read_text(encoding="utf-8")
+    # The fence that ends a block of code would be taken for output.
+    code = re.sub(r"^```.*$", "", text, flags=re.MULTILINE)
+    test = doctest.DocTestParser().get_doctest(
+        code, {"__name__": "__main__"}, page.name, str(page), 0
+    )
+    result = doctest.DocTestRunner(optionflags=OPTIONS).run(test)
     assert result.failed == 0, "see the captured output"
     assert (result.attempted == 0) == (page.name in WITHOUT_CODE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_is_shown_as_code(page):
+    """Lines that begin with >>> are quotations in Markdown, unless they are in a block of code."""
+    blocks = re.split(r"^```.*$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert not [line for text in blocks[::2] for line in text.splitlines() if line[:3] == ">>>"]
 
 
 def test_index_names_every_page():

@@ -2,7 +2,6 @@
 
 import dis
 import sys
-import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from hashlib import sha256
@@ -13,12 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from sktransfer._common.libraries import is_library_file
+
 # A new version of any of these may compute slightly different results.
 _LIBRARIES = (
     *("sktransfer", "torch", "torchvision", "skorch"),
     *("numpy", "scikit-learn", "pillow"),
 )
-_LIBRARY_FOLDERS = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 _VALUES = (*_PLAIN, list, tuple, dict, set, frozenset, torch.Tensor, np.ndarray, np.generic)
 
@@ -116,9 +116,7 @@ def _as_written(function: Any) -> Any:
 
     A wrapper of the user is kept: its code is part of what the function computes.
     """
-    while hasattr(function, "__wrapped__") and function.__code__.co_filename.startswith(
-        _LIBRARY_FOLDERS
-    ):
+    while hasattr(function, "__wrapped__") and is_library_file(function.__code__.co_filename):
         function = function.__wrapped__
     return function
 
@@ -147,7 +145,7 @@ def _is_of_a_library(thing: Any) -> bool:
         return False
     path = getattr(sys.modules.get(thing.__module__), "__file__", None)
     built_in = path is None and thing.__module__ in sys.stdlib_module_names
-    return built_in or (path is not None and path.startswith(_LIBRARY_FOLDERS))
+    return built_in or (path is not None and is_library_file(path))
 
 
 def _state(value: object) -> Iterable[object]:

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import sys
-import sysconfig
 import threading
 import warnings
 from collections.abc import Iterator
@@ -11,24 +10,25 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
-# Frames in these places are not the user's: sktransfer itself, installed libraries such as
-# scikit-learn, which may call sktransfer, and Python's own modules.
-_LIBRARIES = tuple(
-    {
-        f"{Path(__file__).parents[1]}{os.sep}",
-        *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")),
-        "<frozen",
-    }
-)
+from sktransfer._common.libraries import is_library_file
+
+_PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
 
 
 class Line(NamedTuple):
-    """A line of code, in the form that `warnings.warn_explicit` takes."""
+    """A line of code.
+
+    Parameters
+    ----------
+    filename : str
+    lineno : int
+    names : dict
+        The globals of its module.
+    """
 
     filename: str
     lineno: int
-    module: str
-    registry: dict[Any, Any]
+    names: dict[str, Any]
 
 
 # The stack of a thread that works for a call does not lead back to the caller, so the line is
@@ -47,8 +47,11 @@ def warn(message: str, category: type[Warning]) -> None:
     """
     # `warnings.warn` would need a fixed `stacklevel`, and there is none: `fit` may be called by
     # the user, by a pipeline or by a search. Its `skip_file_prefixes` needs Python 3.12.
-    filename, lineno, module, registry = getattr(_thread_line, "line", None) or users_line()
-    warnings.warn_explicit(message, category, filename, lineno, module, registry)
+    line: Line = getattr(_thread_line, "line", None) or users_line()
+    # Python's "default" filter uses this dict of the module to show a warning once per line.
+    registry = line.names.setdefault("__warningregistry__", {})
+    module = line.names.get("__name__", "")
+    warnings.warn_explicit(message, category, line.filename, line.lineno, module, registry)
 
 
 def users_line() -> Line:
@@ -58,14 +61,16 @@ def users_line() -> Line:
     """
     frame: FrameType | None = sys._getframe(1)
     outermost = frame
-    while frame is not None and frame.f_code.co_filename.startswith(_LIBRARIES):
+    while frame is not None and _is_not_the_users(frame.f_code.co_filename):
         outermost, frame = frame, frame.f_back
     found = frame or outermost
     assert found is not None
-    names = found.f_globals
-    # Python's "default" filter uses this dict of the module to show a warning once per line.
-    registry = names.setdefault("__warningregistry__", {})
-    return Line(found.f_code.co_filename, found.f_lineno, names.get("__name__", ""), registry)
+    return Line(found.f_code.co_filename, found.f_lineno, found.f_globals)
+
+
+def _is_not_the_users(filename: str) -> bool:
+    # scikit-learn may stand between the user and sktransfer: a pipeline, or a search.
+    return filename.startswith(_PACKAGE) or is_library_file(filename)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -68,21 +69,17 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
         if self.cache is not None:
             cache_folder(self.cache)  # raises if it names none
 
-    def _images_of_a_fit(
-        self, X: Any, *, reset: bool = True, missing_ok: bool = False
-    ) -> tuple[ImageSource, dict[str, Any]]:
-        """Pictures of a fit, and the attributes that it is to have for the columns of X.
+    def _reader(self, *, keep_columns: bool = False) -> BackboneEstimator:
+        """A shallow copy that reads the pictures of a fit, and is told the columns of X.
 
-        Without `reset`, X must have the columns of the earlier fit.
+        scikit-learn writes the columns that it finds into the estimator that it is given, and a
+        fit that fails later must leave this one as it was. With `keep_columns`, X must have the
+        columns of the earlier fit.
         """
-        # scikit-learn writes these attributes into the estimator that it is given. A stand-in
-        # gets them, for a fit that fails later must leave this one as it was.
-        stand_in = object.__new__(type(self))
-        stand_in.__dict__.update(self.get_params(deep=False))
-        if not reset:
-            stand_in.__dict__.update(self._columns())
-        images = stand_in._images(X, self._shape(), reset=reset, missing_ok=missing_ok)
-        return images, stand_in._columns()
+        reader = object.__new__(type(self))
+        known = vars(self) if keep_columns else _without_columns(vars(self))
+        reader.__dict__.update(known)
+        return reader
 
     def _shape(self) -> tuple[int, ...] | None:
         """`image_shape` as a tuple, since the user may change a list after the fit."""
@@ -115,11 +112,9 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
         images.check(missing_ok=missing_ok)
         return images
 
-    def _keep_columns(self, columns: dict[str, Any]) -> None:
-        """Set the attributes of a fit that tell of the columns of X, and drop older ones."""
-        for name in _OF_COLUMNS:
-            self.__dict__.pop(name, None)
-        self.__dict__.update(columns)
+    def _keep_fit(self, columns: dict[str, Any], **fitted: Any) -> None:
+        """Set the attributes of a fit in one step, which nothing can interrupt."""
+        self.__dict__ = {**_without_columns(vars(self)), **columns, **fitted}
 
     def _checked_device(self) -> str:
         """The device of a fit, where the engine can compute; needs no backbone."""
@@ -154,6 +149,10 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
 
 # Attributes that scikit-learn sets where X has columns.
 _OF_COLUMNS = ("n_features_in_", "feature_names_in_")
+
+
+def _without_columns(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in attributes.items() if name not in _OF_COLUMNS}
 
 
 def check_image_shape(shape: Any) -> None:

@@ -1,6 +1,6 @@
 """The arguments of `fit` and `partial_fit`, checked as far as no backbone is needed.
 
-A mistake is told before weights are downloaded, and before an hour of reading pictures.
+Errors come before weights are downloaded, and before an hour of reading pictures.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from sktransfer.estimators.seeds import Seeds, draw_seeds
 from sktransfer.estimators.settings import hidden_layer_sizes, training_settings
 from sktransfer.estimators.teacher import check_teacher
 from sktransfer.estimators.validation import Split, split_rows
+from sktransfer.exceptions import ImageError
 from sktransfer.images.sources import ImageSource
 from sktransfer.training.dry_run import dry_run
 from sktransfer.training.pace import learning_rate
@@ -107,7 +108,9 @@ def checked_input(
         architecture.check_continues(earlier.architecture)
     device = it._checked_device()
     # A later piece must have the columns of the first one; any other fit may have its own.
-    images, columns = it._images_of_a_fit(given.X, reset=earlier is None or not given.in_pieces)
+    continues = earlier is not None and given.in_pieces
+    reader = it._reader(keep_columns=continues)
+    images = reader._images(given.X, it._shape(), reset=not continues)
     known = None if earlier is None else (earlier.classes, earlier.task.multilabel)
     labels = encoded(given.y, len(images), type(it).__name__, known=known, classes=given.classes)
     check_against_labels(it, labels)
@@ -132,11 +135,11 @@ def checked_input(
     return CheckedInput(
         X=given.X,
         images=images,
-        columns=columns,
+        columns=reader._columns(),
         labels=labels,
         weights=weights,
         split=split,
-        validation=_validation(it, given.validation_data, labels),
+        validation=_validation(reader, given.validation_data, labels),
         seeds=seeds,
         architecture=architecture,
         settings=settings,
@@ -183,7 +186,7 @@ def _try_out(classifier: Any, labels: Labels) -> None:
     )
 
 
-def _validation(classifier: Any, data: Any, labels: Labels) -> tuple[ImageSource, Labels] | None:
+def _validation(reader: Any, data: Any, labels: Labels) -> tuple[ImageSource, Labels] | None:
     """Pictures and labels of `validation_data`."""
     if data is None:
         return None
@@ -193,7 +196,10 @@ def _validation(classifier: Any, data: Any, labels: Labels) -> tuple[ImageSource
         raise ValueError(
             f"validation_data must be a pair (X, y) of pictures and labels; got {data!r:.80}."
         ) from error
-    images = classifier._images(X, classifier._shape())
+    try:
+        images = reader._images(X, reader._shape())
+    except ImageError as error:  # which speaks of X
+        raise type(error)(f"validation_data can't be used: {error}") from error
     try:
         known = Labels.known(y, len(images), labels.classes, multilabel=labels.multilabel)
     except ValueError as error:

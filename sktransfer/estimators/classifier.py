@@ -177,8 +177,8 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         Number of rows per training step, and of pictures that are computed at once.
 
     head_init : {"probe", "random"}, default="probe"
-        Where L-BFGS does not solve everything: train the head alone first, or begin with a
-        random head.
+        If L-BFGS does not solve everything: train the head alone first ("probe"), or begin
+        with a random head.
 
     fine_tune : {"auto", "always"}, default="auto"
         "auto" skips fine-tuning, with a warning, where its gain would be within noise: where
@@ -242,13 +242,13 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         Features, weights and scores are float32 all the same.
 
     engine : {"auto", "torch", "openvino"}, default="auto"
-        Who runs the frozen stages. OpenVINO (extra ``openvino``) is 1.2 to 2.9 times as fast on
-        CPUs and needs some seconds once a process, and with `cache` once, to convert a
+        Backend that runs the frozen stages. OpenVINO (extra ``openvino``) is 1.2 to 2.9 times as
+        fast on CPUs and needs some seconds per process, or once with `cache`, to convert a
         network; "auto" uses it where it is installed and there are enough pictures to repay
         that. The engines agree to 1e-4 of the largest value.
 
     n_jobs : int or None, default=None
-        Threads that read pictures. None means as many as torch uses, which is one a core,
+        Number of threads that read pictures. None is as many as torch uses: one per core,
         and one in the workers of a parallel search.
 
     cache : str, path or None, default=None
@@ -550,19 +550,34 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
 
     def _fit(self, given: FitArguments, earlier: FittedModel | None) -> PretrainedImageClassifier:
         checked = checked_input(self, given, earlier)
-        self._keep(fit_model(self, checked, earlier), checked.columns)
+        self._keep_fit(checked.columns, _model=fit_model(self, checked, earlier))
         return self
 
-    def _keep(self, model: FittedModel, columns: dict[str, Any]) -> None:
-        """Set the attributes of a fit, all at once: one that failed before has set none."""
-        self._keep_columns(columns)
-        self.device_ = model.backbone.device
-        self.classes_ = model.classes
-        self.history_ = model.history
-        self.n_iter_ = len(model.history)
-        self.temperature_ = model.temperature
-        self.net_ = model.net
-        self._model = model
+    # Attributes of a fit are read from its model, so they change together, and can't be set.
+
+    @property
+    def classes_(self) -> np.ndarray:
+        return self._model.classes
+
+    @property
+    def history_(self) -> list[dict[str, Any]]:
+        return self._model.history
+
+    @property
+    def n_iter_(self) -> int:
+        return len(self._model.history)
+
+    @property
+    def temperature_(self) -> float:
+        return self._model.temperature
+
+    @property
+    def net_(self) -> Any:
+        return self._model.net
+
+    @property
+    def device_(self) -> str:
+        return self._model.backbone.device
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the most likely label of each picture, or all labels more likely than not.
@@ -577,9 +592,9 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         labels : ndarray of shape (n,), or (n, n_classes)
             With the dtype of y; an indicator of integers if y was one.
         """
-        scores, task = self._scores(X), self._model.task
-        predictions = task.predictions(scores)
-        return predictions if task.multilabel else self._model.classes[predictions]
+        model, scores = self._scored(X)
+        predictions = model.task.predictions(scores)
+        return predictions if model.task.multilabel else model.classes[predictions]
 
     def predict_proba(
         self, X: Any, *, return_std: bool = False
@@ -607,8 +622,8 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         ParameterError
             If `return_std` is given without `mc_dropout` and `tta`.
         """
-        scores = self._drawn_scores(X, several=return_std)
-        draws = self._model.task.probabilities(scores)
+        model, scores = self._drawn(X, several=return_std)
+        draws = model.task.probabilities(scores)
         probabilities: np.ndarray = draws.mean(axis=1)
         return (probabilities, draws.std(axis=1)) if return_std else probabilities
 
@@ -624,8 +639,8 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         -------
         log_probabilities : ndarray of shape (n, n_classes), float32
         """
-        scores = self._scores(X)
-        return self._model.task.log_probabilities(scores)
+        model, scores = self._scored(X)
+        return model.task.log_probabilities(scores)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Compute the scores of the classes, from which probabilities are made.
@@ -640,21 +655,24 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         scores : ndarray of shape (n, n_classes), float32
             With two classes, an array of shape (n,): the log-odds of ``classes_[1]``.
         """
-        scores = self._scores(X)
-        if len(self.classes_) > 2 or self._model.task.multilabel:
+        model, scores = self._scored(X)
+        if len(model.classes) > 2 or model.task.multilabel:
             return scores
-        logarithms = self._model.task.log_probabilities(scores)
+        logarithms = model.task.log_probabilities(scores)
         return logarithms[:, 1] - logarithms[:, 0]
 
-    def _scores(self, X: Any) -> np.ndarray:
+    def _scored(self, X: Any) -> tuple[FittedModel, np.ndarray]:
         """Scores (n, n_classes); of several draws, the scores of their mean probabilities."""
-        draws = self._drawn_scores(X)
+        model, draws = self._drawn(X)
         if draws.shape[1] == 1:
-            return draws[:, 0]
-        return self._model.task.scores(self._model.task.probabilities(draws).mean(axis=1))
+            return model, draws[:, 0]
+        return model, model.task.scores(model.task.probabilities(draws).mean(axis=1))
 
-    def _drawn_scores(self, X: Any, *, several: bool = False) -> np.ndarray:
-        """Scores (n, n_draws, n_classes), in one pass for each view."""
+    def _drawn(self, X: Any, *, several: bool = False) -> tuple[FittedModel, np.ndarray]:
+        """Scores (n, n_draws, n_classes) in one pass for each view, and the model that gave them.
+
+        The model is read once: another thread may fit this estimator in the meantime.
+        """
         check_is_fitted(self)
         self._check_parameters()
         if several and self.tta is None and self.mc_dropout is None:
@@ -664,7 +682,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
             )
         model = self._model
         images = self._images(X, model.backbone.image_shape)
-        return model.scores(images, self._prediction_options())
+        return model, model.scores(images, self._prediction_options())
 
     def _prediction_options(self) -> PredictionOptions:
         return PredictionOptions(
@@ -681,11 +699,6 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_model")
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if self.__sklearn_is_fitted__():  # opened where its device may be missing
-            self.device_ = self._model.backbone.device
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

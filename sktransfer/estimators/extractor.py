@@ -37,9 +37,9 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         ones).
 
     stage : str, list of str or None, default=None
-        Whose activations become features: None for the network's own features (what its
-        last Linear layer is fed), the name of a stage, several names (concatenated, still
-        one pass), or ``"logits"`` for the scores of the pretrained classifier.
+        Stage or stages whose activations become features: None for the network's own features
+        (the input of its last Linear layer), the name of a stage, several names (concatenated,
+        still one pass), or ``"logits"`` for the scores of the pretrained classifier.
 
     pooling : {"native", "avg", "max", "flatten"}, default="native"
         How a map of activations becomes features: as in the network itself, by the mean or the
@@ -67,13 +67,13 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         same.
 
     engine : {"auto", "torch", "openvino"}, default="auto"
-        Who runs the frozen stages. OpenVINO (extra ``openvino``) is 1.2 to 2.9 times as fast on
-        CPUs and needs some seconds once a process, and with `cache` once, to convert a
+        Backend that runs the frozen stages. OpenVINO (extra ``openvino``) is 1.2 to 2.9 times as
+        fast on CPUs and needs some seconds per process, or once with `cache`, to convert a
         network; "auto" uses it where it is installed and there are enough pictures to repay
         that. The engines agree to 1e-4 of the largest value.
 
     n_jobs : int or None, default=None
-        Threads that read pictures. None means as many as torch uses, which is one a core,
+        Number of threads that read pictures. None is as many as torch uses: one per core,
         and one in the workers of a parallel search.
 
     cache : str, path or None, default=None
@@ -82,8 +82,8 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         :func:`cache_info` and :func:`clear_cache` look after it.
 
     on_error : {"raise", "nan"}, default="raise"
-        What a missing or damaged file does: stop with an error that names the row, or give
-        a row of NaN, counted in one warning.
+        How to handle a missing or damaged file: raise an error that names the row, or return
+        a row of NaN and count it in one warning.
 
     verbose : int, default=0
         1 shows a progress bar.
@@ -182,16 +182,18 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
             If the weights can't be downloaded.
         """
         self._check_parameters()
-        _, columns = self._images_of_a_fit(X, missing_ok=self.on_error == "nan")
+        reader = self._reader()
+        reader._images(X, self._shape(), reset=True, missing_ok=self.on_error == "nan")
         backbone = self._fitted_backbone(self._checked_device())
         # A copy: the user may change the list later.
         stage = self.stage if isinstance(self.stage, str | None) else tuple(self.stage)
         fitted = FittedFeatures(backbone, stage, self.pooling)
-        n_features = fitted.n_features()
-        self._keep_columns(columns)
-        self.device_ = backbone.device
-        self._fitted, self._n_features_out = fitted, n_features
+        self._keep_fit(reader._columns(), _fitted=fitted, _n_features_out=fitted.n_features())
         return self
+
+    @property
+    def device_(self) -> str:
+        return self._fitted.backbone.device
 
     def transform(self, X: Any) -> np.ndarray:
         """Compute the features of pictures.
@@ -249,11 +251,6 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_fitted")
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if hasattr(self, "_fitted"):  # opened where its device may be missing
-            self.device_ = self._fitted.backbone.device
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

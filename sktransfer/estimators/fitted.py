@@ -25,7 +25,7 @@ from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.backbones.loading import load_backbone
 from sktransfer.estimators.seeds import Seeds
-from sktransfer.exceptions import DeviceWarning, ParameterError, WeightsError
+from sktransfer.exceptions import BackboneError, DeviceWarning, ParameterError, WeightsError
 from sktransfer.images.augmentation import Transform
 from sktransfer.images.preprocessing import Preprocessing
 from sktransfer.images.sources import ImageSource
@@ -48,6 +48,8 @@ class BackboneReference:
     """
 
     def __init__(self, name: str, weights: str | Path | None, seed: int = 0) -> None:
+        if weights is not None and Path(weights).is_file():
+            weights = Path(weights).absolute()  # a pickle may be opened in another folder
         self.name, self.weights, self.seed = name, weights, seed
         self._loaded: Backbone | None = load_backbone(name, weights, seed)
         self._digest = ""
@@ -61,7 +63,13 @@ class BackboneReference:
             If the weights that are found now are not those of the fit.
         """
         if self._loaded is None:
-            found = BackboneReference(self.name, self.weights, self.seed)
+            try:
+                found = BackboneReference(self.name, self.weights, self.seed)
+            except BackboneError as error:
+                raise WeightsError(
+                    f"This estimator was fitted with the weights {str(self.weights)!r} of "
+                    f"{self.name}, which are not there. Put the file there again, or fit a clone."
+                ) from error
             found.check_same(self)
             self._loaded = found._loaded
         assert self._loaded is not None
@@ -234,7 +242,7 @@ class Architecture:
             was, value = getattr(earlier, field.name), getattr(self, field.name)
             if value != was and not (field.name == "unfreeze_depth" and deeper):
                 raise ParameterError(
-                    f"An earlier fit is to go on, but {field.name} was {was!r} in it and is "
+                    f"An earlier fit is continued, but {field.name} was {was!r} in it and is "
                     f"{value!r} now. Set it back, or begin anew: fit with warm_start=False."
                 )
 
@@ -341,7 +349,7 @@ class FittedModel:
         """The trained part, from activations to scores."""
         if mc_dropout is None:
             return self.net.scores
-        if not self.architecture.dropout:  # set after a fit, which would have told
+        if not self.architecture.dropout:  # mc_dropout was set after the fit
             raise ParameterError(
                 f"mc_dropout={mc_dropout} draws from dropout, but the fitted head has "
                 "dropout=0. Fit again with dropout=0.5."

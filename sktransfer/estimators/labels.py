@@ -124,6 +124,7 @@ def encoded(
     ValueError
         If y is malformed, or the classes contradict each other.
     """
+    _check_no_lists(y)
     if known is not None:
         labels = Labels.known(y, n_rows, known[0], multilabel=known[1])
     elif classes is None or is_indicator(y):
@@ -136,6 +137,19 @@ def encoded(
             f"the columns of y: {labels.classes.tolist()}."
         )
     return labels
+
+
+def _check_no_lists(y: Any) -> None:
+    """Raise if y holds a list of labels for each picture, where an indicator is needed."""
+    if not isinstance(y, list | tuple) or not all(isinstance(row, list | tuple | set) for row in y):
+        return
+    lengths = {len(row) for row in y}
+    words = any(isinstance(label, str) for row in y for label in row)
+    if len(lengths) > 1 or (words and lengths != {1}):
+        raise ValueError(
+            "y holds a list of labels for each picture. Give an indicator instead, one column per "
+            "label: sklearn.preprocessing.MultiLabelBinarizer().fit_transform(y)."
+        )
 
 
 def is_indicator(y: Any) -> bool:

@@ -129,8 +129,13 @@ def _float_to_uint8(array: np.ndarray) -> np.ndarray:
         )
     if low < -_TOLERANCE or high > 1.0 + _TOLERANCE:
         raise ImageError(
-            f"Float pixels must lie in 0..1; got {low:.8g}..{high:.8g}. Divide by the largest "
-            "possible value (255 for 8-bit pictures), or convert to uint8."
+            f"Float pixels must lie in 0..1; got {low:.8g}..{high:.8g}. "
+            + (
+                "Give them as they were before they were normalised: that is done here."
+                if low < -_TOLERANCE
+                else "Divide by the largest possible value (255 for 8-bit pictures), or convert to "
+                "uint8."
+            )
         )
     # No clipping is needed: values beyond 0..1 exceed it by less than half a grey level.
     return np.rint(array * 255.0).astype(np.uint8)

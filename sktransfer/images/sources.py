@@ -216,7 +216,8 @@ def as_images(X: Any, image_shape: tuple[int, ...] | None = None) -> ImageSource
         If X is not such a container, or is empty.
     """
     if isinstance(X, str | bytes | os.PathLike):
-        raise ImageError(f"X must be a list of pictures, not one path. Use [{X!r}].")
+        shown = X if isinstance(X, bytes) else str(X)  # NumPy's strings show their type
+        raise ImageError(f"X must be a list of pictures, not one path. Use [{shown!r}].")
     if isinstance(X, Image.Image):
         raise ImageError("X must be a list of pictures, not one PIL image. Use [image].")
     if isinstance(X, torch.Tensor):

@@ -122,7 +122,10 @@ def as_loss(given: str | Callable[..., Any]) -> Loss:
     """
     if isinstance(given, str) and given in LOSSES:
         return LOSSES[given]
-    return Loss(repr(given), built_by=given)
+    # Not `repr`, which holds an address in memory: in another process the same fit would look like
+    # another one, and not continue from its checkpoint.
+    name = getattr(given, "__qualname__", type(given).__qualname__)
+    return Loss(name, built_by=given)
 
 
 def convex_loss(loss: Loss, task: Task) -> Loss:

@@ -11,10 +11,10 @@ from sktransfer.training.batches import Rows
 from sktransfer.training.callbacks import EpochBar, KeepBest
 from sktransfer.training.checkpoints import Checkpoint, CheckpointFiles
 from sktransfer.training.data import History
+from sktransfer.training.lbfgs import converged
 from sktransfer.training.losses import Loss
 from sktransfer.training.net import TransferNet
 from sktransfer.training.settings import TrainingSettings
-from sktransfer.training.solver import converged
 
 NamedCallbacks = list[tuple[str, Callback]]
 

@@ -6,12 +6,12 @@ from sktransfer.training.batches import Rows
 from sktransfer.training.checkpoints import CheckpointFiles
 from sktransfer.training.data import TrainingData
 from sktransfer.training.head import NormalisedLinear
+from sktransfer.training.lbfgs import solve
 from sktransfer.training.losses import convex_loss
 from sktransfer.training.net import TransferNet
 from sktransfer.training.pace import epochs
 from sktransfer.training.phases import Phase, callbacks_of, net_options
 from sktransfer.training.settings import TrainingSettings
-from sktransfer.training.solver import solve
 
 
 def is_convex(settings: TrainingSettings, data: TrainingData) -> bool:

@@ -95,8 +95,9 @@ def row_weights(
         )
     if empty and all_classes:
         warn(
-            f"No row of the classes {empty} has any weight: class_weight times sample_weight is 0, "
-            "and the classifier can't learn them. Give their rows a positive weight.",
+            f"No row of the classes {empty} has any weight: y holds none, or class_weight times "
+            "sample_weight is 0. The classifier can't learn them: add such rows, or give them a "
+            "positive weight.",
             TrainingWarning,
         )
     return weights

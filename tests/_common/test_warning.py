@@ -85,3 +85,23 @@ def test_a_thread_has_the_line_that_it_was_given_for_as_long():
     thread.join()
     assert lines == [(given.filename, given.lineno)]
     assert given.filename == __file__
+
+
+def test_libraries_outside_of_this_interpreters_folders_are_not_the_users(tmp_path):
+    folder = tmp_path / "lib" / "dist-packages"
+    folder.mkdir(parents=True)
+    path = folder / "other_library.py"
+    path.write_text("def call(function):\n    function()\n")
+    names = {}
+    exec(compile(path.read_text(), str(path), "exec"), names)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        names["call"](lambda: warn("through a library", ImageWarning))
+        line = line_before()
+    assert places(caught, ImageWarning) == {line}
+
+
+def test_code_that_calls_the_library_is_left_as_it_is_where_nothing_warns():
+    names = {"users_line": users_line}
+    exec("line = users_line()", names)
+    assert "__warningregistry__" not in names

@@ -79,3 +79,18 @@ def test_shapes_of_pictures(shape):
 def test_other_shapes_are_errors(shape):
     with pytest.raises(ImageError, match="image_shape must be"):
         check_image_shape(shape)
+
+
+@both
+def test_a_subclass_may_narrow_the_constructor(make):
+    base = type(make())
+
+    class Narrow(base):
+        def __init__(self, device="cpu"):
+            super().__init__(
+                "mnasnet0_5", weights=None, image_size=32, image_shape=(8, 8, 3), device=device
+            )
+
+    fitted = Narrow().fit(pd.DataFrame(ROWS).rename(columns=str), Y)
+    assert fitted.n_features_in_ == 192
+    assert list(fitted.get_params()) == ["device"]

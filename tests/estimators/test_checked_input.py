@@ -3,6 +3,7 @@
 from dataclasses import FrozenInstanceError
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
@@ -155,3 +156,22 @@ def test_a_continued_fit_can_not_have_another_head():
     classifier = make_classifier(warm_start=True).fit(X, NAMES[Y])
     with pytest.raises(ParameterError, match="hidden_layer_sizes was \\(\\)"):
         checked(classifier.set_params(hidden_layer_sizes=4), classifier._model)
+
+
+FLAT = pd.DataFrame(ROWS).rename(columns="p{}".format)
+
+
+def test_validation_data_have_the_columns_of_x_and_not_of_an_earlier_fit():
+    classifier = make_classifier(image_shape=(32, 32, 3)).fit(FLAT, Y)
+    small = FLAT.iloc[:, : 16 * 16 * 3].rename(columns="q{}".format)
+    classifier.set_params(image_shape=(16, 16, 3))
+    classifier.fit(small, Y, validation_data=(small, Y))
+    assert classifier.n_features_in_ == 16 * 16 * 3
+
+
+def test_validation_data_in_another_order_of_columns_are_told():
+    classifier = make_classifier(image_shape=(32, 32, 3))
+    with pytest.raises(ValueError, match="same order"):
+        classifier.fit(FLAT, Y, validation_data=(FLAT[FLAT.columns[::-1]], Y))
+    with pytest.raises(ValueError, match="features"):
+        classifier.fit(FLAT, Y, validation_data=(FLAT.iloc[:, 1:], Y))

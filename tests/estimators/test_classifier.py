@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sktransfer.activations.streaming import FrozenPass
 from sktransfer.backbones.loading import load_backbone
 from sktransfer.estimators import fit_model as fitting
+from sktransfer.estimators.fitted import FittedModel
 from sktransfer.exceptions import (
     BackboneError,
     EngineUnavailableError,
@@ -491,3 +492,36 @@ def test_net_is_a_skorch_net(pictures):
     classifier = pretrained().fit(*pictures)
     assert isinstance(classifier.net_, NeuralNet)
     assert classifier.net_.optimizer_ is None  # training state is not kept
+
+
+@pytest.mark.parametrize(
+    "name", ["classes_", "history_", "n_iter_", "temperature_", "net_", "device_"]
+)
+def test_attributes_of_a_fit_can_not_be_set_apart_from_it(pictures, name):
+    classifier = small()
+    assert not hasattr(classifier, name)
+    classifier.fit(*pictures)
+    with pytest.raises(AttributeError):
+        setattr(classifier, name, getattr(classifier, name))
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy"])
+def test_a_prediction_is_of_one_model_though_another_is_fitted_meanwhile(
+    pictures, loss, monkeypatch
+):
+    X, y = pictures
+    classifier = small(loss=loss).fit(X, np.array(["a", "b"])[y])
+    asked = ("predict", "predict_proba", "predict_log_proba", "decision_function")
+    expected = {name: getattr(classifier, name)(X) for name in asked}
+    first = classifier._model
+    second = small(loss=loss).fit(X, np.arange(len(X)) % 3)._model
+    original = FittedModel.scores
+
+    def scores(self, *args):
+        classifier._model = second  # as another thread's fit does at the end
+        return original(self, *args)
+
+    monkeypatch.setattr(FittedModel, "scores", scores)
+    for name in asked:
+        classifier._model = first
+        assert_array_equal(getattr(classifier, name)(X), expected[name])

@@ -7,7 +7,9 @@ from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_array_equal
+from torchvision import models
 
 from sktransfer.estimators import fitted as module
 from sktransfer.estimators.fitted import Architecture, BackboneReference, OptimizerState
@@ -169,3 +171,20 @@ def test_an_extractor_whose_fit_fails_stays_as_it_was():
         extractor.set_params(stage="nowhere").fit(X)
     assert vars(extractor) == before | {"stage": "nowhere"}
     assert_array_equal(extractor.transform(X), expected)
+
+
+def test_weights_from_a_file_are_found_from_another_folder_or_told(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    torch.save(models.squeezenet1_1().state_dict(), "weights.pth")
+    options = {"backbone": "squeezenet1_1", "weights": "weights.pth"}
+    extractor = make_extractor(**options).fit(X)
+    expected = extractor.transform(X)
+    pickled = pickle.dumps(extractor)
+    monkeypatch.chdir(tmp_path / "there")
+    assert_array_equal(pickle.loads(pickled).transform(X), expected)
+    assert extractor.weights == "weights.pth"
+    (tmp_path / "here" / "weights.pth").unlink()
+    with pytest.raises(WeightsError, match=r"was fitted with the weights '/.*here.*Put the file"):
+        pickle.loads(pickled).transform(X)

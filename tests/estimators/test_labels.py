@@ -6,10 +6,22 @@ from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.exceptions import DataConversionWarning
 
-from sktransfer.estimators.labels import Labels, check_columns
+from sktransfer.estimators.labels import Labels, check_columns, encoded
 from sktransfer.exceptions import ParameterError
 
 INDICATOR = np.array([[1, 0, 1], [0, 1, 0], [1, 1, 0], [0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    "y", [[["a"], ["b", "c"]], [("a", "b"), ("b", "c")], [{"a"}, set()], [[0], [1, 2]]], ids=str
+)
+def test_lists_of_labels_are_told_with_the_indicator_that_is_needed(y):
+    with pytest.raises(ValueError, match="MultiLabelBinarizer"):
+        encoded(y, 2, "The test")
+
+
+def test_an_indicator_in_lists_is_one():
+    assert encoded([[1, 0], [0, 1], [1, 1]], 3, "The test").multilabel
 
 
 def learned(y, n_rows=None):

@@ -9,11 +9,11 @@ from torch import nn
 
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.exceptions import TrainingWarning
-from sktransfer.training import checkpoints, solver
+from sktransfer.training import checkpoints, lbfgs
 from sktransfer.training.checkpoints import Checkpoint, CheckpointFiles, training_identity
 from sktransfer.training.data import TrainingData
+from sktransfer.training.lbfgs import ProbeNet
 from sktransfer.training.net import TransferNet
-from sktransfer.training.solver import ProbeNet
 from sktransfer.training.train import train
 from tests.training.helpers import CLASSES, feature_rows, map_rows, settings_of, small_stages
 
@@ -21,7 +21,7 @@ from tests.training.helpers import CLASSES, feature_rows, map_rows, settings_of,
 @pytest.fixture(autouse=True)
 def short_epochs(monkeypatch):
     """Let L-BFGS take more than a few epochs."""
-    monkeypatch.setattr(solver, "_ITERATIONS", 5)
+    monkeypatch.setattr(lbfgs, "_ITERATIONS", 5)
 
 
 class KilledError(Exception):
@@ -402,3 +402,23 @@ def test_each_phase_has_its_file(tmp_path):
     assert len(set(paths)) == 3
     assert all(path.parent == tmp_path for path in paths)
     assert all(path.name.startswith("0123456789abcdef" * 2 + "-") for path in paths)
+
+
+def own_loss(weight):
+    """Return a loss that is another object, at another address, in each call."""
+
+    def loss(reduction):
+        return nn.CrossEntropyLoss(torch.full((CLASSES,), weight), reduction=reduction)
+
+    return loss
+
+
+@pytest.mark.parametrize("wrapped", [lambda loss: loss, partial])
+def test_a_loss_of_the_users_is_told_by_its_code_and_not_by_its_address(wrapped):
+    data = TrainingData(TrainableStages(), feature_rows())
+
+    def identity(weight):
+        return training_identity(settings_of(wrapped(own_loss(weight))), data)
+
+    assert identity(2.0) == identity(2.0)
+    assert identity(2.0) != identity(3.0)

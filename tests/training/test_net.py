@@ -11,10 +11,10 @@ from sktransfer.exceptions import TrainingDivergedError
 from sktransfer.training.batches import Rows
 from sktransfer.training.callbacks import silent
 from sktransfer.training.head import Dropout, build_head
+from sktransfer.training.lbfgs import ProbeNet
 from sktransfer.training.mixing import Mixing
 from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet
-from sktransfer.training.solver import ProbeNet
 from sktransfer.training.task import SeveralLabels
 from tests.training.helpers import (
     CLASSES,

@@ -12,7 +12,7 @@ from torch.optim import lr_scheduler
 
 from sktransfer.activations.streaming import FrozenPass
 from sktransfer.exceptions import ParameterError
-from sktransfer.training.solver import solve
+from sktransfer.training.lbfgs import solve
 from sktransfer.training.task import SeveralLabels
 from sktransfer.training.user_callbacks import NAMES, check_callbacks
 from tests.conftest import make_pictures

@@ -9,11 +9,11 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sktransfer.activations.views import FixedViews
-from sktransfer.training import solver
+from sktransfer.training import lbfgs
 from sktransfer.training.batches import Rows, all_batches
 from sktransfer.training.head import NormalisedLinear, mean_and_length
+from sktransfer.training.lbfgs import LowestStep, ProbeNet, converged, solve
 from sktransfer.training.losses import as_loss
-from sktransfer.training.solver import LowestStep, ProbeNet, converged, solve
 from tests.training.helpers import CLASSES, criterion, feature_rows
 
 N = 41
@@ -96,7 +96,7 @@ def test_the_solution_is_scikit_learns(rows):
 
 def test_batches_change_nothing_in_the_solution(rows, monkeypatch):
     whole = solved(rows)
-    monkeypatch.setattr(solver, "_ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(lbfgs, "_ROWS_AT_ONCE", 10)
     torch.testing.assert_close(solved(rows).scores_of(rows), whole.scores_of(rows))
 
 
@@ -138,7 +138,7 @@ def test_what_is_known_to_have_converged_stops(rows):
 
 
 def test_too_few_epochs_are_told(rows, monkeypatch):
-    monkeypatch.setattr(solver, "_ITERATIONS", 1)
+    monkeypatch.setattr(lbfgs, "_ITERATIONS", 1)
     with pytest.warns(ConvergenceWarning, match="max_epochs=1 epochs of 1 iterations"):
         solved(rows, max_epochs=1, weight_decay=1e-6)
 
@@ -184,7 +184,7 @@ def test_rows_that_begin_at_the_least_loss_may_still_gain_by_smaller_weights(row
 @pytest.mark.parametrize(("room", "kept"), [(1, 10), (12, 12), (10_000, 100)])
 def test_the_steps_remembered_take_a_bounded_memory(rows, monkeypatch, room, kept):
     a_pair = 2 * 8 * (6 + 1) * CLASSES  # a step and a gradient, in float64
-    monkeypatch.setattr(solver, "_HISTORY_BYTES", room * a_pair)
+    monkeypatch.setattr(lbfgs, "_HISTORY_BYTES", room * a_pair)
     net = solved(rows, weight_decay=1e-6)
     (state,) = net.optimizer_.state_dict()["state"].values()
     assert net.optimizer_.defaults["history_size"] == kept
