@@ -18,7 +18,7 @@ from sktransfer.activations.engines.choice import ENGINES, EngineChoice
 from sktransfer.activations.store.folder import cache_folder
 from sktransfer.backbones.names import source_of
 from sktransfer.backbones.pooling import POOLINGS
-from sktransfer.estimators.fitted import BackboneReference, FittedBackbone, RunOptions
+from sktransfer.estimators.fitted_backbone import BackboneReference, FittedBackbone, RunOptions
 from sktransfer.exceptions import ImageError
 from sktransfer.images.sources import ImageSource, as_images, holds_images
 

@@ -1,7 +1,7 @@
-"""The result of a fit: all that prediction, pickling and a continued fit need, and nothing else.
+"""The results of a fit: all that prediction, pickling and a continued fit need.
 
-`fit` makes it and assigns it last, so a fit that fails leaves the earlier one as it was, and
-`set_params` changes nothing of it.
+`fit` assigns its result last, so a fit that fails leaves the earlier one as it was. The results
+are frozen: `set_params` changes nothing of them.
 """
 
 from __future__ import annotations
@@ -15,155 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from sktransfer._common.devices import available_or_cpu
-from sktransfer._common.warning import warn
 from sktransfer.activations.augmented import Augmented
-from sktransfer.activations.engines.choice import EngineChoice
-from sktransfer.activations.streaming import FrozenPass
-from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.freezing import TrainableStages
-from sktransfer.backbones.frozen import FrozenNetwork
-from sktransfer.backbones.loading import load_backbone
+from sktransfer.estimators.fitted_backbone import FittedBackbone, RunOptions
 from sktransfer.estimators.seeds import Seeds
-from sktransfer.exceptions import BackboneError, DeviceWarning, ParameterError, WeightsError
+from sktransfer.exceptions import ParameterError
 from sktransfer.images.augmentation import Transform
-from sktransfer.images.preprocessing import Preprocessing
 from sktransfer.images.sources import ImageSource
 from sktransfer.training.net import TransferNet
 from sktransfer.training.task import Task
-
-
-class BackboneReference:
-    """A backbone by name and weights, loaded again where a pickle is opened.
-
-    Weights that can be found again are not state: a pickle holds their digest, which tells
-    whether they have changed since the fit.
-
-    Parameters
-    ----------
-    name : str
-    weights : str, Path or None
-    seed : int
-        For random weights.
-    """
-
-    def __init__(self, name: str, weights: str | Path | None, seed: int = 0) -> None:
-        if weights is not None and Path(weights).is_file():
-            weights = Path(weights).absolute()  # a pickle may be opened in another folder
-        self.name, self.weights, self.seed = name, weights, seed
-        self._loaded: Backbone | None = load_backbone(name, weights, seed)
-        self._digest = ""
-
-    def get(self) -> Backbone:
-        """The backbone.
-
-        Raises
-        ------
-        WeightsError
-            If the weights that are found now are not those of the fit.
-        """
-        if self._loaded is None:
-            try:
-                found = BackboneReference(self.name, self.weights, self.seed)
-            except BackboneError as error:
-                raise WeightsError(
-                    f"This estimator was fitted with the weights {str(self.weights)!r} of "
-                    f"{self.name}, which are not there. Put the file there again, or fit a clone."
-                ) from error
-            found.check_same(self)
-            self._loaded = found._loaded
-        assert self._loaded is not None
-        return self._loaded
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the weights and of all else that features depend on."""
-        return self._digest if self._loaded is None else self._loaded.digest
-
-    def check_same(self, fitted: BackboneReference) -> None:
-        """Raise unless this backbone, found now, is the one of a fit.
-
-        Raises
-        ------
-        WeightsError
-        """
-        if self._loaded is fitted._loaded:  # a digest reads all weights, and takes a while
-            return
-        if self.digest != fitted.digest:
-            raise WeightsError(
-                f"The weights {str(self.weights)!r} of {self.name} are not the ones that this "
-                "estimator was fitted with. Restore the file, or fit a clone."
-            )
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_loaded": None, "_digest": self.digest}
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """Parameters that say how pictures are run, and that may change after a fit.
-
-    Parameters
-    ----------
-    engine : str
-    batch_size : int
-    n_jobs : int or None
-    cache : str, Path or None
-    verbose : int
-    """
-
-    engine: str
-    batch_size: int
-    n_jobs: int | None
-    cache: str | Path | None
-    verbose: int
-
-
-@dataclass(frozen=True)
-class FittedBackbone:
-    """The backbone of a fit, and how pictures come to it.
-
-    Parameters
-    ----------
-    reference : BackboneReference
-    preprocessing : Preprocessing
-        At the `image_size` of the fit.
-    image_shape : tuple of int or None
-        Shape of one picture, for rows of flattened pixels.
-    device, precision : str
-    """
-
-    reference: BackboneReference
-    preprocessing: Preprocessing
-    image_shape: tuple[int, ...] | None
-    device: str
-    precision: str
-
-    def frozen_pass(
-        self, network: FrozenNetwork, options: RunOptions, title: str, **more: Any
-    ) -> FrozenPass:
-        """A pass of pictures through `network`, a frozen part of the backbone."""
-        return FrozenPass(
-            network=network,
-            preprocessing=self.preprocessing,
-            choice=EngineChoice(options.engine, self.device, self.precision),
-            batch_size=options.batch_size,
-            n_jobs=options.n_jobs,
-            cache=options.cache,
-            progress=title if options.verbose else None,
-            **more,
-        )
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        fitted_on = state["device"]
-        device = available_or_cpu(fitted_on)
-        if device != fitted_on:
-            warn(
-                f"This estimator was fitted on {fitted_on}, which this machine does not have; the "
-                "CPU computes from now on.",
-                DeviceWarning,
-            )
-        vars(self).update(state, device=device)
 
 
 @dataclass(frozen=True)

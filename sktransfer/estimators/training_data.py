@@ -11,7 +11,8 @@ from sktransfer.activations.augmented import Augmented
 from sktransfer.activations.streaming import FrozenPass
 from sktransfer.activations.views import FixedViews
 from sktransfer.estimators.checked_input import CheckedInput
-from sktransfer.estimators.fitted import FittedBackbone, FittedModel, RunOptions
+from sktransfer.estimators.fitted import FittedModel
+from sktransfer.estimators.fitted_backbone import FittedBackbone, RunOptions
 from sktransfer.estimators.teacher import softened_probabilities
 from sktransfer.images.augmentation import Transform
 from sktransfer.training.batches import Rows

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
-from sktransfer.estimators import fitted
+from sktransfer.estimators import fitted_backbone
 from sktransfer.estimators.checked_input import FitArguments, checked_input
 from sktransfer.exceptions import ParameterError
 from tests.conftest import make_pictures
@@ -33,7 +33,7 @@ def no_backbone(monkeypatch):
     def load(*_):
         raise BackboneIsLoadedError
 
-    monkeypatch.setattr(fitted, "load_backbone", load)
+    monkeypatch.setattr(fitted_backbone, "load_backbone", load)
 
 
 UNFITTED = make_classifier()
@@ -173,5 +173,5 @@ def test_validation_data_in_another_order_of_columns_are_told():
     classifier = make_classifier(image_shape=(32, 32, 3))
     with pytest.raises(ValueError, match="same order"):
         classifier.fit(FLAT, Y, validation_data=(FLAT[FLAT.columns[::-1]], Y))
-    with pytest.raises(ValueError, match="features"):
+    with pytest.raises(ValueError, match="feature names should match"):
         classifier.fit(FLAT, Y, validation_data=(FLAT.iloc[:, 1:], Y))

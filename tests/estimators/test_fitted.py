@@ -1,19 +1,15 @@
 """The result of a fit: assigned last, pickled without weights that can be found again."""
 
 import copy
-import pickle
 import re
 from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
-import torch
 from numpy.testing import assert_array_equal
-from torchvision import models
 
-from sktransfer.estimators import fitted as module
-from sktransfer.estimators.fitted import Architecture, BackboneReference, OptimizerState
-from sktransfer.exceptions import ParameterError, WeightsError
+from sktransfer.estimators.fitted import Architecture, OptimizerState
+from sktransfer.exceptions import ParameterError
 from sktransfer.images.sources import as_images
 from tests.conftest import make_pictures
 from tests.small_estimators import make_classifier, make_extractor
@@ -49,39 +45,6 @@ def test_public_attributes_are_those_of_the_model(classifier):
     assert classifier.history_ is model.history
     assert classifier.temperature_ == model.temperature
     assert classifier.device_ == model.backbone.device
-
-
-@pytest.mark.parametrize("way", [lambda m: pickle.loads(pickle.dumps(m)), copy.deepcopy])
-def test_a_copy_loads_its_backbone_when_it_is_needed(classifier, way, monkeypatch):
-    expected = classifier.predict_proba(X)
-    asked = []
-    original = module.load_backbone
-    monkeypatch.setattr(module, "load_backbone", lambda *key: asked.append(key) or original(*key))
-    again = way(classifier)
-    assert asked == []
-    assert_array_equal(again.predict_proba(X), expected)
-    assert_array_equal(again.predict_proba(X), expected)
-    seed = classifier._model.seeds.weights
-    assert asked == [("squeezenet1_1", None, seed)]
-
-
-def test_a_pickle_tells_weights_that_changed(classifier, monkeypatch):
-    pickled = pickle.dumps(classifier)
-    original = module.load_backbone
-    monkeypatch.setattr(
-        module, "load_backbone", lambda name, weights, seed: original(name, weights, seed + 1)
-    )
-    with pytest.raises(WeightsError, match="not the ones that this estimator was fitted with"):
-        pickle.loads(pickled).predict(X)
-
-
-def test_a_digest_is_known_before_and_after_pickling():
-    reference = BackboneReference("squeezenet1_1", None, 3)
-    again = pickle.loads(pickle.dumps(reference))
-    assert again.digest == reference.digest == reference.get().digest
-    again.check_same(reference)
-    with pytest.raises(WeightsError):
-        BackboneReference("squeezenet1_1", None, 4).check_same(reference)
 
 
 ARCHITECTURE = Architecture(
@@ -171,20 +134,3 @@ def test_an_extractor_whose_fit_fails_stays_as_it_was():
         extractor.set_params(stage="nowhere").fit(X)
     assert vars(extractor) == before | {"stage": "nowhere"}
     assert_array_equal(extractor.transform(X), expected)
-
-
-def test_weights_from_a_file_are_found_from_another_folder_or_told(tmp_path, monkeypatch):
-    (tmp_path / "here").mkdir()
-    (tmp_path / "there").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    torch.save(models.squeezenet1_1().state_dict(), "weights.pth")
-    options = {"backbone": "squeezenet1_1", "weights": "weights.pth"}
-    extractor = make_extractor(**options).fit(X)
-    expected = extractor.transform(X)
-    pickled = pickle.dumps(extractor)
-    monkeypatch.chdir(tmp_path / "there")
-    assert_array_equal(pickle.loads(pickled).transform(X), expected)
-    assert extractor.weights == "weights.pth"
-    (tmp_path / "here" / "weights.pth").unlink()
-    with pytest.raises(WeightsError, match=r"was fitted with the weights '/.*here.*Put the file"):
-        pickle.loads(pickled).transform(X)
