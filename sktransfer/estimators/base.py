@@ -1,4 +1,4 @@
-"""What both estimators share: the parameters of the backbone, and pictures from X."""
+"""The base of both estimators: the parameters of the backbone, and pictures from X."""
 
 from __future__ import annotations
 
@@ -60,6 +60,9 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
     cache: str | Path | None
     verbose: int
 
+    # Private methods that begin with an underscore are called by the functions of this folder too,
+    # which do the steps of a fit one after the other.
+
     def _check_parameters(self) -> None:
         """Raise if a parameter has no meaning; before predictions too, after `set_params`."""
         self._validate_params()
@@ -98,6 +101,7 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
         missing_ok: bool = False,
     ) -> ImageSource:
         """Pictures in X; where `shape` is given, rows of flattened pixels become pictures."""
+        # With image_shape, X may still hold pictures: the shape then settles their layout.
         if shape is None or holds_images(X):
             images = as_images(X, shape)
         else:
@@ -119,6 +123,7 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
     def _checked_device(self) -> str:
         """The device of a fit, where the engine can compute; needs no backbone."""
         source_of(self.backbone)  # raises if no source has it
+        # The device comes first: which engines and precisions there are depends on it.
         device = resolve_device(self.device)
         EngineChoice(self.engine, device, self.precision).check()
         return device
@@ -139,6 +144,8 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
+        # Without image_shape, rows of numbers are no pictures, and scikit-learn must not be told
+        # that they are: its checks would then send some.
         flat = self.image_shape is not None
         tags.input_tags.two_d_array = flat
         tags.input_tags.three_d_array = True

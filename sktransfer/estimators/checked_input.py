@@ -101,6 +101,7 @@ def checked_input(
         If a parameter or an argument is invalid, or two contradict each other.
     """
     it = classifier
+    # Cheap checks first: a wrong parameter is told before thousands of files are looked for.
     it._check_parameters()
     _check_parameters_together(it, given)
     architecture = _architecture(it)
@@ -121,6 +122,7 @@ def checked_input(
     if earlier is not None:
         seeds = seeds.after(earlier.seeds, n_epochs=len(earlier.history))
     split = split_rows(it.validation_fraction, labels, weights, given.groups, seeds.split)
+    # Only now, for a loss or schedule can be tried once the number of classes is known.
     _try_out(it, labels)
     if it.distill_from is not None:
         check_teacher(it.distill_from, labels.classes)

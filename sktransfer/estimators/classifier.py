@@ -505,6 +505,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
             Scikit-learn's: if L-BFGS ended before it converged, or, as ShortTrainingWarning, if
             training ended while the training loss still fell fast.
         """
+        # Without warm_start a fit knows nothing of the one before, as everywhere in scikit-learn.
         earlier = self._model if self.warm_start and self.__sklearn_is_fitted__() else None
         given = FitArguments(X, y, sample_weight, validation_data=validation_data, groups=groups)
         return self._fit(given, earlier)
@@ -593,6 +594,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
             With the dtype of y; an indicator of integers if y was one.
         """
         model, scores = self._scored(X)
+        # From scores, not from probabilities, which may round to the same number.
         predictions = model.task.predictions(scores)
         return predictions if model.task.multilabel else model.classes[predictions]
 
@@ -623,6 +625,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
             If `return_std` is given without `mc_dropout` and `tta`.
         """
         model, scores = self._drawn(X, several=return_std)
+        # The mean is taken over probabilities and not over scores: Gal & Ghahramani, eq. 6.
         draws = model.task.probabilities(scores)
         probabilities: np.ndarray = draws.mean(axis=1)
         return (probabilities, draws.std(axis=1)) if return_std else probabilities
@@ -658,6 +661,8 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         model, scores = self._scored(X)
         if len(model.classes) > 2 or model.task.multilabel:
             return scores
+        # scikit-learn's tools expect one column for two classes. Log-odds, and not the difference
+        # of scores, agree with predict_proba for every loss.
         logarithms = model.task.log_probabilities(scores)
         return logarithms[:, 1] - logarithms[:, 0]
 
@@ -694,7 +699,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         )
 
     def _keeps_views(self) -> bool:
-        """Whether the cache keeps augmented views: with another seed they are not met again."""
+        """Return True if augmented views are kept in the cache: another seed never meets them."""
         return isinstance(self.random_state, Integral)
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -82,6 +82,7 @@ def _conflicts(it: Any, held_out: bool, groups: bool, validation: bool) -> Itera
             f"label_smoothing={it.label_smoothing} is for losses by name, but loss={it.loss!r}. "
             "Let the class smooth, by functools.partial, or use loss='cross_entropy'."
         )
+    # Torch's losses differ in what they take for targets: codes, shares, or both.
     if callable(it.loss) and (it.mixup or it.cutmix):
         yield (
             f"mixup={it.mixup} and cutmix={it.cutmix} give rows a share of several classes, which "
@@ -192,6 +193,8 @@ def check_partial_fit(classifier: Any) -> None:
     ------
     ParameterError
     """
+    # "balanced" needs the counts of all rows; the others need rows to validate on, or a known
+    # number of epochs; a piece has neither.
     allowed = {
         "optimizer": classifier.optimizer != "lbfgs",
         "class_weight": classifier.class_weight != "balanced",

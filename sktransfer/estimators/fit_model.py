@@ -37,6 +37,7 @@ def fit_model(classifier: Any, given: CheckedInput, earlier: FittedModel | None)
         earlier=earlier,
     )
     trained = train(settings, data)
+    # After training, since it divides the scores of the net that will predict.
     temperature = 1.0
     if classifier.calibrate is not None and data.validation is not None:
         temperature = fitted_temperature(settings.task, trained.net, data.validation)

@@ -193,6 +193,7 @@ class FittedModel:
         one_pass = self.backbone.frozen_pass(network, options.run, "Predicting")
         head = self._head(options.mc_dropout)
         if options.tta is None:
+            # The head runs within the pass, so that all activations are never held at once.
             passes = [one_pass.collect(images, head)[0]]
         else:
             augment = "light" if options.augment is None else options.augment
@@ -202,6 +203,7 @@ class FittedModel:
             views = [None, *range(options.tta - 1)]  # None is the picture as it is
             passes = [augmented.activations(view, then=head) for view in views]
         shape = (len(images), -1, len(self.classes))
+        # A pass gives (n, classes), or with mc_dropout (n, draws, classes): both become the latter.
         scores = np.concatenate([each.numpy().reshape(shape) for each in passes], axis=1)
         return scores / np.float32(self.temperature)
 

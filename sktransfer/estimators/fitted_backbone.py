@@ -32,8 +32,9 @@ class BackboneReference:
     """
 
     def __init__(self, name: str, weights: str | Path | None, seed: int = 0) -> None:
+        # A pickle may be opened in another folder.
         if weights is not None and Path(weights).is_file():
-            weights = Path(weights).absolute()  # a pickle may be opened in another folder
+            weights = Path(weights).absolute()
         self.name, self.weights, self.seed = name, weights, seed
         self._loaded: Backbone | None = load_backbone(name, weights, seed)
         self._digest = ""
@@ -79,6 +80,7 @@ class BackboneReference:
                 "estimator was fitted with. Restore the file, or fit a clone."
             )
 
+    # Weights are tens or hundreds of megabytes, and the same in all estimators that use them.
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_loaded": None, "_digest": self.digest}
 
@@ -138,6 +140,7 @@ class FittedBackbone:
             **more,
         )
 
+    # A model that was fitted on a GPU must open on a machine without one.
     def __setstate__(self, state: dict[str, Any]) -> None:
         fitted_on = state["device"]
         device = available_or_cpu(fitted_on)

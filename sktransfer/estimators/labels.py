@@ -30,7 +30,7 @@ class Labels:
 
     @property
     def multilabel(self) -> bool:
-        """Whether a picture may have several labels."""
+        """True if a picture may have several labels."""
         return self.y.ndim > 1
 
     def not_taught_by(self, rows: np.ndarray) -> np.ndarray:
@@ -61,6 +61,7 @@ class Labels:
         if is_indicator(y):
             return _indicator(y, n_rows)
         labels = _labels(y, n_rows)
+        # Raises for a number with a fraction: a regression target would give one class per row.
         check_classification_targets(labels)
         classes, codes = np.unique(labels, return_inverse=True)
         _check_several(classes)
@@ -189,6 +190,7 @@ def _is_missing(label: Any) -> bool:
 
 def _indicator(y: Any, n_rows: int) -> Labels:
     """Check an indicator matrix: scikit-learn's own test accepts other values than 0 and 1."""
+    # Sparse indicators come from MultiLabelBinarizer(sparse_output=True).
     dense = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
     if dense.ndim != 2 or dense.dtype.kind not in "biuf" or not np.isin(dense, (0, 1)).all():
         raise ValueError(

@@ -50,6 +50,7 @@ def weights_of_rows(
                 f"sample_weight must be at most {LARGEST_WEIGHT:.3g}; got "
                 f"{sample_weight.max():.3g}. Divide all weights by the largest."
             )
+    # With several labels, class_weight weighs presence against absence within a row's loss.
     if labels.multilabel:
         weights: np.ndarray = np.ones(len(labels.y)) if sample_weight is None else sample_weight
         if all_classes:

@@ -36,6 +36,8 @@ def training_settings(
         Seed of this fit.
     """
     loss = as_loss(classifier.loss)
+    # With one label per picture, class weights are in the weights of rows; a row with several
+    # labels can't have the weight of each of them.
     positive_weight = None
     if labels.multilabel:
         positive_weight = positive_weights(labels.y, weights, classifier.class_weight)

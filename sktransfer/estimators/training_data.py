@@ -66,11 +66,13 @@ def training_data(
     """
     architecture = given.architecture
     network = backbone.reference.get()
+    # Raises if the network can't take pictures of this size. It computes shapes only.
     network.width(pooling=architecture.pooling, image_size=backbone.preprocessing.crop_size)
     frozen, stages = network.split(
         *(architecture.unfreeze_depth, architecture.pooling),
         fixed_statistics={"fixed": True, "train": False}.get(architecture.batch_norm),
     )
+    # Training needs all activations at once, so they may go to a temporary file.
     one_pass = backbone.frozen_pass(frozen, options, "Running frozen stages", may_map=1)
     shares = None
     if teacher is not None:
@@ -82,6 +84,7 @@ def training_data(
     if given.validation is not None:
         images, labels = given.validation
         activations = FixedViews([one_pass.collect(images)[0]])
+        # validation_data come without weights: all its pictures count alike.
         validation = Rows.of(activations, labels.y, np.ones(len(images)))
     head = None if earlier is None else earlier.head_to_continue(stages)
     return TrainingData(stages, rows, validation, head)
@@ -105,6 +108,7 @@ def _rows(
     if held_out is not None:
         as_they_are = FixedViews([augmented.activations(None, held_out)])
         validation = Rows.of(as_they_are, y[held_out], weights[held_out])
+    # The teacher saw the pictures as they are, and its probabilities serve all views of them.
     taught = None if teacher is None else teacher[train]
     activations_of_views = augmented.views(views.n_views, train)
     return Rows.of(activations_of_views, y[train], weights[train], taught), validation

@@ -213,7 +213,7 @@ class ProbeNet(TransferNet):
 
     @property
     def _scores_training(self) -> bool:
-        """Whether a callback needs the training scores of all rows, which may take much memory."""
+        """True if a callback needs the training scores of all rows, which may take much memory."""
         scoring = (EpochScoring, BatchScoring)
         return any(isinstance(each, scoring) and each.on_train for _, each in self.callbacks_)
 

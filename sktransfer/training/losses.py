@@ -17,7 +17,7 @@ _GAMMA = 2.0
 
 @dataclass(frozen=True)
 class Loss:
-    """What the library knows of a loss: how it is computed, and what it can be used for.
+    """A loss as the library knows it: how it is computed, and where it can be used.
 
     A new loss is a new entry of `LOSSES`, since all other code asks the record and compares no
     name. What the loss can be used for follows from its functions, and can't contradict them.

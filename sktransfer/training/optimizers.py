@@ -84,7 +84,7 @@ def state_on_cpu(state: Mapping[int, Any]) -> dict[int, Any]:
 
 
 def _searches(optimizer: Callable[..., Any]) -> bool:
-    """Whether a step needs a function that computes the loss, as that of L-BFGS does."""
+    """Return True if a step needs a function that computes the loss, as that of L-BFGS does."""
     kind = optimizer.func if isinstance(optimizer, partial) else optimizer
     step = getattr(kind, "step", None)
     closure = inspect.signature(step).parameters.get("closure") if callable(step) else None

@@ -1,4 +1,4 @@
-"""Whether fine-tuning has anything to gain: cross-validated mistakes of a solved head."""
+"""Check if fine-tuning has anything to gain: cross-validated mistakes of a solved head."""
 
 import warnings
 from collections.abc import Callable

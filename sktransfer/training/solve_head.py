@@ -15,7 +15,7 @@ from sktransfer.training.settings import TrainingSettings
 
 
 def is_convex(settings: TrainingSettings, data: TrainingData) -> bool:
-    """Whether L-BFGS does all the training: for a linear head on fixed features, a convex loss.
+    """Return True if L-BFGS does all the training: a linear head, fixed features, a convex loss.
 
     Such a problem has one best solution, which needs no learning rate. Another optimizer trains
     it only if it is given as `optimizer`.
@@ -36,7 +36,7 @@ def is_convex(settings: TrainingSettings, data: TrainingData) -> bool:
 
 
 def _of_unknown_weight(settings: TrainingSettings, data: TrainingData) -> bool:
-    """Whether it is unknown how firmly the earlier head should hold the solution of a piece.
+    """Return True if it is unknown how firmly the earlier head should hold the solution of a piece.
 
     A solved head holds it by the number of its rows (`NormalisedLinear.n_rows`), which a head
     trained by gradient descent does not count.
