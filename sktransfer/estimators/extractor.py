@@ -216,8 +216,9 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         check_is_fitted(self)
         self._check_parameters()
         skip = self.on_error == "nan"
-        images = self._images(X, self._fitted.backbone.image_shape, missing_ok=skip)
-        features, unreadable = self._fitted.features(images, self._run_options(), skip)
+        fitted = self._fitted  # read once: another thread may fit this extractor meanwhile
+        images = self._images(X, fitted.backbone.image_shape, missing_ok=skip)
+        features, unreadable = fitted.features(images, self._run_options(), skip)
         if unreadable:
             shown = ", ".join(images.describe(row) for row in unreadable[:3])
             warn(
@@ -241,10 +242,11 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
             ``"resnet18_0"`` and so on; with stages, ``"resnet18_layer4_0"``.
         """
         check_is_fitted(self)
-        backbone = self._fitted.backbone.reference.name
+        fitted = self._fitted
+        backbone = fitted.backbone.reference.name
         names = [
             f"{backbone}_{i}" if stage is None else f"{backbone}_{stage}_{i}"
-            for stage, width in self._fitted.width_of_each_stage()
+            for stage, width in fitted.width_of_each_stage()
             for i in range(width)
         ]
         return np.asarray(names, dtype=object)
