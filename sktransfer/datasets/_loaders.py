@@ -20,7 +20,7 @@ def load_image_folder(path: str | os.PathLike[str], *, return_X_y: bool = False)
     has no extension at all, because raw files of cameras begin with the same bytes. Hidden
     files and folders are ignored, and so are other kinds of files. Class folders without
     pictures, pictures in unsupported formats such as HEIC, and broken links are left out with
-    a warning.
+    a warning. Another one tells of classes that are named train, val or test.
 
     Parameters
     ----------

@@ -14,6 +14,9 @@ _OTHER_PICTURES = {
     *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2"),
 }
 
+# Names of the parts of a split data set.
+_PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}
+
 
 def list_class_folders(path: Path) -> tuple[list[Path], list[str], list[str]]:
     """List the pictures below `path`, with the names of their class folders.
@@ -68,6 +71,13 @@ def list_class_folders(path: Path) -> tuple[list[Path], list[str], list[str]]:
         raise ImageError(
             f"No picture found in the subfolders of {str(path)!r}. Expected one subfolder per "
             f"class with {', '.join(FORMATS)} files, such as {', '.join(EXTENSIONS)}."
+        )
+    # Else the classifier would learn to tell training pictures from validation pictures.
+    if len(classes) > 1 and {name.casefold() for name in classes} <= _PARTS:
+        warn(
+            f"The classes below {str(path)!r} are {classes}, which are names of the parts of a "
+            "data set. To use its classes, load each part by itself.",
+            ImageWarning,
         )
     return files, labels, classes
 

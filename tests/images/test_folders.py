@@ -195,3 +195,16 @@ def test_pictures_that_are_not_read_are_told(make):
     with pytest.warns(ImageWarning, match=r"2 files .* are left out, such as .*gone\.jpg"):
         files, _, _ = listed(folder)
     assert files == ["ant/1.jpg", "bee/1.png"]
+
+
+@pytest.mark.parametrize("parts", [("train", "val"), ("Train", "Validation", "test")])
+def test_the_parts_of_a_data_set_are_no_classes(make, parts):
+    folder = make(*(f"{part}/{name}/1.png" for part in parts for name in ("ant", "bee")))
+    with pytest.warns(ImageWarning, match="names of the parts of a data set"):
+        assert set(listed(folder)[1]) == set(parts)
+    assert listed(folder / parts[0])[2] == ["ant", "bee"]
+
+
+@pytest.mark.parametrize("names", [("test",), ("test", "ant"), ("train", "bus")])
+def test_classes_may_be_named_like_parts(make, names):
+    assert listed(make(*(f"{name}/1.png" for name in names)))[2] == sorted(names)
