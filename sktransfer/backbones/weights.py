@@ -27,16 +27,13 @@ def find_weights(name: str, weights: str | Path | None) -> Weights:
     published = source.published_weights(name)
     if weights is None:
         return Weights("random", source.preprocessing(name))
-    # Before any file: a file named DEFAULT in the working directory must not change a fit.
-    if weights == "DEFAULT" and published:
-        return next(iter(published.values()))
-    path = Path(weights)
-    with contextlib.suppress(RuntimeError):  # "~somebody" who has no home folder
-        path = path.expanduser()
-    version = file_identity(path)
-    if version is not None:  # a file is meant, even where its name ends like published weights
+    path = weights_file(name, weights)
+    if path is not None:
+        version = file_identity(path)
         preprocessing = _preprocessing_of_file(path, published) or source.preprocessing(name)
         return Weights(str(path), preprocessing, path=str(path.resolve()), version=version)
+    if weights == "DEFAULT" and published:
+        return next(iter(published.values()))
     for entry in published.values():
         if str(weights) in (entry.label, *entry.aliases):
             return entry
@@ -45,6 +42,20 @@ def find_weights(name: str, weights: str | Path | None) -> Weights:
         f"weights={str(weights)!r} is neither a file nor a published name for {name}. "
         f"Use {by_name}a path to a .safetensors or .pth file, or None for random weights."
     )
+
+
+def weights_file(name: str, weights: str | Path | None) -> Path | None:
+    """The existing file that the parameter ``weights`` means for the backbone `name`, or None.
+
+    A file is meant even where its name ends like published weights, but for one named DEFAULT in
+    the working directory, which must not change a fit.
+    """
+    if weights is None or (weights == "DEFAULT" and source_of(name).published_weights(name)):
+        return None
+    path = Path(weights)
+    with contextlib.suppress(RuntimeError):  # "~somebody" who has no home folder
+        path = path.expanduser()
+    return None if file_identity(path) is None else path
 
 
 def _preprocessing_of_file(path: Path, published: Mapping[str, Weights]) -> Preprocessing | None:

@@ -13,6 +13,7 @@ from sktransfer.activations.streaming import FrozenPass
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.backbones.loading import load_backbone
+from sktransfer.backbones.weights import weights_file
 from sktransfer.exceptions import BackboneError, DeviceWarning, WeightsError
 from sktransfer.images.preprocessing import Preprocessing
 
@@ -32,10 +33,10 @@ class BackboneReference:
     """
 
     def __init__(self, name: str, weights: str | Path | None, seed: int = 0) -> None:
+        file = weights_file(name, weights)
         # A pickle may be opened in another folder.
-        if weights is not None and Path(weights).is_file():
-            weights = Path(weights).absolute()
-        self.name, self.weights, self.seed = name, weights, seed
+        self.weights = weights if file is None else file.absolute()
+        self.name, self.seed = name, seed
         self._loaded: Backbone | None = load_backbone(name, weights, seed)
         self._digest = ""
 

@@ -8,11 +8,12 @@ import torch
 from numpy.testing import assert_array_equal
 from torchvision import models
 
+from sktransfer.backbones.sources.lite0 import EfficientNetLite0
 from sktransfer.estimators import fitted_backbone as module
 from sktransfer.estimators.fitted_backbone import BackboneReference
 from sktransfer.exceptions import WeightsError
 from tests.conftest import make_pictures
-from tests.small_estimators import make_classifier, make_extractor
+from tests.small_estimators import LITE0, make_classifier, make_extractor
 
 SMALL = {"backbone": "squeezenet1_1", "engine": "torch"}
 
@@ -72,3 +73,13 @@ def test_weights_from_a_file_are_found_from_another_folder_or_told(tmp_path, mon
     (tmp_path / "here" / "weights.pth").unlink()
     with pytest.raises(WeightsError, match=r"was fitted with the weights '/.*here.*Put the file"):
         pickle.loads(pickled).transform(X)
+
+
+def test_a_file_named_default_is_not_what_default_means(tmp_path, monkeypatch):
+    options = {"backbone": LITE0, "engine": "torch"}
+    expected = make_extractor(**options).fit(X).transform(X)
+    monkeypatch.chdir(tmp_path)
+    torch.save(EfficientNetLite0().state_dict(), "DEFAULT")
+    extractor = make_extractor(**options).fit(X)
+    assert extractor._fitted.backbone.reference.weights == "DEFAULT"
+    assert_array_equal(extractor.transform(X), expected)
