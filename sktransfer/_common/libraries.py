@@ -17,6 +17,7 @@ _FOLDERS = tuple(
         *site.getsitepackages(),
         site.getusersitepackages(),
         *(str(Path(str(module.__file__)).parent) for module in (joblib, sklearn, skorch, torch)),
+        "<frozen",  # Python's modules for imports, which are no files
     }
 )
 
@@ -31,4 +32,4 @@ def is_library_file(filename: str) -> bool:
     """
     # Debian and --system-site-packages have folders that this Python does not list.
     installed = "site-packages" in filename or "dist-packages" in filename
-    return installed or filename.startswith((*_FOLDERS, "<frozen"))
+    return installed or filename.startswith(_FOLDERS)

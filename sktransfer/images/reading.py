@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sktransfer._common.warning import users_line, warning_at
+from sktransfer._common.warning import Line, users_line, warning_at
 from sktransfer.exceptions import UnreadableImageError
 from sktransfer.images.augmentation import AugmentedView
 from sktransfer.images.preprocessing import Preprocessing
@@ -70,6 +70,8 @@ def read_batches(
         `skip_unreadable`, only for errors that are not an `UnreadableImageError`.
     """
     remaining = iter(batches)
+    # Once for all batches. The threads of the pool have no frame of the user in their stack.
+    line = users_line()
     # Threads rather than processes: Pillow releases the interpreter lock while it decodes and
     # resizes, so threads keep all cores busy and need not copy pixels between processes.
     with ThreadPoolExecutor(n_threads, thread_name_prefix="sktransfer-reader") as pool:
@@ -78,7 +80,7 @@ def read_batches(
         def submit_next() -> None:
             rows = next(remaining, None)
             if rows is not None:
-                pending.append(_PendingBatch(pool, source, preprocessing, rows))
+                pending.append(_PendingBatch(pool, source, preprocessing, rows, line))
 
         try:
             for _ in range(1 + _BATCHES_AHEAD):
@@ -101,13 +103,11 @@ class _PendingBatch:
         source: ImageSource,
         preprocessing: ToPixels,
         rows: Sequence[int],
+        line: Line,
     ) -> None:
         size = preprocessing.crop_size
         self.rows = rows
         self.pixels = np.zeros((len(rows), size, size, 3), dtype=np.uint8)
-
-        # The threads of the pool have no frame of the user in their stack.
-        line = users_line()
 
         def read_into_place(place: int, row: int) -> None:
             with warning_at(line):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import BatchScoring, Callback, EarlyStopping, EpochScoring
 from tqdm.auto import tqdm
 
 from sktransfer.exceptions import ParameterError
@@ -18,6 +18,10 @@ class RecordRate(Callback):  # type: ignore[misc]
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         # The head is the last group; see `learning_rates`.
         net.history.record("lr", net.optimizer_.param_groups[-1]["lr"])
+
+
+# skorch's callbacks that record the value of a scorer.
+SCORING = (EpochScoring, BatchScoring)
 
 
 def silent(message: str) -> None:

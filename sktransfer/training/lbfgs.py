@@ -4,18 +4,12 @@ from typing import Any
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from skorch.callbacks import (
-    BatchScoring,
-    Callback,
-    EarlyStopping,
-    EpochScoring,
-    PassthroughScoring,
-)
+from skorch.callbacks import Callback, EarlyStopping, PassthroughScoring
 from torch import Tensor, nn
 
 from sktransfer._common.warning import warn
 from sktransfer.training.batches import Rows, all_batches
-from sktransfer.training.callbacks import silent
+from sktransfer.training.callbacks import SCORING, silent
 from sktransfer.training.head import NormalisedLinear, mean_and_length
 from sktransfer.training.net import TransferNet
 
@@ -214,8 +208,7 @@ class ProbeNet(TransferNet):
     @property
     def _scores_training(self) -> bool:
         """True if a callback needs the training scores of all rows, which may take much memory."""
-        scoring = (EpochScoring, BatchScoring)
-        return any(isinstance(each, scoring) and each.on_train for _, each in self.callbacks_)
+        return any(isinstance(each, SCORING) and each.on_train for _, each in self.callbacks_)
 
     def _rows_and_labels(self, batch: Any) -> tuple[Any, Tensor]:
         rows, targets = batch

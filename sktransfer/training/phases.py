@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-from skorch.callbacks import BatchScoring, Callback, EpochScoring
+from skorch.callbacks import Callback
 from skorch.helper import predefined_split
 
 from sktransfer.training.batches import Rows
-from sktransfer.training.callbacks import EpochBar, KeepBest
+from sktransfer.training.callbacks import SCORING, EpochBar, KeepBest
 from sktransfer.training.checkpoints import Checkpoint, CheckpointFiles
 from sktransfer.training.data import History
 from sktransfer.training.lbfgs import converged
@@ -111,5 +111,4 @@ def records(net: TransferNet, phase: Phase) -> History:
 
 
 def _names_of_scores(callbacks: Sequence[tuple[str, Callback]]) -> list[str]:
-    scoring = (EpochScoring, BatchScoring)
-    return [callback.name_ for _, callback in callbacks if isinstance(callback, scoring)]
+    return [callback.name_ for _, callback in callbacks if isinstance(callback, SCORING)]

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from skorch.callbacks import (
-    BatchScoring,
     Callback,
     EpochScoring,
     GradientNormClipping,
@@ -14,6 +13,7 @@ from skorch.callbacks import (
 )
 
 from sktransfer.exceptions import ParameterError
+from sktransfer.training.callbacks import SCORING
 
 # Keys of the history that are taken.
 _RECORDED = {
@@ -98,7 +98,7 @@ def _reasons(
     callback: Callback, held_out: bool, mixes: bool, solved: bool, schedule: Any
 ) -> Iterator[str]:
     """Reasons why a callback can't be used, each with its remedy."""
-    scores = isinstance(callback, EpochScoring | BatchScoring)
+    scores = isinstance(callback, SCORING)
     # Only scoring callbacks have on_train; the others are not limited to validation rows.
     in_training = getattr(callback, "on_train", True)
     monitor = getattr(callback, "monitor", None)
