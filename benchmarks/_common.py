@@ -64,7 +64,9 @@ def head_settings(n_classes: int, seed: int = 0, **parameters) -> TrainingSettin
     # The labels themselves matter only for the class weights of several labels per picture.
     labels = Labels(np.arange(n_classes), np.zeros(0, dtype=np.int64))
     classifier = PretrainedImageClassifier(**parameters)
-    return training_settings(classifier, labels, np.ones(0), device="cpu", seed=seed)
+    return training_settings(
+        *(classifier, labels, np.ones(0)), device="cpu", precision="float32", seed=seed
+    )
 
 
 def ants_and_bees(data: Path, part: str) -> tuple:

@@ -102,7 +102,7 @@ class ShortTrainingWarning(TrainingWarning, ConvergenceWarning):  # type: ignore
 
 
 class DeviceWarning(SktransferWarning):
-    """A fitted estimator was loaded on a machine without its device, and uses the CPU."""
+    """A fitted estimator computes on another device, or in another precision, than in its fit."""
 
 
 class CacheWarning(SktransferWarning):

@@ -180,7 +180,7 @@ def test_copies_of_a_file_are_computed_once(folder, tmp_path, picture_files, dec
         ({"weights": "DEFAULT"}, 0),
         ({"backbone": "mnasnet0_5"}, 0),
         ({"image_size": 48}, 0),
-        ({"precision": "bfloat16"}, 0),
+        ({"precision": "bfloat16", "engine": "torch"}, 0),
         ({"pooling": "max"}, 0),
         ({"stage": "level1"}, 0),
         ({"stage": ["level1", "level5"]}, 0),

@@ -84,7 +84,12 @@ FITS = {
         "batch_norm": "train",
     },
     "dropout": {"dropout": 0.5, "mixup": 0.2, "ema_decay": 0.5},
-    "bfloat16": {"unfreeze_depth": 1, "fine_tune": "always", "precision": "bfloat16"},
+    "bfloat16": {
+        "unfreeze_depth": 1,
+        "fine_tune": "always",
+        "precision": "bfloat16",
+        "engine": "torch",  # the CPU has another one, with values of its own
+    },
 }
 
 

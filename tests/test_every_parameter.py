@@ -24,9 +24,9 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
+from sktransfer.activations import streaming
 from sktransfer.exceptions import (
     DeviceUnavailableError,
-    EngineUnavailableError,
     ImageError,
     ImageWarning,
     TrainingWarning,
@@ -95,6 +95,19 @@ def reading_threads(model):
     with patch.object(ThreadPoolExecutor, "__init__", spy):
         results(model)
     return numbers
+
+
+def engines_asked(model):
+    """Return the names of the engines that are asked for."""
+    names, original = set(), streaming.engine_for
+
+    def spy(network, start, inputs, choice, *others):
+        names.add(choice.engine)
+        return original(network, start, inputs, choice, *others)
+
+    with patch.object(streaming, "engine_for", spy):
+        results(model)
+    return names
 
 
 def largest_batch(model):
@@ -209,11 +222,8 @@ SHARED = {
     "image_size": Case(64),
     "image_shape": Case((32, 32, 3), shows=FLAT, becomes="none"),
     "device": Case("cuda:99", shows=error, becomes=DeviceUnavailableError),
-    "precision": Case("bfloat16"),
-    # OpenVINO does not support this precision, so asking for it is an error.
-    "engine": Case(
-        "openvino", {"precision": "bfloat16"}, shows=error, becomes=EngineUnavailableError
-    ),
+    "precision": Case("bfloat16", {"engine": "torch"}),
+    "engine": Case("torch", shows=engines_asked, keeps=results, becomes={"torch"}),
     "n_jobs": Case(3, shows=reading_threads, keeps=results, becomes={3}),
     "cache": Case("kept", shows=files_kept, keeps=results, becomes=True),
     "verbose": Case(1, shows=printed, keeps=results, becomes=(True, False)),

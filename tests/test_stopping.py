@@ -281,7 +281,7 @@ def test_a_class_seen_later_is_an_error_that_changes_nothing(extra):
         classifier.partial_fit(X, np.where(np.arange(24) == 3, 2, Y))
     with pytest.raises(ValueError, match=r"classes=\[0, 1, 2\] contradict.*\[0, 1\]"):
         classifier.partial_fit(X, Y, classes=[0, 1, 2])
-    classifier.set_params(precision="bfloat16")
+    classifier.set_params(precision="bfloat16", engine="torch")
     with pytest.raises(ValueError, match="inconsistent"):
         classifier.partial_fit(X, Y[:-1])
     assert_array_equal(classifier.predict_proba(TEST), before)

@@ -116,7 +116,9 @@ class Augmented:
         return activations
 
     def identity(self) -> bytes:
-        """SHA-256 of all that the activations of the views depend on, except the arithmetic."""
-        sha = sha256(self.one_pass.network.digests(stable_repr([self.augment, self.seed]))[-1])
+        """SHA-256 of all that activations of the views depend on, but device and precision."""
+        own = self.one_pass.choice.own_arithmetic
+        views = stable_repr([self.augment, self.seed, *([own] if own else [])])
+        sha = sha256(self.one_pass.network.digests(views)[-1])
         sha.update(np.ascontiguousarray(self.pixels).data)
         return sha.digest()

@@ -86,7 +86,10 @@ class FrozenPass:
             If a picture's activations are NaN or infinite.
         UnreadableImageError
             If a picture can't be read, unless `skip_unreadable`.
+        EngineUnavailableError
+            If the engine can't be used, and others would give other values.
         """
+        choice = self.choice.settled()
         with (
             reading_threads(self.n_jobs) as n_threads,
             Cache(self.cache) as cache,
@@ -96,12 +99,12 @@ class FrozenPass:
                 cache,
                 self.network,
                 pixels=self.preprocessing.cache_key,
-                arithmetic=self.choice.arithmetic,
+                arithmetic=choice.arithmetic,
                 source=source,
                 n_threads=n_threads,
             )
             results = Results(source, may_map=self.may_map, on_rows=on_rows)
-            running = _RunningPass(self, source, stored, then, n_threads)
+            running = _RunningPass(self, choice, source, stored, then, n_threads)
             rows, repeated = _distinct(source, stored)
             try:
                 for step in running.steps(rows):
@@ -142,6 +145,7 @@ class _RunningPass:
     """
 
     settings: FrozenPass
+    choice: EngineChoice  # the settled one
     source: ImageSource
     stored: StoredActivations
     then: Then | None
@@ -150,7 +154,7 @@ class _RunningPass:
     def steps(self, rows: Sequence[int]) -> Iterator[_Step]:
         """Compute batch by batch, from stored activations of any link or from pictures."""
         steps = self._steps(rows)
-        yield from steps if self.settings.choice.device == "cpu" else _one_step_late(steps)
+        yield from steps if self.choice.device == "cpu" else _one_step_late(steps)
 
     def keep(self, step: _Step) -> None:
         """Give new activations to the store."""
@@ -188,7 +192,10 @@ class _RunningPass:
         # holds, do not repay the conversion of a network.
         left = _without(rows, self.stored.held(-1, rows))
         counts = {}
-        for link in range(len(self.settings.network) - 1, -1, -1):
+        last = len(self.settings.network) - 1
+        # An engine with an arithmetic of its own rounds once for several operations, also across
+        # links: from within the network it would give other values than from the pictures.
+        for link in range(0 if self.choice.own_arithmetic else last, -1, -1):
             held = self.stored.held(link, left)
             counts[link] = len(held)
             left = _without(left, held)
@@ -244,8 +251,8 @@ class _RunningPass:
 
     def _engine(self, start: int, inputs: Tensor, n_pictures: int) -> Engine:
         cache = self.stored.cache if self.stored.cache.is_open else None
-        settings = self.settings
-        return engine_for(settings.network, start, inputs, settings.choice, n_pictures, cache)
+        network = self.settings.network
+        return engine_for(network, start, inputs, self.choice, n_pictures, cache)
 
 
 def _joined(rows: Sequence[int], pieces: Sequence[tuple[Sequence[int], Tensor]]) -> Tensor:

@@ -120,23 +120,23 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
         """Set the attributes of a fit in one step, which nothing can interrupt."""
         self.__dict__ = {**_without_columns(vars(self)), **columns, **fitted}
 
-    def _checked_device(self) -> str:
-        """The device of a fit, where the engine can compute; needs no backbone."""
+    def _settled_choice(self) -> EngineChoice:
+        """Engine, device and precision of a fit, which go together; needs no backbone."""
         source_of(self.backbone)  # raises if no source has it
         # The device comes first: which engines and precisions there are depends on it.
         device = resolve_device(self.device)
-        EngineChoice(self.engine, device, self.precision).check()
-        return device
+        choice = EngineChoice(self.engine, device, self.precision)
+        choice.check()
+        return choice.settled()
 
-    def _fitted_backbone(self, device: str, seed: int = 0) -> FittedBackbone:
+    def _fitted_backbone(self, choice: EngineChoice, seed: int = 0) -> FittedBackbone:
         """The backbone that the parameters name, loaded."""
         reference = BackboneReference(self.backbone, self.weights, seed)
         return FittedBackbone(
             reference=reference,
             preprocessing=reference.get().preprocessing.at_size(self.image_size),
             image_shape=self._shape(),
-            device=device,
-            precision=self.precision,
+            choice=choice,
         )
 
     def _run_options(self) -> RunOptions:

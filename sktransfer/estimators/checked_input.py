@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sktransfer.activations.engines.choice import EngineChoice
 from sktransfer.estimators.conflicts import (
     check_against_labels,
     check_conflicts,
@@ -68,6 +69,8 @@ class CheckedInput:
         Of `validation_data`.
     seeds : Seeds
     architecture : Architecture
+    choice : EngineChoice
+        A settled one.
     settings : TrainingSettings
     """
 
@@ -80,6 +83,7 @@ class CheckedInput:
     validation: tuple[ImageSource, Labels] | None
     seeds: Seeds
     architecture: Architecture
+    choice: EngineChoice
     settings: TrainingSettings
 
 
@@ -107,7 +111,7 @@ def checked_input(
     architecture = _architecture(it)
     if earlier is not None:
         architecture.check_continues(earlier.architecture)
-    device = it._checked_device()
+    choice = it._settled_choice()
     # A later piece must have the columns of the first one; any other fit may have its own.
     continues = earlier is not None and given.in_pieces
     reader = it._reader(keep_columns=continues)
@@ -127,7 +131,10 @@ def checked_input(
     if it.distill_from is not None:
         check_teacher(it.distill_from, labels.classes)
     settings = training_settings(
-        *(it, labels.taken(split.train), weights[split.train]), device=device, seed=seeds.training
+        *(it, labels.taken(split.train), weights[split.train]),
+        device=choice.device,
+        precision=choice.precision,
+        seed=seeds.training,
     )
     if given.in_pieces:
         state = None
@@ -144,6 +151,7 @@ def checked_input(
         validation=_validation(reader, given.validation_data, labels),
         seeds=seeds,
         architecture=architecture,
+        choice=choice,
         settings=settings,
     )
 

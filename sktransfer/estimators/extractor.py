@@ -184,7 +184,7 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         self._check_parameters()
         reader = self._reader()
         reader._images(X, self._shape(), reset=True, missing_ok=self.on_error == "nan")
-        backbone = self._fitted_backbone(self._checked_device())
+        backbone = self._fitted_backbone(self._settled_choice())
         # A copy: the user may change the list later.
         stage = self.stage if isinstance(self.stage, str | None) else tuple(self.stage)
         fitted = FittedFeatures(backbone, stage, self.pooling)

@@ -25,7 +25,7 @@ def fit_model(classifier: Any, given: CheckedInput, earlier: FittedModel | None)
     settings, seeds = given.settings, given.seeds
     # Pretrained weights are not drawn: one backbone serves all seeds.
     drawn_from = seeds.weights if classifier.weights is None else 0
-    backbone = classifier._fitted_backbone(settings.device, drawn_from)
+    backbone = classifier._fitted_backbone(given.choice, drawn_from)
     if earlier is not None:
         backbone.reference.check_same(earlier.backbone.reference)
     data = training_data(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,12 @@ from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.backbones.loading import load_backbone
 from sktransfer.backbones.weights import weights_file
-from sktransfer.exceptions import BackboneError, DeviceWarning, WeightsError
+from sktransfer.exceptions import (
+    BackboneError,
+    DeviceWarning,
+    EngineUnavailableError,
+    WeightsError,
+)
 from sktransfer.images.preprocessing import Preprocessing
 
 
@@ -93,6 +98,7 @@ class RunOptions:
     Parameters
     ----------
     engine : str
+        For float32. A shorter precision belongs to the engine of the fit.
     batch_size : int
     n_jobs : int or None
     cache : str, Path or None
@@ -117,23 +123,34 @@ class FittedBackbone:
         At the `image_size` of the fit.
     image_shape : tuple of int or None
         Shape of one picture, for rows of flattened pixels.
-    device, precision : str
+    choice : EngineChoice
+        The settled one of the fit.
     """
 
     reference: BackboneReference
     preprocessing: Preprocessing
     image_shape: tuple[int, ...] | None
-    device: str
-    precision: str
+    choice: EngineChoice
+
+    @property
+    def device(self) -> str:
+        """The device in use."""
+        return self.choice.device
 
     def frozen_pass(
         self, network: FrozenNetwork, options: RunOptions, title: str, **more: Any
     ) -> FrozenPass:
-        """A pass of pictures through `network`, a frozen part of the backbone."""
+        """A pass of pictures through `network`, a frozen part of the backbone.
+
+        Warns
+        -----
+        DeviceWarning
+            If this machine or process can't compute in the precision of the fit.
+        """
         return FrozenPass(
             network=network,
             preprocessing=self.preprocessing,
-            choice=EngineChoice(options.engine, self.device, self.precision),
+            choice=self._choice(options.engine),
             batch_size=options.batch_size,
             n_jobs=options.n_jobs,
             cache=options.cache,
@@ -141,9 +158,22 @@ class FittedBackbone:
             **more,
         )
 
+    def _choice(self, engine: str) -> EngineChoice:
+        """The choice of the fit; in float32, in which engines agree, with the engine of now."""
+        try:
+            choice = self.choice.settled()
+        except EngineUnavailableError as error:
+            choice = replace(self.choice, precision="float32")
+            warn(
+                f"The frozen stages of this estimator run in float32, not in the "
+                f"{self.choice.precision} of its fit, so that scores differ slightly: {error}",
+                DeviceWarning,
+            )
+        return replace(choice, engine=engine) if choice.precision == "float32" else choice
+
     # A model that was fitted on a GPU must open on a machine without one.
     def __setstate__(self, state: dict[str, Any]) -> None:
-        fitted_on = state["device"]
+        fitted_on = state["choice"].device
         device = available_or_cpu(fitted_on)
         if device != fitted_on:
             warn(
@@ -151,4 +181,4 @@ class FittedBackbone:
                 "CPU computes from now on.",
                 DeviceWarning,
             )
-        vars(self).update(state, device=device)
+        vars(self).update(state, choice=replace(state["choice"], device=device))

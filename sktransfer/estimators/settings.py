@@ -16,7 +16,7 @@ from sktransfer.training.weighting import positive_weights
 
 
 def training_settings(
-    classifier: Any, labels: Labels, weights: np.ndarray, *, device: str, seed: int
+    classifier: Any, labels: Labels, weights: np.ndarray, *, device: str, precision: str, seed: int
 ) -> TrainingSettings:
     """Settings by which a classifier is trained.
 
@@ -30,8 +30,8 @@ def training_settings(
         Labels of the rows to train on.
     weights : ndarray of shape (n,)
         Weights of these rows.
-    device : str
-        The device in use, where the parameter may say "auto".
+    device, precision : str
+        Those in use: the parameters may say "auto", or what the processor does not have.
     seed : int
         Seed of this fit.
     """
@@ -70,7 +70,7 @@ def training_settings(
         early_stopping=classifier.early_stopping,
         n_iter_no_change=classifier.n_iter_no_change,
         callbacks=classifier.callbacks or (),
-        precision=classifier.precision,
+        precision=precision,
         checkpoint_dir=None if folder is None else Path(folder),
         device=device,
         seed=seed,

@@ -129,6 +129,22 @@ def test_the_identity_tells_views_apart():
     assert len({one, *(other.identity() for other in others)}) == 4
 
 
+def test_the_identity_tells_engines_apart_where_their_values_differ():
+    X, _ = make_pictures(4)
+    choices = [
+        EngineChoice(engine, "cpu", precision)
+        for precision in ("float32", "bfloat16")
+        for engine in ("torch", "openvino")
+    ]
+    views = augmented(X)
+    found = [
+        replace(views, one_pass=replace(views.one_pass, choice=choice)).identity()
+        for choice in choices
+    ]
+    assert len(set(found)) == 2
+    assert found[0] == found[1] == found[2] == views.identity()
+
+
 def test_the_identity_tells_networks_and_preprocessings_apart():
     X, _ = make_pictures(4)
     pixels = decode(as_images(X), make_pass())

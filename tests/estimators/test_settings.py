@@ -19,7 +19,9 @@ SEVERAL = Labels(np.arange(2), np.array([[1, 0], [0, 1], [0, 0], [0, 1]], np.flo
 
 def settings(labels=ONE, **parameters):
     classifier = make_classifier(**parameters)
-    return training_settings(classifier, labels, np.ones(4), device="mps:0", seed=7)
+    return training_settings(
+        classifier, labels, np.ones(4), device="mps:0", precision="float16", seed=7
+    )
 
 
 def test_parameters_of_the_same_name_arrive_as_they_are():
@@ -47,20 +49,20 @@ def test_parameters_of_the_same_name_arrive_as_they_are():
         "early_stopping": True,
         "n_iter_no_change": 2,
         "callbacks": ["one"],
-        "precision": "bfloat16",
         "checkpoint_dir": Path("kept"),
         "verbose": 2,
     }
     found = settings(**given)
     assert {name: getattr(found, name) for name in given} == given
     others = {field.name for field in fields(TrainingSettings)} - set(given)
-    of_the_fit = {"task", "n_classes", "loss", "positive_weight", "device", "seed", "piece"}
-    assert others == of_the_fit
+    of_the_fit = {"task", "n_classes", "loss", "positive_weight", "seed", "piece"}
+    assert others == of_the_fit | {"device", "precision"}
 
 
 def test_the_fit_says_the_rest():
     found = settings()
     assert (found.n_classes, found.device, found.seed, found.piece) == (3, "mps:0", 7, None)
+    assert found.precision == "float16"
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ def settings_of(loss="cross_entropy", n_classes=CLASSES, **changed):
         Labels(np.arange(n_classes), np.zeros(0, dtype=np.int64)),
         np.ones(0),
         device="cpu",
+        precision="float32",
         seed=0,
     )
     return replace(usual, **{"loss": given, "task": given.task(multilabel=False), **changed})

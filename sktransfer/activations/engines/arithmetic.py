@@ -21,8 +21,8 @@ _SUMS = (
 def arithmetic(device: str, precision: str) -> str:
     """A text that differs where the same network gives other values, for the keys of the store.
 
-    The engine is not in it: all engines agree with torch up to rounding, or are not used.
-    Neither is the number of a device, as all of one type compute alike.
+    The number of a device is not in it, as all of one type compute alike. Neither is the engine:
+    `EngineChoice.arithmetic` adds one whose values are not torch's.
 
     Parameters
     ----------

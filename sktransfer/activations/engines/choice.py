@@ -2,7 +2,8 @@
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from weakref import ref
 
 import torch
@@ -61,6 +62,38 @@ class EngineChoice:
             if reason is not None:
                 raise EngineUnavailableError(reason)
 
+    def settled(self) -> "EngineChoice":
+        """The choice by which a fit computes, and all predictions after it.
+
+        In float32 it is this one: engines agree up to rounding, and each pass may take another.
+        In a shorter precision each engine has its own values. So "auto" becomes the first
+        engine that can be used, for any number of pictures; or it becomes float32, with a log
+        line, where the hardware would only simulate the precision.
+
+        Raises
+        ------
+        EngineUnavailableError
+            If the three do not go together on this machine or in this process.
+        """
+        if self.precision == "float32":
+            return self
+        self.check()
+        is_auto = self.engine == "auto"
+        if is_auto and any(kind.simulates(self.device, self.precision) for kind in KINDS):
+            _log_once(
+                f"This processor has no instructions for {self.precision}: float32 is faster, "
+                "and is used instead."
+            )
+            return replace(self, precision="float32")
+        for kind in KINDS:
+            if (is_auto or kind.name == self.engine) and self._can_use(kind):
+                return replace(self, engine=kind.name)
+        raise EngineUnavailableError(
+            f"engine={self.engine!r} can't be used in a process that was forked after it was "
+            "loaded, as joblib's 'multiprocessing' backend does, and other engines give other "
+            f"values in {self.precision}. Use the 'loky' backend, or precision='float32'."
+        )
+
     def kind_for(self, network: FrozenNetwork, n_pictures: int) -> EngineKind:
         """The kind that `engine` names; with "auto", the first that is worth it.
 
@@ -80,8 +113,20 @@ class EngineChoice:
 
     @property
     def arithmetic(self) -> str:
-        """A text that differs where the same network gives other values."""
-        return arithmetic(self.device, self.precision)
+        """A text that differs where the same network gives other values; of a settled choice."""
+        own = self.own_arithmetic
+        return arithmetic(self.device, self.precision) + (f" {own}" if own else "")
+
+    @property
+    def own_arithmetic(self) -> str:
+        """The `own_arithmetic` of the engine of a settled choice; "" if its values are torch's."""
+        named = (kind for kind in KINDS if kind.name == self.engine)
+        return "".join(kind.own_arithmetic(self.precision) for kind in named)
+
+
+@cache
+def _log_once(line: str) -> None:
+    logger.warning(line)
 
 
 def engine_for(
@@ -101,10 +146,16 @@ def engine_for(
     example : Tensor of shape (n, ...)
         A batch of inputs.
     choice : EngineChoice
+        A settled one.
     n_pictures : int
         Number of pictures that the engine will run.
     model_cache : ModelCache, optional
         Keeps converted models for later processes.
+
+    Raises
+    ------
+    EngineUnavailableError
+        If the engine can't run this network, and torch would give other values.
     """
     kind = choice.kind_for(network, n_pictures)
 
@@ -121,6 +172,11 @@ def engine_for(
             return prepared_by(kind)
         except ConversionError as error:
             name = network.backbone_name
+            if kind.own_arithmetic(choice.precision):
+                raise EngineUnavailableError(
+                    f"{kind.title} can't run {name} in {choice.precision} ({error}), and torch "
+                    "would give other values. Use engine='torch', or precision='float32'."
+                ) from error
             logger.warning("%s can't run %s (%s); torch runs it.", kind.title, name, error)
             # Kept under the key of the kind that failed, so that the next pass does not try again.
             return prepared_by(TORCH)

@@ -72,9 +72,21 @@ class EngineKind(ABC):
         """
         return True
 
+    def simulates(self, device: str, precision: str) -> bool:
+        """Return whether it knows that the hardware would only simulate a precision, slowly."""
+        return False
+
+    def own_arithmetic(self, precision: str) -> str:
+        """Return a text for the keys of the store if its values are its own; "" if torch's.
+
+        They are torch's if they agree up to rounding. Where they are its own, predictions need
+        the engine of the fit.
+        """
+        return ""
+
     @abstractmethod
     def worth_it(self, network: FrozenNetwork, n_pictures: int) -> bool:
-        """Return whether ``engine="auto"`` picks it where it is available.
+        """Return whether ``engine="auto"`` picks it where it is available, in float32.
 
         It may depend on the number of pictures but on no clock, so that the same call gives
         the same bits.
@@ -93,7 +105,7 @@ class EngineKind(ABC):
     ) -> Engine:
         """Make an engine for the links of `network` from number `start` on.
 
-        Its values agree with torch's up to rounding: the store does not tell them apart.
+        Its values agree with torch's up to rounding, unless it has an `own_arithmetic`.
 
         Parameters
         ----------
@@ -108,5 +120,5 @@ class EngineKind(ABC):
         Raises
         ------
         ConversionError
-            If it can't run this network; torch runs it instead.
+            If it can't run this network; torch runs it instead, where values agree.
         """

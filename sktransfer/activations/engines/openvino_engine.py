@@ -9,6 +9,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -39,8 +40,11 @@ _LIGHT_NETWORKS = (
     *("alexnet", "mnasnet0_5", "mobilenet_v3_small", "mobilenet_v3_large"),
     *("shufflenet_v2_x0_5", "shufflenet_v2_x1_0"),
 )
-# Relative to the largest value. Measured over all families: below 3e-6.
-_TOLERANCE = 1e-4
+# OpenVINO's names of the precisions in which it computes here.
+_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+# Largest difference from torch in the same precision, relative to the largest value. Measured
+# over all families: below 3e-6 and XXX. From float32, both differ by up to 0.2 in bfloat16.
+_TOLERANCES = {"float32": 1e-4, "bfloat16": 0.1}
 _TELEMETRY = "openvino_telemetry"
 # The process that loaded OpenVINO, whose threads do not survive a fork: a forked child can't use
 # what its parent loaded.
@@ -48,30 +52,45 @@ _loaded_by: int | None = None
 
 
 class OpenVINOKind(EngineKind):
-    """OpenVINO, which runs networks in float32 on CPUs, faster than torch once converted."""
+    """OpenVINO, which runs networks on CPUs, faster than torch once converted."""
 
     name = "openvino"
     title = "OpenVINO"
     fixed_shape = True  # it compiles a model for one picture size
 
     def unavailable(self, device: str, precision: str) -> str | None:
-        """Refuse other devices and precisions, and a missing package."""
+        """Refuse other devices, a missing package, and precisions that are not in hardware."""
         if device != "cpu":
             return (
                 f"engine='openvino' computes on the CPU, and device is {device!r}. Use "
                 "engine='torch' there, or device='cpu'."
             )
-        if precision != "float32":
+        if precision not in _HINTS:
             return (
-                f"engine='openvino' computes in float32; precision={precision!r} needs "
-                "engine='torch'."
+                f"engine='openvino' computes in {' or '.join(_HINTS)}; precision={precision!r} "
+                "needs engine='torch'."
             )
         if not is_installed():
             return (
                 "engine='openvino' needs a package that is not installed. Install it by "
                 "`pip install 'sktransfer[openvino]'`, or use engine='torch'."
             )
+        if self.simulates(device, precision):
+            return (
+                "engine='openvino' computes in bfloat16 on processors with instructions for it, "
+                "and this one has none. Use precision='float32', which is faster here."
+            )
         return None
+
+    def simulates(self, device: str, precision: str) -> bool:
+        """Return True for bfloat16 on a CPU without instructions for it, if it is installed."""
+        # In this order: only the last question loads the package.
+        on_cpu = device == "cpu" and precision == "bfloat16"
+        return on_cpu and is_installed() and not computes_bfloat16()
+
+    def own_arithmetic(self, precision: str) -> str:
+        """Return its version for bfloat16: another one may round at other places."""
+        return "" if precision == "float32" else f"openvino {version('openvino')}"
 
     def works_in_this_process(self) -> bool:
         """Return False if it was loaded before this process was forked."""
@@ -94,7 +113,8 @@ class OpenVINOKind(EngineKind):
     ) -> Engine:
         """Make an `OpenVINOEngine`, from a model converted now or found in the cache."""
         # Two are enough to trace and to check with; more would only take longer.
-        return _prepared(network, start, example[:2], torch.get_num_threads(), model_cache)
+        n_threads = torch.get_num_threads()
+        return _prepared(network, start, example[:2], n_threads, precision, model_cache)
 
 
 def is_installed() -> bool:
@@ -102,11 +122,18 @@ def is_installed() -> bool:
     return "openvino" in sys.modules or importlib.util.find_spec("openvino") is not None
 
 
+@cache
+def computes_bfloat16() -> bool:
+    """Return whether the processor has instructions for bfloat16; loads the package."""
+    return "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 def _prepared(
     network: FrozenNetwork,
     start: int,
     example: Tensor,
     n_threads: int,
+    precision: str,
     model_cache: ModelCache | None,
 ) -> Engine:
     """An engine, from a model converted now or found in the cache; checked in both cases."""
@@ -117,14 +144,18 @@ def _prepared(
     found = model_cache.get_model(key) if model_cache is not None else None
     if found is not None:
         try:
-            return checked(OpenVINOEngine(found, n_threads), part, example)
+            return checked(OpenVINOEngine(found, n_threads, precision), part, example)
         except ConversionError as error:
             logger.warning("A stored OpenVINO model is replaced: %s.", error)
     model = convert(part, example)
-    engine = checked(OpenVINOEngine(model, n_threads), part, example)
+    # In float32 first, where even a small fault of the conversion shows. The model is the same
+    # for all precisions.
+    engine = checked(OpenVINOEngine(model, n_threads, "float32"), part, example)
     if model_cache is not None:
         model_cache.put_model(key, model)
-    return engine
+    if precision == "float32":
+        return engine
+    return checked(OpenVINOEngine(model, n_threads, precision), part, example)
 
 
 def convert(network: nn.Module, example: Tensor) -> bytes:
@@ -167,13 +198,15 @@ def _logging_as_it_was() -> Iterator[None]:
 
 
 class OpenVINOEngine:
-    """OpenVINO in float32, on as many threads as torch uses.
+    """OpenVINO, on as many threads as torch uses.
 
     Parameters
     ----------
     model : bytes
         From `convert`.
     n_threads : int
+    precision : {"float32", "bfloat16"}
+        Of the arithmetic. The output is float32 in any case.
 
     Raises
     ------
@@ -181,13 +214,15 @@ class OpenVINOEngine:
         If the model is damaged.
     """
 
-    def __init__(self, model: bytes, n_threads: int) -> None:
+    def __init__(self, model: bytes, n_threads: int, precision: str = "float32") -> None:
+        self.precision = precision
         openvino = _openvino()
         size = int.from_bytes(model[:8], "little")
         weights = openvino.Tensor(np.frombuffer(model[8 + size :], dtype=np.uint8))
         core = openvino.Core()
         options = {
-            "INFERENCE_PRECISION_HINT": "f32",  # some CPUs would compute in bfloat16
+            # Named also for float32: some CPUs would compute in bfloat16 without it.
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "INFERENCE_NUM_THREADS": n_threads,
             "NUM_STREAMS": 1,
             # Several processes would all pin their threads to the same first cores.
@@ -211,7 +246,7 @@ class OpenVINOEngine:
 
 
 def checked(engine: OpenVINOEngine, network: nn.Module, example: Tensor) -> OpenVINOEngine:
-    """Return the engine if its outputs agree with torch's on some pictures.
+    """Return the engine if its outputs agree with torch's, in its precision, on some pictures.
 
     Raises
     ------
@@ -221,7 +256,7 @@ def checked(engine: OpenVINOEngine, network: nn.Module, example: Tensor) -> Open
     # Tracing can record the length or the values of its example as constants. Another length
     # and other pictures would show that.
     others = torch.cat([example.flip(0), example[:1]]).flip(-1)
-    expected = TorchEngine(network, "cpu")(others)
+    expected = TorchEngine(network, "cpu", engine.precision)(others)
     try:
         got = engine(others)
     except RuntimeError as error:
@@ -230,7 +265,7 @@ def checked(engine: OpenVINOEngine, network: nn.Module, example: Tensor) -> Open
         raise ConversionError(f"its output has shape {tuple(got.shape)}, not {expected.shape}")
     scale = expected.abs().max().item()
     largest = (expected - got).abs().max().item()
-    if not largest <= _TOLERANCE * scale:
+    if not largest <= _TOLERANCES[engine.precision] * scale:
         raise ConversionError(f"its output differs from torch's by {largest:.1e} of {scale:.1e}")
     return engine
 

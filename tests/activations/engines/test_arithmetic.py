@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from sktransfer.activations.engines import arithmetic as module
+from sktransfer.activations.engines import openvino_engine
 from sktransfer.activations.engines.choice import EngineChoice
 from sktransfer.activations.store.cache import cache_info
 from sktransfer.activations.streaming import FrozenPass
@@ -28,10 +29,12 @@ class Scaled(nn.Module):
         (EngineChoice("openvino"), "cpu float32"),
         (EngineChoice("torch", "mps"), "mps float32"),
         (EngineChoice("torch", "cpu", "bfloat16"), "cpu bfloat16"),
+        (EngineChoice("openvino", "cpu", "bfloat16"), "cpu bfloat16 openvino 2077.1"),
     ],
     ids=str,
 )
-def test_arithmetic(choice, words):
+def test_arithmetic(monkeypatch, choice, words):
+    monkeypatch.setattr(openvino_engine, "version", lambda _: "2077.1")
     assert choice.arithmetic == words
 
 

@@ -1,5 +1,6 @@
 import threading
 import time
+from dataclasses import replace
 from weakref import ref
 
 import pytest
@@ -37,16 +38,18 @@ def of(name="resnet18", n_links=1):
 
 @pytest.fixture(autouse=True)
 def no_engines(monkeypatch):
-    """Each test begins with nothing prepared."""
+    """Each test begins with nothing prepared, and nothing logged."""
     monkeypatch.setattr(process_memory, "_kept", type(process_memory._kept)())
+    engine_module._log_once.cache_clear()
 
 
 @pytest.fixture
 def installed(monkeypatch):
-    """A function that pretends that OpenVINO is installed, or is not."""
+    """A function that pretends that OpenVINO is installed or not, and what the CPU can do."""
 
-    def pretend(is_installed):
+    def pretend(is_installed, *, bfloat16=True):
         monkeypatch.setattr(openvino_engine, "is_installed", lambda: is_installed)
+        monkeypatch.setattr(openvino_engine, "computes_bfloat16", lambda: bfloat16)
         monkeypatch.setattr(openvino_engine, "_loaded_by", None)
 
     pretend(True)
@@ -78,6 +81,7 @@ def fake_openvino(monkeypatch, installed):  # noqa: ARG001
         EngineChoice("torch", "cpu", "bfloat16"),
         EngineChoice("auto", "cpu", "bfloat16"),
         EngineChoice("openvino", "cpu", "float32"),
+        EngineChoice("openvino", "cpu", "bfloat16"),
         EngineChoice("torch", "cuda:1", "float16"),
         EngineChoice("auto", "cuda:0", "float16"),
         EngineChoice("auto", "mps", "bfloat16"),
@@ -98,8 +102,8 @@ def test_possible_choices(choice):
         ),
         (EngineChoice("openvino", "mps"), r"engine='openvino'.*'mps'"),
         (
-            EngineChoice("openvino", "cpu", "bfloat16"),
-            r"engine='openvino' computes in float32; precision='bfloat16' needs engine='torch'",
+            EngineChoice("openvino", "mps", "bfloat16"),
+            r"engine='openvino' computes on the CPU, and device is 'mps'",
         ),
         (
             EngineChoice("torch", "cpu", "float16"),
@@ -120,6 +124,8 @@ def test_without_openvino_the_error_says_how_to_install_it(installed):
     installed(False)
     with pytest.raises(EngineUnavailableError, match=r"pip install 'sktransfer\[openvino\]'"):
         EngineChoice("openvino").check()
+    with pytest.raises(EngineUnavailableError, match=r"pip install 'sktransfer\[openvino\]'"):
+        EngineChoice("openvino", "cpu", "bfloat16").check()
     EngineChoice("auto").check()
     EngineChoice("torch").check()
 
@@ -129,6 +135,91 @@ def test_is_installed_asks_for_the_package(monkeypatch):
     for found in (None, object()):
         monkeypatch.setattr(openvino_engine.importlib.util, "find_spec", lambda _, f=found: f)
         assert openvino_engine.is_installed() == (found is not None)
+
+
+# The engine of a fit and of its predictions.
+
+BFLOAT16 = EngineChoice("auto", "cpu", "bfloat16")
+
+
+@pytest.mark.parametrize("engine", ["auto", "torch", "openvino"])
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_in_float32_each_pass_may_take_another_engine(installed, engine, is_installed):
+    installed(is_installed)
+    assert EngineChoice(engine).settled() == EngineChoice(engine)
+
+
+@pytest.mark.parametrize(
+    ("choice", "engine"),
+    [
+        (BFLOAT16, "openvino"),
+        (EngineChoice("openvino", "cpu", "bfloat16"), "openvino"),
+        (EngineChoice("torch", "cpu", "bfloat16"), "torch"),
+        (EngineChoice("auto", "mps", "bfloat16"), "torch"),
+        (EngineChoice("auto", "cuda:0", "bfloat16"), "torch"),
+        (EngineChoice("auto", "cuda:0", "float16"), "torch"),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("installed")
+def test_in_a_shorter_precision_all_passes_take_one_engine(choice, engine):
+    settled = choice.settled()
+    assert settled == replace(choice, engine=engine)
+    assert settled.settled() == settled
+    for n_pictures in (1, 10**6):
+        assert settled.kind_for(of(), n_pictures).name == engine
+
+
+def test_torch_computes_bfloat16_where_openvino_is_not_installed(installed):
+    installed(False)
+    assert BFLOAT16.settled() == EngineChoice("torch", "cpu", "bfloat16")
+
+
+def test_auto_is_float32_where_bfloat16_is_not_in_hardware(installed, caplog):
+    installed(True, bfloat16=False)
+    with caplog.at_level("WARNING", logger="sktransfer"):
+        assert [BFLOAT16.settled() for _ in range(2)] == [EngineChoice()] * 2
+    (line,) = caplog.messages
+    assert "no instructions for bfloat16: float32 is faster, and is used instead" in line
+
+
+def test_engines_that_are_named_are_not_replaced(installed, caplog):
+    installed(True, bfloat16=False)
+    with pytest.raises(EngineUnavailableError, match=r"instructions for it.*precision='float32'"):
+        EngineChoice("openvino", "cpu", "bfloat16").check()
+    named = EngineChoice("torch", "cpu", "bfloat16")
+    assert named.settled() == named
+    assert caplog.messages == []
+
+
+def test_a_forked_process_does_not_mix_the_values_of_engines(installed, monkeypatch):  # noqa: ARG001
+    monkeypatch.setattr(openvino_engine, "_loaded_by", -1)
+    assert BFLOAT16.settled() == EngineChoice("torch", "cpu", "bfloat16")
+    named = EngineChoice("openvino", "cpu", "bfloat16")
+    assert named.check() is None
+    with pytest.raises(EngineUnavailableError, match=r"forked after it was loaded.*'loky'"):
+        named.settled()
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        EngineChoice(),
+        EngineChoice("openvino"),
+        EngineChoice("torch", "cpu", "bfloat16"),
+        EngineChoice("auto", "mps", "bfloat16"),
+        EngineChoice("auto", "cuda:0", "float16"),
+    ],
+    ids=str,
+)
+def test_the_processor_is_asked_only_if_the_answer_matters(installed, monkeypatch, choice):
+    def asked():
+        raise AssertionError("loads OpenVINO")
+
+    installed(True)
+    monkeypatch.setattr(openvino_engine, "computes_bfloat16", asked)
+    choice.check()
+    choice.settled()
 
 
 # When OpenVINO repays its conversion.
@@ -148,7 +239,6 @@ def prefers_openvino(choice, network, n_pictures):
         (EngineChoice("openvino"), 1, True),
         (EngineChoice("auto", "cuda:0"), 10**6, False),
         (EngineChoice("auto", "mps"), 10**6, False),
-        (EngineChoice("auto", "cpu", "bfloat16"), 10**6, False),
     ],
     ids=str,
 )
@@ -204,11 +294,12 @@ def test_without_openvino_torch_runs_everything(installed, engine):
 
 
 class Toy(EngineKind):
-    """Runs everything but float16, on one device, from three pictures on."""
+    """Runs everything on one device, from three pictures on."""
 
     name = "toy"
     title = "Toy"
     works = True
+    own = ""
 
     def __init__(self):
         self.n_prepared = 0
@@ -218,6 +309,9 @@ class Toy(EngineKind):
 
     def works_in_this_process(self):
         return self.works
+
+    def own_arithmetic(self, precision):
+        return self.own if precision == "bfloat16" else ""
 
     def worth_it(self, network, n_pictures):
         return n_pictures >= 3
@@ -270,6 +364,24 @@ def test_torch_takes_over_from_an_engine_that_fails(toy, caplog):
     assert toy.n_prepared == 1
 
 
+def test_torch_does_not_take_over_where_it_gives_other_values(toy, caplog, monkeypatch):
+    monkeypatch.setattr(toy, "own", "toy 1")
+    choice = EngineChoice("toy", "meta", "bfloat16")
+    for _ in range(2):
+        with pytest.raises(
+            EngineUnavailableError,
+            match=r"Toy can't run odd in bfloat16 \(it is odd\).*other values.*engine='torch'",
+        ):
+            engine_for(of("odd"), 0, pixels(), choice, 9)
+    assert caplog.messages == []
+    assert choice.arithmetic == "meta bfloat16 toy 1"
+    assert choice.own_arithmetic == "toy 1"
+    full = EngineChoice("toy", "meta")
+    assert full.arithmetic == "meta float32"
+    assert full.own_arithmetic == ""
+    assert isinstance(engine_for(of("odd"), 0, pixels(), full, 9), TorchEngine)
+
+
 # Engines that are prepared.
 
 
@@ -291,11 +403,12 @@ def test_engines_begin_at_a_link(start):
 def test_openvino_sees_at_most_two_pictures(fake_openvino):
     network, model_cache = of(), object()
     engine_for(network, 0, pixels(9), EngineChoice("openvino"), 9, model_cache)
-    ((asked_network, start, example, n_threads, asked_cache),) = fake_openvino
+    ((asked_network, start, example, n_threads, precision, asked_cache),) = fake_openvino
     assert asked_network is network
     assert start == 0
     assert torch.equal(example, pixels(9)[:2])
     assert n_threads == torch.get_num_threads()
+    assert precision == "float32"
     assert asked_cache is model_cache
 
 
@@ -318,6 +431,7 @@ def test_different_settings_have_different_engines(monkeypatch, engine):
         engine_for(network, 1, x, choice, 2),
         engine_for(of(n_links=3), 0, x, choice, 2),
         engine_for(network, 0, x, EngineChoice("torch", "cpu", "bfloat16"), 2),
+        engine_for(network, 0, x, EngineChoice("openvino", "cpu", "bfloat16"), 2),
         engine_for(network, 0, x, EngineChoice("torch", "meta"), 2),
     ]
     monkeypatch.setattr(torch, "get_num_threads", lambda: 17)

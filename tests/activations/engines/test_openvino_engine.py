@@ -22,13 +22,14 @@ from sktransfer.activations.engines.openvino_engine import (
 from sktransfer.activations.engines.torch_engine import TorchEngine
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.frozen import FrozenNetwork
-from sktransfer.exceptions import ImageWarning
+from sktransfer.exceptions import EngineUnavailableError, ImageWarning
 from tests.backbones.helpers import PRESET, cut, lively_network, pixels, run, same_values, values_of
 from tests.conftest import HANGS
 
 pytest.importorskip("openvino")
 
 OPENVINO = EngineChoice("openvino")
+BFLOAT16 = EngineChoice("openvino", "cpu", "bfloat16")
 
 
 def small_transformer():
@@ -46,6 +47,12 @@ def make_backbone(name):
 
 
 FAMILIES = ["mnasnet0_5", "resnet18", "vit_b_32"]
+
+
+@pytest.fixture
+def _bfloat16(monkeypatch):
+    """Use bfloat16 on any processor: OpenVINO simulates it, or computes in float32."""
+    monkeypatch.setattr(openvino_engine, "computes_bfloat16", lambda: True)
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +101,8 @@ def quick(scale=1.0):
     return of(Scaled(scale))
 
 
-def prepare(network, example, *, start=0, model_cache=None):
-    return engine_for(network, start, example, OPENVINO, len(example), model_cache)
+def prepare(network, example, *, start=0, model_cache=None, choice=OPENVINO):
+    return engine_for(network, start, example, choice, len(example), model_cache)
 
 
 def agree(got, expected):
@@ -201,6 +208,88 @@ def test_neither_pixels_nor_network_are_changed(backbones):
     prepare(network, batch)(batch)
     assert torch.equal(batch, pixels(2))
     assert same_values(values_of(network), before)
+
+
+# Precisions.
+
+
+def hint_of(engine):
+    return engine._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+
+
+def test_each_precision_has_its_own_engine(backbones):
+    network = backbones["resnet18"].feature_network()
+    full = prepare(network, pixels(4))
+    assert hint_of(full) == "f32"
+    if not openvino_engine.computes_bfloat16():
+        pytest.skip("this processor has no bfloat16")
+    short = prepare(network, pixels(4), choice=BFLOAT16)
+    assert hint_of(short) == "bf16"
+    batch = pixels(5, seed=1)
+    expected = TorchEngine(network, "cpu", "bfloat16")(batch)
+    got = short(batch)
+    assert got.dtype == torch.float32
+    assert (got - expected).abs().max() < 0.02 * expected.abs().max()
+    assert not agree(got, full(batch))
+    assert torch.equal(short(batch[:2]), got[:2])
+
+
+@pytest.mark.usefixtures("_bfloat16")
+def test_one_model_serves_all_precisions(no_conversion):
+    network, model_cache = quick(3.0), ModelCache()
+    prepare(network, pixels(2), model_cache=model_cache)
+    stored = dict(model_cache)
+    assert len(stored) == 1
+    no_conversion()
+    engine = prepare(network, pixels(2), model_cache=model_cache, choice=BFLOAT16)
+    assert isinstance(engine, OpenVINOEngine)
+    assert engine.precision == "bfloat16"
+    assert model_cache == stored
+
+
+@pytest.mark.usefixtures("_bfloat16")
+def test_a_model_that_is_converted_for_bfloat16_serves_float32_too(no_conversion):
+    network, model_cache = quick(3.0), ModelCache()
+    prepare(network, pixels(2), model_cache=model_cache, choice=BFLOAT16)
+    assert len(model_cache) == 1
+    no_conversion()
+    engine = prepare(network, pixels(2), model_cache=model_cache)
+    assert agree(engine(pixels(5)), 3 * pixels(5).float().mean((2, 3)))
+
+
+@pytest.mark.usefixtures("_bfloat16")
+def test_conversions_for_bfloat16_are_checked_in_float32(monkeypatch):
+    network, model_cache = quick(2.0), ModelCache()
+    # Too small a difference to be seen in bfloat16.
+    converted_wrong = convert(quick(2.0 * 1.001), pixels(2))
+    monkeypatch.setattr(openvino_engine, "convert", lambda *_: converted_wrong)
+    with pytest.raises(EngineUnavailableError, match=r"differs from torch's.*engine='torch'"):
+        prepare(network, pixels(2), model_cache=model_cache, choice=BFLOAT16)
+    assert model_cache == {}
+
+
+@pytest.mark.usefixtures("_bfloat16")
+@pytest.mark.parametrize("wrong", [1.2, float("nan")])
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_an_engine_that_is_wrong_in_bfloat16_alone_is_caught(monkeypatch, wrong, is_stored):
+    run = OpenVINOEngine.__call__
+
+    def run_wrong(engine, batch):
+        return run(engine, batch) * (wrong if engine.precision == "bfloat16" else 1)
+
+    monkeypatch.setattr(OpenVINOEngine, "__call__", run_wrong)
+    network, model_cache = quick(2.0), ModelCache()
+    if is_stored:
+        prepare(network, pixels(2), model_cache=model_cache)
+    with pytest.raises(EngineUnavailableError, match=r"in bfloat16 \(its output differs"):
+        prepare(network, pixels(2), model_cache=model_cache, choice=BFLOAT16)
+    assert agree(prepare(network, pixels(2))(pixels(2)), 2 * pixels(2).float().mean((2, 3)))
+
+
+@pytest.mark.usefixtures("_bfloat16")
+def test_black_pictures_are_no_reason_to_refuse_an_engine():
+    black = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+    assert isinstance(prepare(quick(), black, choice=BFLOAT16), OpenVINOEngine)
 
 
 # Networks that OpenVINO can't run.
@@ -499,6 +588,25 @@ _openvino()
 print(sys.modules["openvino_telemetry"] is theirs)
 """
     assert script(code) is True
+
+
+def test_the_package_is_loaded_only_where_it_matters():
+    code = """
+import sys
+from sktransfer.activations.engines.choice import EngineChoice
+for choice in (
+    EngineChoice(),
+    EngineChoice("openvino"),
+    EngineChoice("torch", "cpu", "bfloat16"),
+    EngineChoice("auto", "cuda:0", "bfloat16"),
+):
+    choice.check()
+    choice.settled()
+before = "openvino" in sys.modules
+EngineChoice("auto", "cpu", "bfloat16").settled()
+print((before, "openvino" in sys.modules))
+"""
+    assert script(code) == (False, True)
 
 
 # Forks.
