@@ -30,7 +30,13 @@ from sktransfer._common.threads import reading_threads
 from sktransfer.images.reading import read_batches
 from sktransfer.images.sources import as_images
 
-ENGINES = ("auto", "openvino", "torch")
+AUTO, BFLOAT16 = 'engine="auto"', 'precision="bfloat16"'
+OPTIONS = {
+    AUTO: {},
+    BFLOAT16: {"precision": "bfloat16"},
+    'engine="openvino"': {"engine": "openvino"},
+    'engine="torch"': {"engine": "torch"},
+}
 READER = "sktransfer.activations.streaming.read_batches"
 
 
@@ -62,19 +68,20 @@ def decode_only(extractor, paths):
 def sides_of(network, folder, paths):
     """Return the runs to measure, by name."""
     extractors = {
-        engine: PretrainedFeatureExtractor(**network, engine=engine, device="cpu").fit(paths)
-        for engine in ENGINES
+        name: PretrainedFeatureExtractor(**network, **options, device="cpu").fit(paths)
+        for name, options in OPTIONS.items()
     }
     sides = {
-        f'transform, engine="{engine}"': lambda e=extractor: e.transform(paths)
-        for engine, extractor in extractors.items()
+        f"transform, {name}": lambda e=extractor: e.transform(paths)
+        for name, extractor in extractors.items()
     }
-    auto = extractors["auto"]
+    auto = extractors[AUTO]
     sides |= loops(network["backbone"], network["weights"], Photos(paths))
     sides |= keras_passes(network["backbone"], folder)
     batches = list(read(auto, paths))
     sides["decoding only"] = lambda: decode_only(auto, paths)
-    sides['network only, engine="auto"'] = lambda: forward_only(auto, paths, batches)
+    for name in (AUTO, BFLOAT16):
+        sides[f"network only, {name}"] = lambda e=extractors[name]: forward_only(e, paths, batches)
     return sides
 
 
@@ -93,14 +100,17 @@ def main():
         first = clock(sides['transform, engine="openvino"'])
         if not options.resnet:
             theirs = next(run for name, run in sides.items() if name.startswith("DataLoader"))()
-            for engine in ENGINES:
-                ours = sides[f'transform, engine="{engine}"']()
-                distance = np.abs(ours - theirs).max()
-                print(f'Largest difference of a feature, engine="{engine}": {distance:.1e}')
+            for name in OPTIONS:
+                distance = np.abs(sides[f"transform, {name}"]() - theirs).max()
+                print(f"Largest difference of a feature, {name}: {distance:.1e}")
         seconds = alternate(sides, options.repeats)
 
-    auto = seconds['transform, engine="auto"']
-    limit = seconds["decoding only"] + seconds['network only, engine="auto"']
+    auto, short = (seconds[f"transform, {name}"] for name in (AUTO, BFLOAT16))
+    limits = {
+        f"decoding + network, the limit, {name}": seconds["decoding only"]
+        + seconds[f"network only, {name}"]
+        for name in (AUTO, BFLOAT16)
+    }
     # Not negative: where nothing is converted, the first run may happen to be the fastest.
     converting = max(0.0, first - seconds['transform, engine="openvino"'])
     print(f"\nConversion to OpenVINO, once per process, not in the table: {converting:.1f} s\n")
@@ -113,7 +123,7 @@ def main():
         ],
         (
             [name, value, len(paths) / value, value / auto]
-            for name, value in {**seconds, "decoding + network, the limit": limit}.items()
+            for name, value in {**seconds, **limits}.items()
         ),
     )
     if options.resnet:  # the targets are MobileNetV2's
@@ -121,9 +131,12 @@ def main():
     # "(" excludes the tuned loop.
     theirs = fastest(seconds, "DataLoader loop (")
     judge("auto against the plain loop", theirs and theirs / auto, at_least=5)
+    judge("bfloat16 against the plain loop", theirs and theirs / short, at_least=6)
     theirs = fastest(seconds, "Keras, predict")
     judge("auto against Keras, predict", theirs and theirs / auto, at_least=2)
+    limit, limit_of_short = limits.values()
     judge("auto against the limit", limit / auto, at_least=0.95)
+    judge("bfloat16 against the limit", limit_of_short / short, at_least=1)
 
 
 if __name__ == "__main__":

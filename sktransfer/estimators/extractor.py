@@ -63,14 +63,17 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
 
     precision : {"float32", "bfloat16", "float16"}, default="float32"
         Precision of the frozen stages' arithmetic. The shorter ones are faster where the
-        hardware has them, and lose digits; "float16" is for CUDA. Features are float32 all the
-        same.
+        hardware has them, and lose digits; "float16" is for CUDA. On a CPU without instructions
+        for "bfloat16", OpenVINO is an error, and ``engine="auto"`` computes in float32 instead
+        and logs it. Features are float32 all the same.
 
     engine : {"auto", "torch", "openvino"}, default="auto"
         Backend that runs the frozen stages. OpenVINO (extra ``openvino``) is 1.2 to 2.9 times as
         fast on CPUs and needs some seconds per process, or once with `cache`, to convert a
         network; "auto" uses it where it is installed and there are enough pictures to repay
-        that. The engines agree to 1e-4 of the largest value.
+        that. The engines agree to 1e-4 of the largest value. In "bfloat16" they differ in the
+        third digit: there "auto" uses OpenVINO for any number of pictures, and the
+        engine of the fit transforms.
 
     n_jobs : int or None, default=None
         Number of threads that read pictures. None is as many as torch uses: one per core,
