@@ -220,6 +220,7 @@ SHARED = {
     "weights": Case(None),
     "pooling": Case("max"),
     "image_size": Case(64),
+    "resize": Case("pad"),
     "image_shape": Case((32, 32, 3), shows=FLAT, becomes="none"),
     "device": Case("cuda:99", shows=error, becomes=DeviceUnavailableError),
     "precision": Case("bfloat16", {"engine": "torch"}),

@@ -26,13 +26,14 @@ PUBLIC = [
 SIGNATURES = {
     "PretrainedFeatureExtractor": (
         "backbone='resnet18', *, weights='DEFAULT', stage=None, pooling='native', "
-        "image_size=None, image_shape=None, batch_size=64, device='auto', "
+        "image_size=None, resize='crop', image_shape=None, batch_size=64, device='auto', "
         "precision='float32', engine='auto', n_jobs=None, cache=None, on_error='raise', verbose=0"
     ),
     "PretrainedImageClassifier": (
         "backbone='resnet18', *, weights='DEFAULT', unfreeze_depth=0, pooling='native', "
-        "hidden_layer_sizes=(), dropout=0.0, image_size=None, image_shape=None, augment=None, "
-        "n_views=None, mixup=0.0, cutmix=0.0, loss='cross_entropy', label_smoothing=0.0, "
+        "hidden_layer_sizes=(), dropout=0.0, image_size=None, resize='auto', "
+        "image_shape=None, augment=None, n_views=None, mixup=0.0, cutmix=0.0, "
+        "loss='cross_entropy', label_smoothing=0.0, "
         "class_weight=None, sampling=None, distill_from=None, "
         "distill_weight=0.5, distill_temperature=2.0, optimizer='auto', lr='auto', "
         "lr_decay=0.9, weight_decay=0.0001, schedule='cosine', gradient_clipping=None, "
@@ -87,6 +88,7 @@ DIFFERENT = {
     "weights": "random weights depend on random_state, which the extractor does not have",
     "pooling": "the extractor pools any stage, the classifier only the last",
     "batch_size": "the default differs, and in training it changes the result",
+    "resize": "the extractor has no labels to choose by",
     "precision": "the classifier trains too, by autocast",
     "verbose": "only the classifier has epochs",
 }

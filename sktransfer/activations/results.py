@@ -1,6 +1,7 @@
 """The values of a pass, collected batch by batch."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,6 +11,19 @@ from sktransfer.exceptions import WeightsError
 from sktransfer.images.sources import ImageSource
 
 _COPIED = 16 * 2**20  # bytes of values that are copied at once for repeated rows
+
+
+class Known(NamedTuple):
+    """Values that an earlier pass of the same settings computed.
+
+    Parameters
+    ----------
+    rows : sequence of int, in order
+    values : Tensor of shape (len(rows), ...)
+    """
+
+    rows: Sequence[int]
+    values: Tensor
 
 
 class Results:

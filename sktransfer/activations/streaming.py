@@ -16,7 +16,7 @@ from sktransfer.activations.engines.choice import EngineChoice, engine_for
 from sktransfer.activations.engines.interface import Engine
 from sktransfer.activations.engines.torch_engine import HostCopy
 from sktransfer.activations.progress import counting
-from sktransfer.activations.results import Results
+from sktransfer.activations.results import Known, Results
 from sktransfer.activations.store.cache import Cache
 from sktransfer.activations.store.stored import StoredActivations
 from sktransfer.backbones.frozen import FrozenNetwork
@@ -48,6 +48,9 @@ class FrozenPass:
     may_map : int
         Use a temporary file for activations where so many sets of this size are too large
         for memory; 0 for never.
+    further : int
+        Number of pictures that other passes through this network will run: the engine that is
+        worth its preparation depends on all of them.
     progress : str, optional
         Title of a progress bar; no bar without one.
     """
@@ -60,9 +63,12 @@ class FrozenPass:
     cache: str | os.PathLike[str] | None = None
     skip_unreadable: bool = False
     may_map: int = 0
+    further: int = 0
     progress: str | None = None
 
-    def collect(self, source: ImageSource, then: Then | None = None) -> tuple[Tensor, list[int]]:
+    def collect(
+        self, source: ImageSource, then: Then | None = None, known: Known | None = None
+    ) -> tuple[Tensor, list[int]]:
         """All activations, and the rows that could not be read.
 
         Parameters
@@ -71,6 +77,8 @@ class FrozenPass:
         then : callable, optional
             Applied to the activations of each batch on the device, before they are collected.
             A batch has the same rows, however many of them are in the cache.
+        known : Known, optional
+            Values of some rows, from an earlier pass of the same settings.
 
         Returns
         -------
@@ -105,7 +113,9 @@ class FrozenPass:
             )
             results = Results(source, may_map=self.may_map, on_rows=on_rows)
             running = _RunningPass(self, choice, source, stored, then, n_threads)
-            rows, repeated = _distinct(source, stored)
+            if known is not None:
+                results.put(*known)
+            rows, repeated = _distinct(source, stored, () if known is None else known.rows)
             try:
                 for step in running.steps(rows):
                     results.put(step.rows, step.values.wait(), step.unreadable)
@@ -210,7 +220,7 @@ class _RunningPass:
         """
         size = self.settings.batch_size
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
-        if multiprocessing.parent_process() is None:
+        if multiprocessing.parent_process() is None or not batches:
             return batches
         # Workers have consecutive process numbers; times a prime, they begin far apart.
         first = os.getpid() * 7919 % len(batches)
@@ -251,8 +261,8 @@ class _RunningPass:
 
     def _engine(self, start: int, inputs: Tensor, n_pictures: int) -> Engine:
         cache = self.stored.cache if self.stored.cache.is_open else None
-        network = self.settings.network
-        return engine_for(network, start, inputs, self.choice, n_pictures, cache)
+        network, n = self.settings.network, n_pictures + self.settings.further
+        return engine_for(network, start, inputs, self.choice, n, cache)
 
 
 def _joined(rows: Sequence[int], pieces: Sequence[tuple[Sequence[int], Tensor]]) -> Tensor:
@@ -279,9 +289,9 @@ def _same_layout(activations: Tensor) -> Tensor:
 
 
 def _distinct(
-    source: ImageSource, stored: StoredActivations
+    source: ImageSource, stored: StoredActivations, known: Sequence[int]
 ) -> tuple[list[int], list[tuple[int, int]]]:
-    """The rows of different pictures, and pairs of a repeated row and the first like it.
+    """The rows of different pictures to compute, and pairs of a repeated row and one like it.
 
     Oversampling repeats rows. Repeated pictures are recognised by their digest where the store
     needed it, else by their path: digests of all files would take time without a store.
@@ -289,11 +299,11 @@ def _distinct(
     paths = dict(source.paths())
     first: dict[object, int] = {}
     repeated = []
-    for row in range(len(source)):
+    for row in (*known, *_without(range(len(source)), known)):
         original = first.setdefault(stored.key(row) or paths.get(row, row), row)
         if original != row:
             repeated.append((row, original))
-    return sorted(first.values()), repeated
+    return _without(sorted(first.values()), known), repeated
 
 
 def _without(rows: Sequence[int], others: Sequence[int]) -> list[int]:

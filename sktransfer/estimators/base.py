@@ -20,6 +20,7 @@ from sktransfer.backbones.names import source_of
 from sktransfer.backbones.pooling import POOLINGS
 from sktransfer.estimators.fitted_backbone import BackboneReference, FittedBackbone, RunOptions
 from sktransfer.exceptions import ImageError
+from sktransfer.images.preprocessing import RESIZES
 from sktransfer.images.sources import ImageSource, as_images, holds_images
 
 _POSITIVE = Interval(Integral, 1, None, closed="left")
@@ -36,6 +37,7 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
         "weights": [str, Path, None],
         "pooling": [StrOptions(set(POOLINGS))],
         "image_size": [_POSITIVE, None],
+        "resize": [StrOptions(set(RESIZES))],
         "image_shape": [tuple, list, None],
         "batch_size": [_POSITIVE],
         "device": [str],
@@ -51,6 +53,7 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
     weights: str | Path | None
     pooling: str
     image_size: int | None
+    resize: str
     image_shape: tuple[int, ...] | None
     batch_size: int
     device: str
@@ -129,12 +132,13 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
         choice.check()
         return choice.settled()
 
-    def _fitted_backbone(self, choice: EngineChoice, seed: int = 0) -> FittedBackbone:
+    def _fitted_backbone(self, choice: EngineChoice, resize: str, seed: int = 0) -> FittedBackbone:
         """The backbone that the parameters name, loaded."""
         reference = BackboneReference(self.backbone, self.weights, seed)
+        preset = reference.get().preprocessing.at_size(self.image_size)
         return FittedBackbone(
             reference=reference,
-            preprocessing=reference.get().preprocessing.at_size(self.image_size),
+            preprocessing=preset.resized(resize),
             image_shape=self._shape(),
             choice=choice,
         )

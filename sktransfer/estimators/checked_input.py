@@ -65,6 +65,7 @@ class CheckedInput:
     labels : Labels
     weights : ndarray of shape (n,)
     split : Split
+    groups : ndarray of shape (n,) or None
     validation : (ImageSource, Labels) or None
         Of `validation_data`.
     seeds : Seeds
@@ -80,6 +81,7 @@ class CheckedInput:
     labels: Labels
     weights: np.ndarray
     split: Split
+    groups: np.ndarray | None
     validation: tuple[ImageSource, Labels] | None
     seeds: Seeds
     architecture: Architecture
@@ -111,6 +113,7 @@ def checked_input(
     architecture = _architecture(it)
     if earlier is not None:
         architecture.check_continues(earlier.architecture)
+        earlier.check_resize(it.resize)
     choice = it._settled_choice()
     # A later piece must have the columns of the first one; any other fit may have its own.
     continues = earlier is not None and given.in_pieces
@@ -148,6 +151,7 @@ def checked_input(
         labels=labels,
         weights=weights,
         split=split,
+        groups=None if given.groups is None else np.asarray(given.groups),
         validation=_validation(reader, given.validation_data, labels),
         seeds=seeds,
         architecture=architecture,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from sktransfer.estimators.fit_model import fit_model
 from sktransfer.estimators.fitted import FittedModel, PredictionOptions
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.augmentation import AUGMENTATIONS
+from sktransfer.images.preprocessing import RESIZES
 from sktransfer.training.losses import LOSSES, as_loss
 from sktransfer.training.optimizers import OPTIMIZERS
 from sktransfer.training.sampling import SAMPLINGS
@@ -73,6 +75,15 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         Side in pixels of the square that the network sees; None for the size that the
         weights were trained on. A larger size shows smaller things, and takes time in
         proportion to its square.
+
+    resize : {"auto", "crop", "squash", "pad"}, default="auto"
+        How a picture of any shape becomes that square. "crop" resizes the shorter side and keeps
+        the middle, as it was done when the weights were trained; "squash" resizes the whole
+        picture, which changes the ratio of its sides; "pad" keeps the ratio, and fills the square
+        with the colour of the picture's border. "auto" compares the three by 5-fold
+        cross-validation of the linear head on at most 500 of the training rows, and keeps "crop"
+        where no other one gains more than a standard error. A continued fit keeps the first
+        choice.
 
     image_shape : tuple (h, w) or (h, w, c), or None, default=None
         Accept rows of flattened pixels of this shape, as scikit-learn's own image sets are.
@@ -283,6 +294,14 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
     n_iter_ : int
         Number of epochs, over all phases.
 
+    resize_ : {"crop", "squash", "pad"}
+        How pictures become squares: the parameter, or the choice of "auto".
+
+    resize_scores_ : dict of dict, or None
+        The evidence of "auto", by candidate: ``mean`` (cross-validated accuracy), ``gain`` (its
+        difference to that of "crop") and ``gain_error`` (the standard error of that, paired by
+        row). None if nothing was compared: `resize` was given, or there were too few rows.
+
     temperature_ : float
         Temperature that the scores are divided by; 1 without `calibrate`.
 
@@ -313,6 +332,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
 
     _parameter_constraints: dict[str, Any] = {
         **BackboneEstimator._parameter_constraints,
+        "resize": [StrOptions({"auto", *RESIZES})],
         "unfreeze_depth": [Interval(Integral, 0, None, closed="left"), StrOptions({"all"})],
         "hidden_layer_sizes": [_COUNT, tuple, list],
         "dropout": [_SHARE],
@@ -365,6 +385,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         hidden_layer_sizes: int | Sequence[int] = (),
         dropout: float = 0.0,
         image_size: int | None = None,
+        resize: str = "auto",
         image_shape: tuple[int, ...] | None = None,
         augment: str | Callable[[Any], Any] | None = None,
         n_views: int | None = None,
@@ -414,6 +435,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         self.hidden_layer_sizes = hidden_layer_sizes
         self.dropout = dropout
         self.image_size = image_size
+        self.resize = resize
         self.image_shape = image_shape
         self.augment = augment
         self.n_views = n_views
@@ -571,6 +593,15 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
     @property
     def n_iter_(self) -> int:
         return len(self._model.history)
+
+    @property
+    def resize_(self) -> str:
+        return self._model.backbone.preprocessing.resize
+
+    @property
+    def resize_scores_(self) -> dict[str, dict[str, float]] | None:
+        scores = self._model.resize_scores
+        return None if scores is None else {name: asdict(s) for name, s in scores.items()}
 
     @property
     def temperature_(self) -> float:

@@ -52,6 +52,12 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         weights were trained on. A larger size shows smaller things, and takes time in
         proportion to its square.
 
+    resize : {"crop", "squash", "pad"}, default="crop"
+        How a picture of any shape becomes that square. "crop" resizes the shorter side and keeps
+        the middle, as it was done when the weights were trained; "squash" resizes the whole
+        picture, which changes the ratio of its sides; "pad" keeps the ratio, and fills the square
+        with the colour of the picture's border.
+
     image_shape : tuple (h, w) or (h, w, c), or None, default=None
         Accept rows of flattened pixels of this shape, as scikit-learn's own image sets are.
 
@@ -134,6 +140,7 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         stage: str | Sequence[str] | None = None,
         pooling: str = "native",
         image_size: int | None = None,
+        resize: str = "crop",
         image_shape: tuple[int, ...] | None = None,
         batch_size: int = 64,
         device: str = "auto",
@@ -149,6 +156,7 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         self.stage = stage
         self.pooling = pooling
         self.image_size = image_size
+        self.resize = resize
         self.image_shape = image_shape
         self.batch_size = batch_size
         self.device = device
@@ -187,7 +195,7 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         self._check_parameters()
         reader = self._reader()
         reader._images(X, self._shape(), reset=True, missing_ok=self.on_error == "nan")
-        backbone = self._fitted_backbone(self._settled_choice())
+        backbone = self._fitted_backbone(self._settled_choice(), self.resize)
         # A copy: the user may change the list later.
         stage = self.stage if isinstance(self.stage, str | None) else tuple(self.stage)
         fitted = FittedFeatures(backbone, stage, self.pooling)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sktransfer.estimators.calibration import fitted_temperature
 from sktransfer.estimators.checked_input import CheckedInput
 from sktransfer.estimators.fitted import FittedModel, OptimizerState
-from sktransfer.estimators.training_data import ViewSettings, training_data
+from sktransfer.estimators.resize import decided_resize
+from sktransfer.estimators.training_data import ViewSettings, split_network, training_data
 from sktransfer.training.train import train
 
 
@@ -25,14 +27,26 @@ def fit_model(classifier: Any, given: CheckedInput, earlier: FittedModel | None)
     settings, seeds = given.settings, given.seeds
     # Pretrained weights are not drawn: one backbone serves all seeds.
     drawn_from = seeds.weights if classifier.weights is None else 0
-    backbone = classifier._fitted_backbone(given.choice, drawn_from)
+    backbone = classifier._fitted_backbone(given.choice, "crop", drawn_from)
     if earlier is not None:
         backbone.reference.check_same(earlier.backbone.reference)
+    frozen, stages = split_network(given.architecture, backbone)
+    # Training needs all activations at once, so they may go to a temporary file.
+    one_pass = backbone.frozen_pass(
+        frozen, classifier._run_options(), "Running frozen stages", may_map=1
+    )
+    views = ViewSettings(classifier.augment, classifier.n_views, classifier._keeps_views())
+    squares = decided_resize(
+        *(classifier.resize, given, earlier, one_pass, stages),
+        augmented=views.augment is not None,
+    )
+    backbone = backbone.resized(squares.resize)
     data = training_data(
         given,
-        backbone,
-        classifier._run_options(),
-        ViewSettings(classifier.augment, classifier.n_views, classifier._keeps_views()),
+        replace(one_pass, preprocessing=backbone.preprocessing),
+        stages,
+        views,
+        known=squares.known,
         teacher=classifier.distill_from,
         earlier=earlier,
     )
@@ -48,6 +62,7 @@ def fit_model(classifier: Any, given: CheckedInput, earlier: FittedModel | None)
         task=settings.task,
         classes=given.labels.classes,
         temperature=temperature,
+        resize_scores=squares.scores,
         seeds=seeds,
         history=([] if earlier is None else earlier.history) + trained.history,
         optimizer_state=OptimizerState(

@@ -22,6 +22,7 @@ from sktransfer.estimators.seeds import Seeds
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.augmentation import Transform
 from sktransfer.images.sources import ImageSource
+from sktransfer.selection.scores import Score
 from sktransfer.training.net import TransferNet
 from sktransfer.training.task import Task
 
@@ -159,6 +160,8 @@ class FittedModel:
     classes : ndarray of shape (n_classes,)
     temperature : float
         What scores are divided by.
+    resize_scores : mapping of str to Score, or None
+        The evidence by which `resize` was chosen.
     seeds : Seeds
     history : list of dict
         One record per epoch, over all fits that continued each other.
@@ -171,6 +174,7 @@ class FittedModel:
     task: Task
     classes: np.ndarray
     temperature: float
+    resize_scores: Mapping[str, Score] | None
     seeds: Seeds
     history: list[dict[str, Any]]
     optimizer_state: OptimizerState
@@ -217,6 +221,20 @@ class FittedModel:
                 "dropout=0. Fit again with dropout=0.5."
             )
         return partial(self.net.drawn_scores, n=mc_dropout, seed=self.seeds.training)
+
+    def check_resize(self, resize: str) -> None:
+        """Raise unless a fit that continues this one sees pictures in the same way.
+
+        Raises
+        ------
+        ParameterError
+        """
+        before = self.backbone.preprocessing.resize
+        if resize not in ("auto", before):
+            raise ParameterError(
+                f"An earlier fit is continued, but resize was {before!r} in it and is {resize!r} "
+                f"now. Use 'auto' or {before!r}, or begin anew: fit with warm_start=False."
+            )
 
     def head_to_continue(self, stages: TrainableStages) -> Any:
         """A copy of the trained head; `stages` get the values of the trained stages.

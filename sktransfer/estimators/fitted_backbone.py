@@ -137,6 +137,10 @@ class FittedBackbone:
         """The device in use."""
         return self.choice.device
 
+    def resized(self, resize: str) -> FittedBackbone:
+        """The same with another way to make squares of pictures."""
+        return replace(self, preprocessing=self.preprocessing.resized(resize))
+
     def frozen_pass(
         self, network: FrozenNetwork, options: RunOptions, title: str, **more: Any
     ) -> FrozenPass:

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from sktransfer.activations.augmented import Augmented
+from sktransfer.activations.results import Known
 from sktransfer.activations.streaming import FrozenPass
 from sktransfer.activations.views import FixedViews
+from sktransfer.backbones.freezing import TrainableStages
+from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.estimators.checked_input import CheckedInput
-from sktransfer.estimators.fitted import FittedModel
-from sktransfer.estimators.fitted_backbone import FittedBackbone, RunOptions
+from sktransfer.estimators.fitted import Architecture, FittedModel
+from sktransfer.estimators.fitted_backbone import FittedBackbone
 from sktransfer.estimators.teacher import softened_probabilities
 from sktransfer.images.augmentation import Transform
 from sktransfer.training.batches import Rows
@@ -37,12 +40,33 @@ class ViewSettings:
     keep: bool
 
 
+def split_network(
+    architecture: Architecture, backbone: FittedBackbone
+) -> tuple[FrozenNetwork, TrainableStages]:
+    """The stages that stay frozen, and those that train.
+
+    Raises
+    ------
+    BackboneError
+        If the backbone has fewer stages than are to be unfrozen, or can't take pictures of this
+        size: before any picture is read.
+    """
+    network = backbone.reference.get()
+    # Raises if the network can't take pictures of this size. It computes shapes only.
+    network.width(pooling=architecture.pooling, image_size=backbone.preprocessing.crop_size)
+    return network.split(
+        *(architecture.unfreeze_depth, architecture.pooling),
+        fixed_statistics={"fixed": True, "train": False}.get(architecture.batch_norm),
+    )
+
+
 def training_data(
     given: CheckedInput,
-    backbone: FittedBackbone,
-    options: RunOptions,
+    one_pass: FrozenPass,
+    stages: TrainableStages,
     views: ViewSettings,
     *,
+    known: Known | None = None,
     teacher: Any = None,
     earlier: FittedModel | None = None,
 ) -> TrainingData:
@@ -51,36 +75,23 @@ def training_data(
     Parameters
     ----------
     given : CheckedInput
-    backbone : FittedBackbone
-    options : RunOptions
+    one_pass : FrozenPass
+    stages : TrainableStages
+        The stages after those of the pass, which train.
     views : ViewSettings
+    known : Known, optional
+        Activations that the same pass has computed already.
     teacher : fitted classifier, optional
     earlier : FittedModel, optional
         The fit that this one continues.
-
-    Raises
-    ------
-    BackboneError
-        If the backbone has fewer stages than are to be unfrozen, or can't take pictures of this
-        size: before any picture is read.
     """
-    architecture = given.architecture
-    network = backbone.reference.get()
-    # Raises if the network can't take pictures of this size. It computes shapes only.
-    network.width(pooling=architecture.pooling, image_size=backbone.preprocessing.crop_size)
-    frozen, stages = network.split(
-        *(architecture.unfreeze_depth, architecture.pooling),
-        fixed_statistics={"fixed": True, "train": False}.get(architecture.batch_norm),
-    )
-    # Training needs all activations at once, so they may go to a temporary file.
-    one_pass = backbone.frozen_pass(frozen, options, "Running frozen stages", may_map=1)
     shares = None
     if teacher is not None:
         settings, shape = given.settings, (len(given.images), len(given.labels.classes))
         shares = softened_probabilities(
             teacher, given.X, shape, settings.task, settings.distill_temperature
         )
-    rows, validation = _rows(given, one_pass, views, shares)
+    rows, validation = _rows(given, one_pass, views, known, shares)
     if given.validation is not None:
         images, labels = given.validation
         activations = FixedViews([one_pass.collect(images)[0]])
@@ -91,14 +102,18 @@ def training_data(
 
 
 def _rows(
-    given: CheckedInput, one_pass: FrozenPass, views: ViewSettings, teacher: np.ndarray | None
+    given: CheckedInput,
+    one_pass: FrozenPass,
+    views: ViewSettings,
+    known: Known | None,
+    teacher: np.ndarray | None,
 ) -> tuple[Rows, Rows | None]:
     """Rows to train on, and those that were held out, which are never augmented."""
     images, y, weights = given.images, given.labels.y, given.weights
     train, held_out = given.split
     if views.augment is None:
         # One pass for both: network and store see each picture once.
-        activations = FixedViews([one_pass.collect(images)[0]])
+        activations = FixedViews([one_pass.collect(images, known=known)[0]])
         rows = Rows.of(activations, y, weights, teacher, train)
         if held_out is None:
             return rows, None

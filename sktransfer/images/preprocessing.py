@@ -1,6 +1,6 @@
-"""Resize and crop a picture as it was done when the network's weights were trained."""
+"""Turn a picture of any shape into the square that a network sees."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image
@@ -14,6 +14,8 @@ _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
 }
 
+# How a picture of any shape becomes a square; the words are those of fastai and timm.
+RESIZES = ("crop", "squash", "pad")
 
 # A picture is not resized as a whole if it would have more pixels than this multiple of the crop.
 _MAX_STRETCH = 16
@@ -48,6 +50,10 @@ class Preprocessing:
     mean, std : tuple of 3 floats
         Mean and standard deviation of each channel, for pixels scaled to 0..1. The engine
         normalises on the device; pixels stay uint8 here, which are a quarter of the memory.
+    resize : {"crop", "squash", "pad"}
+        "crop" resizes the shorter side to `resize_size` and keeps the central square, as the
+        weights' presets do. "squash" resizes the whole picture to the square, and changes the
+        ratio of its sides. "pad" resizes the longer side, and fills the rest of the square.
     """
 
     resize_size: int
@@ -55,6 +61,8 @@ class Preprocessing:
     interpolation: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    # Not in the repr, which a backbone's digest is made of: the weights do not depend on it.
+    resize: str = field(default="crop", repr=False)
 
     def at_size(self, image_size: int | None) -> "Preprocessing":
         """Return the preset for another crop size, with a proportional `resize_size`."""
@@ -63,16 +71,22 @@ class Preprocessing:
         resize_size = round(self.resize_size * image_size / self.crop_size)
         return replace(self, resize_size=max(resize_size, image_size), crop_size=image_size)
 
+    def resized(self, resize: str) -> "Preprocessing":
+        """Return the preset with another way to make a square, one of `RESIZES`."""
+        return replace(self, resize=resize)
+
     @property
     def cache_key(self) -> str:
         """Part of the store's keys; equal for presets that give equal pixels."""
         # Without mean and std, which are applied to the pixels later.
-        return f"resize {self.resize_size} {self.interpolation} crop {self.crop_size}"
+        if self.resize == "crop":
+            return f"resize {self.resize_size} {self.interpolation} crop {self.crop_size}"
+        return f"{self.resize} {self.crop_size} {self.interpolation}"
 
     def __call__(self, picture: Picture) -> np.ndarray:
-        """Return the pixels of the resized and cropped picture.
+        """Return the pixels of the network's square.
 
-        They differ by at most 2/255 from those of torchvision's ``ImageClassification``.
+        Those of "crop" differ by at most 2/255 from torchvision's ``ImageClassification``.
 
         Parameters
         ----------
@@ -82,8 +96,32 @@ class Preprocessing:
         -------
         ndarray of shape (crop_size, crop_size, 3), uint8
         """
+        if self.resize == "squash":
+            return self._resized(picture, (self.crop_size, self.crop_size))
+        return self._padded(picture) if self.resize == "pad" else self._cropped(picture)
+
+    def _resized(self, picture: Picture, size: tuple[int, int]) -> np.ndarray:
+        """Return the whole picture at a size, by one resize with antialiasing."""
+        if isinstance(picture, np.ndarray) and size == _size(picture):
+            return picture
+        return np.asarray(as_image(picture).resize(size, _RESAMPLING[self.interpolation]))
+
+    def _padded(self, picture: Picture) -> np.ndarray:
+        """Return the whole picture in the middle of the square, on the colour of its border."""
+        side, sides = self.crop_size, _size(picture)
+        # A picture of 20,000 x 1 keeps one row of pixels.
+        width, height = (max(1, round(side * each / max(sides))) for each in sides)
+        content = self._resized(picture, (width, height))
+        left, top = (side - width) // 2, (side - height) // 2
+        square = np.empty((side, side, 3), dtype=np.uint8)
+        square[:] = _border_colour(content)
+        square[top : top + height, left : left + width] = content
+        return square
+
+    def _cropped(self, picture: Picture) -> np.ndarray:
+        """Return the middle of the picture, as it was done when the weights were trained."""
         width, height = _size(picture)
-        size, crop = self._resized(width, height), self.crop_size
+        size, crop = self._size_before_crop(width, height), self.crop_size
         left, top = round((size[0] - crop) / 2), round((size[1] - crop) / 2)
         if isinstance(picture, np.ndarray) and size == (width, height):
             # Pillow would copy all pixels twice, holding the interpreter lock meanwhile.
@@ -107,8 +145,14 @@ class Preprocessing:
         )
         return np.asarray(image.resize((crop, crop), resample, box))
 
-    def _resized(self, width: int, height: int) -> tuple[int, int]:
+    def _size_before_crop(self, width: int, height: int) -> tuple[int, int]:
         """Return the size after resizing; the longer side is rounded down, as in torchvision."""
         if width <= height:
             return self.resize_size, int(self.resize_size * height / width)
         return int(self.resize_size * width / height), self.resize_size
+
+
+def _border_colour(pixels: np.ndarray) -> np.ndarray:
+    """Return the median colour, (3,), of the outermost pixels."""
+    edges = (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])
+    return np.median(np.concatenate(edges), axis=0)

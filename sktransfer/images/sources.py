@@ -18,6 +18,7 @@ from sktransfer.exceptions import ImageError, UnreadableImageError
 from sktransfer.images.arrays import array_to_image, check_layout, tensor_to_array, to_uint8
 from sktransfer.images.decoding import (
     DAMAGE,
+    FORMATS,
     check_file,
     check_pixel_limit,
     decode_file,
@@ -55,13 +56,20 @@ class ImageSource:
         Paths, PIL images, arrays and tensors, in any mixture, one per picture.
     image_shape : tuple of int, optional
         The shape that the user declared for arrays.
+    rows : sequence of int, optional
+        Rows of X that the pictures are, for errors; by default all.
     """
 
     items: Sequence[Any]
     image_shape: tuple[int, ...] | None = None
+    rows: Sequence[int] | None = None
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def taken(self, rows: Sequence[int]) -> "ImageSource":
+        """Some of the pictures; errors name their rows of X."""
+        return ImageSource([self.items[row] for row in rows], self.image_shape, rows)
 
     def paths(self) -> Iterator[tuple[int, str]]:
         """Yield row and path of each picture that is a file."""
@@ -72,8 +80,9 @@ class ImageSource:
     def describe(self, row: int) -> str:
         """Return how errors refer to a picture: by its row, and by its path if it has one."""
         item = self.items[row]
+        number = row if self.rows is None else self.rows[row]
         is_path = isinstance(item, str | os.PathLike)
-        return f"row {row} of X ({os.fspath(item)!r})" if is_path else f"row {row} of X"
+        return f"row {number} of X ({os.fspath(item)!r})" if is_path else f"row {number} of X"
 
     def read(self, row: int) -> Picture:
         """Return one picture in RGB. Errors name its row.
@@ -87,6 +96,13 @@ class ImageSource:
             return _read_item(self.items[row], self.image_shape)
         except ImageError as error:
             raise type(error)(f"{self.describe(row)}: {error}") from error
+
+    def all_square(self) -> bool:
+        """Return True if all pictures are square. Files are opened, and not decoded.
+
+        For pictures that were read before: errors of files are not translated.
+        """
+        return all(_is_square(item) for item in self.items)
 
     def check(self, *, missing_ok: bool = False) -> None:
         """Check all pictures as far as possible without decoding a file.
@@ -125,6 +141,16 @@ def _read_item(item: Any, image_shape: tuple[int, ...] | None) -> Picture:
         check_layout(array.shape, image_shape)
         return array
     return array_to_image(array, image_shape)
+
+
+def _is_square(item: Any) -> bool:
+    if isinstance(item, str | os.PathLike):
+        with Image.open(_local_path(item), formats=FORMATS) as image:
+            return image.width == image.height
+    if isinstance(item, Image.Image):
+        return item.width == item.height
+    height, width, *_ = _as_array(item).shape
+    return bool(height == width)
 
 
 def _read_pil(image: Image.Image) -> Image.Image:

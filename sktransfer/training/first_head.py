@@ -69,7 +69,7 @@ def first_head(settings: TrainingSettings, data: TrainingData, files: Checkpoint
 def random_head(settings: TrainingSettings, stages: TrainableStages, rows: Rows) -> nn.Sequential:
     """A head with random weights, drawn from the seed."""
     some = torch.linspace(0, len(rows) - 1, min(len(rows), _ROWS_FOR_A_SCALE)).long()
-    features = _features(settings, stages, rows.drawn(some))(0)
+    features = untrained_features(settings, stages, rows.drawn(some))(0)
     with seeded(settings.seed, settings.device):
         head = build_head(
             features.shape[1],
@@ -115,12 +115,15 @@ def _on_features(settings: TrainingSettings, data: TrainingData) -> TrainingData
     rows, validation = data.rows, data.validation
     return TrainingData(
         stages=TrainableStages(),
-        rows=rows.with_X(_features(settings, data.stages, rows)),
-        validation=validation and validation.with_X(_features(settings, data.stages, validation)),
+        rows=rows.with_X(untrained_features(settings, data.stages, rows)),
+        validation=validation
+        and validation.with_X(untrained_features(settings, data.stages, validation)),
     )
 
 
-def _features(settings: TrainingSettings, stages: TrainableStages, rows: Rows) -> FixedViews:
+def untrained_features(
+    settings: TrainingSettings, stages: TrainableStages, rows: Rows
+) -> FixedViews:
     """Outputs of the stages in evaluation mode, on the device of the rows."""
     stages.to(settings.device).eval()
     with torch.no_grad():

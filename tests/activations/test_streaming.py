@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from sktransfer.activations import streaming
 from sktransfer.activations.engines.choice import EngineChoice
-from sktransfer.activations.results import Results
+from sktransfer.activations.results import Known, Results
 from sktransfer.activations.streaming import FrozenPass
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.features import Normalise
@@ -201,6 +201,51 @@ def test_repeated_rows_of_unreadable_pictures_are_unreadable(picture_files, batc
 def test_repeated_rows_are_counted_by_the_progress_bar(picture_files, capsys):
     make_pass(progress="Looking").collect(as_images(picture_files[0] * 2))
     assert "48/48" in capsys.readouterr().err
+
+
+# Values that an earlier pass has computed.
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+def test_known_rows_are_not_computed_again(picture_files, read_paths, batch_size):
+    paths, _ = picture_files
+    expected, _ = make_pass().collect(as_images(paths))
+    read_paths.clear()
+    known = Known([1, 2, 7], expected[[1, 2, 7]])
+    rows, unreadable = make_pass(batch_size=batch_size).collect(as_images(paths), known=known)
+    assert sorted(read_paths) == sorted(set(paths) - {paths[1], paths[2], paths[7]})
+    assert torch.equal(rows, expected)
+    assert unreadable == []
+
+
+def test_nothing_is_read_if_all_rows_are_known(picture_files, read_paths, capsys):
+    paths, _ = picture_files
+    values = torch.arange(3.0 * len(paths)).reshape(-1, 3)
+    known = Known(range(len(paths)), values)
+    rows, _ = make_pass(progress="Looking").collect(as_images(paths), known=known)
+    assert read_paths == []
+    assert torch.equal(rows, values)
+    assert "24/24" in capsys.readouterr().err
+
+
+def test_a_row_like_a_known_one_is_not_computed(picture_files, read_paths):
+    paths, _ = picture_files
+    known = Known([1], torch.tensor([[1.0, 2, 3]]))
+    rows, _ = make_pass().collect(as_images([paths[0], paths[0], paths[2]]), known=known)
+    assert read_paths == [paths[2]]
+    assert rows[:2].tolist() == [[1, 2, 3], [1, 2, 3]]
+
+
+def test_the_engine_is_chosen_by_the_pictures_of_all_passes(pictures, monkeypatch):
+    numbers = []
+
+    def engine_for(network, *given):
+        numbers.append(given[3])
+        return network
+
+    monkeypatch.setattr(streaming, "engine_for", engine_for)
+    make_pass(batch_size=24, further=1000).collect(as_images(pictures[0]))
+    assert numbers == [1024]
 
 
 # Devices that work while the CPU collects results.

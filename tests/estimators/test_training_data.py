@@ -9,7 +9,7 @@ from sklearn.dummy import DummyClassifier
 from sktransfer.activations.streaming import FrozenPass
 from sktransfer.activations.views import FixedViews
 from sktransfer.estimators.checked_input import FitArguments, checked_input
-from sktransfer.estimators.training_data import ViewSettings, training_data
+from sktransfer.estimators.training_data import ViewSettings, split_network, training_data
 from tests.conftest import make_pictures
 from tests.small_estimators import make_classifier
 
@@ -20,13 +20,12 @@ def data_of(teacher=None, views=(None, None), sample_weight=None, validation=Non
     """Make the training data of a fit."""
     classifier = make_classifier(backbone="squeezenet1_1", **parameters)
     arguments = FitArguments(X, Y, sample_weight, validation_data=validation)
-    return training_data(
-        checked_input(classifier, arguments, None),
-        classifier._fitted_backbone("cpu"),
-        classifier._run_options(),
-        ViewSettings(*views, keep=False),
-        teacher=teacher,
-    )
+    given = checked_input(classifier, arguments, None)
+    backbone = classifier._fitted_backbone("cpu", "crop")
+    frozen, stages = split_network(given.architecture, backbone)
+    one_pass = backbone.frozen_pass(frozen, classifier._run_options(), "Running", may_map=1)
+    views = ViewSettings(*views, keep=False)
+    return training_data(given, one_pass, stages, views, teacher=teacher)
 
 
 @pytest.fixture
@@ -34,9 +33,9 @@ def passes(monkeypatch):
     """The number of pictures in each pass."""
     seen, original = [], FrozenPass.collect
 
-    def collect(self, source, *rest):
+    def collect(self, source, *rest, **options):
         seen.append(len(source))
-        return original(self, source, *rest)
+        return original(self, source, *rest, **options)
 
     monkeypatch.setattr(FrozenPass, "collect", collect)
     return seen

@@ -3,10 +3,10 @@ import pytest
 import torch
 from PIL import Image
 from torchvision.models import EfficientNet_B0_Weights, MobileNet_V2_Weights, ResNet50_Weights
-from torchvision.transforms import InterpolationMode
+from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms._presets import ImageClassification
 
-from sktransfer.images.preprocessing import Preprocessing
+from sktransfer.images.preprocessing import RESIZES, Preprocessing
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -144,3 +144,75 @@ def test_another_size_keeps_the_proportion(resize, crop, image_size, expected):
 def test_same_size_is_the_same_preset(image_size):
     preset = preset_of()
     assert preset.at_size(image_size) is preset
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(90, 30), (30, 90), (64, 64), (20, 7), (500, 333)])
+def test_squash_is_one_resize_of_the_whole_picture(size, interpolation):
+    image = scenery(*size)
+    expected = v2.functional.resize(
+        image, [32, 32], InterpolationMode(interpolation), antialias=True
+    )
+    pixels = preset_of(interpolation=interpolation).resized("squash")(image)
+    np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize("size", [(90, 30), (30, 90), (64, 64), (20, 7)])
+def test_pad_shows_the_whole_picture_on_the_colour_of_its_border(size):
+    image = Image.new("RGB", size, (10, 200, 30))
+    image.paste((250, 0, 0), (size[0] // 3, size[1] // 3, 2 * size[0] // 3, 2 * size[1] // 3))
+    pixels = preset_of().resized("pad")(image)
+    assert pixels.shape == (32, 32, 3)
+    red = pixels[..., 0] > 130
+    height, width = red.any(axis=1).sum(), red.any(axis=0).sum()
+    # The picture keeps the ratio of its sides, and its longer side fills the square.
+    assert abs(max(height, width) - 32 / 3) <= 2
+    assert abs(width / height - size[0] / size[1]) < 0.5 * max(1, size[0] / size[1])
+    for corner in (pixels[0, 0], pixels[0, -1], pixels[-1, 0], pixels[-1, -1]):
+        np.testing.assert_allclose(corner, [10, 200, 30], atol=1)
+
+
+def test_pad_centres_the_picture():
+    white = Image.new("RGB", (96, 33), "white")
+    white.paste("black", (4, 4, 92, 29))
+    pixels = preset_of(64).resized("pad")(white)
+    np.testing.assert_array_equal(pixels[:, ::-1], pixels)
+    np.testing.assert_array_equal(pixels[::-1], pixels)
+
+
+@pytest.mark.parametrize("resize", ["squash", "pad"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (3, 1), (1, 20_000), (20_000, 1)])
+def test_degenerate_pictures_give_their_colour_whole(size, resize):
+    pixels = preset_of().resized(resize)(Image.new("RGB", size, (10, 200, 30)))
+    assert pixels.shape == (32, 32, 3)
+    assert (pixels == [10, 200, 30]).all()
+
+
+@pytest.mark.parametrize("size", [(48, 48), (32, 32), (301, 301)])
+def test_square_pictures_are_squashed_and_padded_alike(size):
+    image = scenery(*size)
+    pixels = preset_of().resized("pad")(image)
+    np.testing.assert_array_equal(pixels, preset_of().resized("squash")(image))
+
+
+@pytest.mark.parametrize("resize", ["squash", "pad"])
+@pytest.mark.parametrize("size", [(32, 32), (232, 300), (97, 110), (130, 96), (40, 500), (20, 32)])
+def test_an_array_gives_the_pixels_of_the_same_image_whole(size, resize):
+    preset, image = preset_of().resized(resize), scenery(*size)
+    view = np.asarray(image).transpose(2, 0, 1).copy().transpose(1, 2, 0)
+    for pixels in (np.asarray(image), view):
+        np.testing.assert_array_equal(preset(pixels), preset(image))
+
+
+@pytest.mark.parametrize("resize", ["squash", "pad"])
+def test_resize_is_kept_at_another_size(resize):
+    pixels = preset_of().resized(resize).at_size(20)(scenery(60, 90))
+    np.testing.assert_array_equal(pixels, preset_of(20).resized(resize)(scenery(60, 90)))
+
+
+def test_each_resize_has_a_key_of_its_own():
+    presets = [preset_of().resized(resize) for resize in RESIZES]
+    assert len({preset.cache_key for preset in presets}) == len(RESIZES)
+    # The keys and digests of stores and pickles from before `resize`.
+    assert preset_of().cache_key == "resize 40 bilinear crop 32"
+    assert len({repr(preset) for preset in presets}) == 1

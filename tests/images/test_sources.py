@@ -394,6 +394,28 @@ def test_holds_images(X, expected):
     assert holds_images(X) is expected
 
 
+def test_errors_about_a_part_of_the_pictures_name_their_rows_of_X(paths):
+    source = as_images([*paths[:2], "missing.png"]).taken([0, 2])
+    assert len(source) == 2
+    assert source.describe(1) == "row 2 of X ('missing.png')"
+    with pytest.raises(UnreadableImageError, match="row 2 of X"):
+        source.read(1)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "square"), [([(8, 8), (5, 5)], True), ([(8, 8), (8, 9)], False), ([(9, 8)], False)]
+)
+def test_all_square(tmp_path, shapes, square):
+    arrays = [np.zeros((*shape, 3), np.uint8) for shape in shapes]
+    images = [Image.fromarray(array) for array in arrays]
+    tensors = [torch.zeros(3, *shape) for shape in shapes]
+    for i, image in enumerate(images):
+        image.save(tmp_path / f"{i}.png")
+    files = sorted(str(path) for path in tmp_path.iterdir())
+    for X in (arrays, images, tensors, files):
+        assert as_images(X).all_square() is square
+
+
 def test_describe_names_paths_only():
     source = ImageSource(["a.png", Path("b") / "c.png", GREY[0]])
     assert source.describe(0) == "row 0 of X ('a.png')"

@@ -1,0 +1,128 @@
+"""The choice of `resize`: how a picture of any shape becomes the network's square."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from sklearn.utils import resample
+
+from sktransfer._common.threads import computing
+from sktransfer.activations.results import Known
+from sktransfer.activations.streaming import FrozenPass
+from sktransfer.activations.views import FixedViews
+from sktransfer.backbones.freezing import TrainableStages
+from sktransfer.images.preprocessing import RESIZES, Preprocessing
+from sktransfer.images.sources import ImageSource
+from sktransfer.selection.cross_validation import make_folds, row_scores, row_weights
+from sktransfer.selection.scores import Score, best_beyond_error, compared
+from sktransfer.training.batches import Rows
+from sktransfer.training.first_head import untrained_features
+from sktransfer.training.settings import TrainingSettings
+
+# Pictures that are computed for the choice and not used by the fit, at most.
+_EXTRA_PICTURES = 1000
+
+
+@dataclass(frozen=True)
+class ResizeChoice:
+    """The choice, and its evidence.
+
+    Parameters
+    ----------
+    resize : {"crop", "squash", "pad"}
+    scores : mapping of str to Score, or None
+        Of each candidate; None if there were too few rows to compare them.
+    known : Known or None
+        Activations of the drawn pictures, by the choice.
+    """
+
+    resize: str
+    scores: Mapping[str, Score] | None = None
+    known: Known | None = None
+
+
+@dataclass(frozen=True)
+class LabelledPictures:
+    """Pictures that a choice may be based on.
+
+    Parameters
+    ----------
+    images : ImageSource
+    y : ndarray of shape (n,) or (n, k)
+    weights : ndarray of shape (n,)
+    rows : ndarray of int
+        Those that may be used: they train.
+    groups : ndarray of shape (n,), or None
+    """
+
+    images: ImageSource
+    y: np.ndarray
+    weights: np.ndarray
+    rows: np.ndarray
+    groups: np.ndarray | None
+
+
+def choose_resize(
+    pictures: LabelledPictures,
+    one_pass: FrozenPass,
+    stages: TrainableStages,
+    settings: TrainingSettings,
+    *,
+    activations_are_used: bool,
+) -> ResizeChoice:
+    """Choose by the cross-validated accuracy of the linear head on some of the training rows.
+
+    "crop" is the simplest candidate, and stays where no other one gains more than the standard
+    error of the gain.
+
+    Parameters
+    ----------
+    pictures : LabelledPictures
+    one_pass : FrozenPass
+        The pass of the fit, with any `resize`.
+    stages : TrainableStages
+        The stages after those of the pass; they stay as they are.
+    settings : TrainingSettings
+    activations_are_used : bool
+        True if the fit trains on these activations, False if on augmented views.
+    """
+    preset, n_candidates = one_pass.preprocessing, len(RESIZES)
+    assert isinstance(preset, Preprocessing)  # views are made of squares, later
+    extra = n_candidates - 1 if activations_are_used else n_candidates
+    drawn = _drawn(pictures, _EXTRA_PICTURES // extra, settings.seed)
+    y, weights = pictures.y[drawn], pictures.weights[drawn]
+    groups = None if pictures.groups is None else pictures.groups[drawn]
+    folds = make_folds(y, groups, settings.seed)
+    if not folds:
+        return ResizeChoice("crop")
+    images = pictures.images.taken(drawn.tolist())
+    # The engine that is worth its preparation for all passes together runs each of them.
+    further = extra * len(images)
+    comparing = replace(one_pass, further=further, may_map=n_candidates)
+    of_rows, activations = {}, {}
+    for resize in RESIZES:
+        if resize == "pad" and images.all_square():
+            continue  # there is nothing to fill: it would give the pixels of "squash" again
+        with_it = replace(comparing, preprocessing=preset.resized(resize))
+        activations[resize] = with_it.collect(images)[0]
+        with computing():
+            rows = Rows.of(FixedViews([activations[resize]]), y, weights).on(settings.device)
+            features = untrained_features(settings, stages, rows)
+            of_rows[resize] = row_scores(settings, rows.with_X(features), folds)
+    scores = compared(of_rows, row_weights(settings, rows))
+    chosen = best_beyond_error(scores)
+    return ResizeChoice(chosen, scores, Known(drawn.tolist(), activations[chosen]))
+
+
+def _drawn(pictures: LabelledPictures, n: int, seed: int) -> np.ndarray:
+    """At most n of the rows, in order, with each class in proportion."""
+    rows = pictures.rows
+    if len(rows) <= n:
+        return rows
+    stratify = pictures.y[rows] if pictures.y.ndim == 1 else None
+    drawn: np.ndarray = resample(
+        rows, replace=False, n_samples=n, stratify=stratify, random_state=seed
+    )
+    return np.sort(drawn)

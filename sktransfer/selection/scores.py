@@ -1,0 +1,61 @@
+"""Scores of candidates on the same rows, and the choice between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Score:
+    """The cross-validated score of one candidate.
+
+    Parameters
+    ----------
+    mean : float
+        Weighted mean over the rows; higher is better.
+    gain : float
+        Its difference to the mean of the simplest candidate.
+    gain_error : float
+        Standard error of `gain`. Both candidates are scored on the same rows, so the differences of
+        rows count, which vary less than the scores.
+    """
+
+    mean: float
+    gain: float
+    gain_error: float
+
+
+def compared(of_rows: Mapping[str, np.ndarray], weights: np.ndarray) -> dict[str, Score]:
+    """Compare candidates by their scores of the same rows.
+
+    Parameters
+    ----------
+    of_rows : mapping of str to ndarray of shape (n,)
+        Scores of each row, by candidate; the simplest candidate is the first.
+    weights : ndarray of shape (n,)
+        Weights of the rows; at least one is positive.
+    """
+    shares = weights / weights.sum()
+    simplest = next(iter(of_rows.values()))
+    scores = {}
+    for candidate, values in of_rows.items():
+        differences = values - simplest
+        gain = float(shares @ differences)
+        # The variance of a weighted mean of independent rows; with equal weights, that of a mean.
+        error = float(np.sqrt(shares**2 @ (differences - gain) ** 2))
+        scores[candidate] = Score(float(shares @ values), gain, error)
+    return scores
+
+
+def best_beyond_error(scores: Mapping[str, Score]) -> str:
+    """The best candidate, or the simplest if the gain is within one standard error.
+
+    Source: Breiman, Friedman, Olshen & Stone, "Classification and Regression Trees", 1984, section
+    3.4.3, the rule of one standard error, here of the paired difference.
+    """
+    best = max(scores, key=lambda candidate: scores[candidate].mean)
+    simplest = next(iter(scores))
+    return best if scores[best].gain > scores[best].gain_error else simplest

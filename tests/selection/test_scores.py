@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from sktransfer.selection.scores import Score, best_beyond_error, compared
+
+
+def test_gains_are_paired_by_row():
+    rng = np.random.default_rng(0)
+    hard = rng.random(400) < 0.4  # rows that every candidate gets wrong
+    first = np.where(hard, 0.0, 1.0)
+    second = first.copy()
+    second[np.flatnonzero(hard)[:10]] = 1.0
+    scores = compared({"crop": first, "pad": second}, np.ones(400))
+    assert scores["crop"] == Score(pytest.approx(first.mean()), 0.0, 0.0)
+    assert scores["pad"].mean == pytest.approx(second.mean())
+    assert scores["pad"].gain == pytest.approx(10 / 400)
+    differences = second - first
+    assert scores["pad"].gain_error == pytest.approx(differences.std() / 20)
+    # Unpaired, the error of either mean alone is larger than the gain.
+    assert first.std() / 20 > scores["pad"].gain_error
+
+
+def test_a_weight_counts_as_so_many_rows():
+    first, second = np.array([1.0, 0, 0, 1]), np.array([1.0, 1, 0, 0])
+    weights = np.array([3, 2, 1, 1])
+    weighted = compared({"a": first, "b": second}, weights)["b"]
+    repeated = compared({"a": first.repeat(weights), "b": second.repeat(weights)}, np.ones(7))["b"]
+    assert weighted.mean == pytest.approx(repeated.mean)
+    assert weighted.gain == pytest.approx(repeated.gain)
+    # But it is one observation, so it says less than three.
+    assert weighted.gain_error > repeated.gain_error
+    doubled = compared({"a": first, "b": second}, 2 * weights)["b"]
+    assert doubled == weighted
+
+
+@pytest.mark.parametrize(
+    ("gains", "best"),
+    [
+        ({"squash": (0.03, 0.02), "pad": (0.01, 0.005)}, "squash"),
+        ({"squash": (0.03, 0.04), "pad": (0.01, 0.005)}, "crop"),
+        ({"squash": (-0.03, 0.02), "pad": (0.02, 0.01)}, "pad"),
+        ({"squash": (0.0, 0.0), "pad": (0.0, 0.0)}, "crop"),
+        ({"squash": (-0.1, 0.01), "pad": (-0.2, 0.01)}, "crop"),
+    ],
+)
+def test_the_simplest_candidate_wins_within_one_error(gains, best):
+    scores = {"crop": Score(0.7, 0.0, 0.0)}
+    scores |= {name: Score(0.7 + gain, gain, error) for name, (gain, error) in gains.items()}
+    assert best_beyond_error(scores) == best
