@@ -49,8 +49,12 @@ def test_warm_cosine():
     assert sorted(factors[10:], reverse=True) == factors[10:]
 
 
-def test_the_climb_takes_an_epoch_at_most():
-    assert [warm_cosine(1, 1000, n_epoch) for n_epoch in (1, 2, 4)] == pytest.approx([1, 1, 0.5])
+def test_the_climb_takes_an_epoch_or_fifty_steps_at_most():
+    def climb(n_steps, n_epoch):
+        return [warm_cosine(step, n_steps, n_epoch) for step in range(n_steps)].index(1) + 1
+
+    assert [climb(10_000, n_epoch) for n_epoch in (1, 2, 49, 51, 80)] == [50, 50, 50, 51, 80]
+    assert climb(300, 80) == 30
 
 
 @pytest.mark.parametrize("n_steps", [1, 2, 3, 5])
