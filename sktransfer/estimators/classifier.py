@@ -162,10 +162,10 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
 
     schedule : {"cosine", "onecycle", "plateau"}, class or None, default="cosine"
         "cosine": the learning rate climbs during the first tenth of the steps, one epoch or 50
-        steps at most, then falls to 0 along half a cosine. "onecycle" is torch's OneCycleLR. "plateau"
-        divides the rate by ten after 2 epochs without a lower loss (the validation loss, if
-        there is one). Or a class of `torch.optim.lr_scheduler`, stepped once per epoch. None
-        keeps the rate constant. L-BFGS has no schedule.
+        steps at most, then falls to 0 along half a cosine. "onecycle" is torch's OneCycleLR.
+        "plateau" divides the rate by ten after 2 epochs without a lower loss (the validation
+        loss, if there is one). Or a class of `torch.optim.lr_scheduler`, stepped once per epoch.
+        None keeps the rate constant. L-BFGS has no schedule.
 
     gradient_clipping : float or None, default=None
         Largest norm of all gradients together. L-BFGS does not clip.
