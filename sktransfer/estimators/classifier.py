@@ -80,10 +80,10 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         How a picture of any shape becomes that square. "crop" resizes the shorter side and keeps
         the middle, as it was done when the weights were trained; "squash" resizes the whole
         picture, which changes the ratio of its sides; "pad" keeps the ratio, and fills the square
-        with the colour of the picture's border. "auto" compares the three by 5-fold
-        cross-validation of the linear head on at most 500 of the training rows, and keeps "crop"
-        where no other one gains more than a standard error. A continued fit keeps the first
-        choice.
+        with the colour of the picture's border. "auto" compares the three by the log loss of
+        linear heads in 5-fold cross-validation, on at most 500 of the training rows, and keeps
+        "crop" where no other one gains more than a standard error. A continued fit keeps the
+        first choice.
 
     image_shape : tuple (h, w) or (h, w, c), or None, default=None
         Accept rows of flattened pixels of this shape, as scikit-learn's own image sets are.
@@ -298,9 +298,10 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         How pictures become squares: the parameter, or the choice of "auto".
 
     resize_scores_ : dict of dict, or None
-        The evidence of "auto", by candidate: ``mean`` (cross-validated accuracy), ``gain`` (its
-        difference to that of "crop") and ``gain_error`` (the standard error of that, paired by
-        row). None if nothing was compared: `resize` was given, or there were too few rows.
+        The evidence of "auto", by candidate: ``mean`` (cross-validated log-likelihood of the
+        labels; higher is better), ``gain`` (its difference to that of "crop") and ``gain_error``
+        (the standard error of that, paired by row). None if nothing was compared: `resize` was
+        given, or there were too few rows.
 
     temperature_ : float
         Temperature that the scores are divided by; 1 without `calibrate`.

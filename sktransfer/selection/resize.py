@@ -15,7 +15,7 @@ from sktransfer.activations.views import FixedViews
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.images.preprocessing import RESIZES, Preprocessing
 from sktransfer.images.sources import ImageSource
-from sktransfer.selection.cross_validation import make_folds, row_scores, row_weights
+from sktransfer.selection.cross_validation import log_likelihoods, make_folds, row_weights
 from sktransfer.selection.scores import Score, best_beyond_error, compared
 from sktransfer.training.batches import Rows
 from sktransfer.training.first_head import untrained_features
@@ -72,7 +72,7 @@ def choose_resize(
     *,
     activations_are_used: bool,
 ) -> ResizeChoice:
-    """Choose by the cross-validated accuracy of the linear head on some of the training rows.
+    """Choose by the cross-validated log-likelihood of linear heads on some of the training rows.
 
     "crop" is the simplest candidate, and stays where no other one gains more than the standard
     error of the gain.
@@ -110,7 +110,7 @@ def choose_resize(
         with computing():
             rows = Rows.of(FixedViews([activations[resize]]), y, weights).on(settings.device)
             features = untrained_features(settings, stages, rows)
-            of_rows[resize] = row_scores(settings, rows.with_X(features), folds)
+            of_rows[resize] = log_likelihoods(settings, rows.with_X(features), folds)
     scores = compared(of_rows, row_weights(settings, rows))
     chosen = best_beyond_error(scores)
     return ResizeChoice(chosen, scores, Known(drawn.tolist(), activations[chosen]))

@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Score:
-    """The cross-validated score of one candidate.
+    """The cross-validated score of one candidate, such as a mean log-likelihood.
 
     Parameters
     ----------

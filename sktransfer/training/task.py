@@ -49,10 +49,13 @@ class OneLabel:
         """Which rows (n,) of scores (n, k) have the label of y: codes, or shares of mixed rows."""
         return scores.argmax(1) == (y if y.ndim == 1 else y.argmax(1))
 
+    def log_losses(self, scores: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Negative log-likelihood of codes y (n,), one for each row."""
+        return -np.take_along_axis(self.log_probabilities(scores), y[:, None], 1)[:, 0]
+
     def log_loss(self, scores: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float:
-        """Weighted mean negative log-likelihood of codes y."""
-        losses = -np.take_along_axis(self.log_probabilities(scores), y[:, None], 1)[:, 0]
-        return float(np.average(losses, weights=weights))
+        """Weighted mean of `log_losses`."""
+        return float(np.average(self.log_losses(scores, y), weights=weights))
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,14 @@ class SeveralLabels:
         """Which rows (n,) of scores (n, k) have all labels as in y."""
         return ((scores > 0) == (y > 0.5)).all(dim=1)
 
+    def log_losses(self, scores: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Negative log-likelihood of an indicator y (n, k), the mean over labels for each row."""
+        losses = y * np.logaddexp(0, -scores) + (1 - y) * np.logaddexp(0, scores)
+        return losses.mean(axis=1)
+
     def log_loss(self, scores: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float:
-        """Weighted mean negative log-likelihood of an indicator y, averaged over its labels."""
-        losses = (y * np.logaddexp(0, -scores) + (1 - y) * np.logaddexp(0, scores)).mean(axis=1)
-        return float(np.average(losses, weights=weights))
+        """Weighted mean of `log_losses`."""
+        return float(np.average(self.log_losses(scores, y), weights=weights))
 
 
 Task = OneLabel | SeveralLabels

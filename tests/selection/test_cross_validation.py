@@ -3,9 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
-from sktransfer.selection.cross_validation import make_folds, row_scores, row_weights
+from sktransfer.selection.cross_validation import log_likelihoods, make_folds, row_weights
 from sktransfer.training.batches import Rows
+from sktransfer.training.task import SeveralLabels
 from tests.training.helpers import feature_rows, settings_of
 
 Y = np.arange(40) % 4
@@ -64,23 +66,46 @@ def test_few_rows_make_fewer_folds_or_none(y, groups, n):
         is_partition(folds, len(y))
 
 
-def test_rows_are_scored_by_heads_that_have_not_seen_them():
+def accuracy_like(rows, folds, **parameters):
+    """Return the geometric mean of the labels' probabilities."""
+    found = log_likelihoods(settings_of(**parameters), rows, folds)
+    assert found.shape == (len(rows),)
+    assert (found <= 0).all()
+    return np.exp(found.mean())
+
+
+def test_heads_have_not_seen_the_rows_that_they_judge():
     # Features that tell the rows apart and nothing else: heads get their own rows right.
     n = 60
     y = torch.from_numpy(np.random.default_rng(0).integers(0, 3, n))
-    rows = Rows(torch.eye(n), y)
-    scores = row_scores(settings_of(), rows, make_folds(y.numpy(), None, 0))
-    assert scores.shape == (n,)
-    assert scores.mean() < 0.6
+    assert accuracy_like(Rows(torch.eye(n), y), make_folds(y.numpy(), None, 0)) < 0.5
 
 
-def test_scores_are_high_where_features_tell_the_classes():
+def test_the_likelihood_is_high_where_features_tell_the_classes():
     rows = feature_rows(90)
-    y = rows.targets.y.numpy()
+    folds = make_folds(rows.targets.y.numpy(), None, 0)
     told = Rows(10 * torch.eye(3)[rows.targets.y], rows.targets.y)
-    assert row_scores(settings_of(), told, make_folds(y, None, 0)).mean() == 1
-    middling = row_scores(settings_of(), rows, make_folds(y, None, 0)).mean()
-    assert 0.34 < middling < 1
+    assert accuracy_like(told, folds) > 0.95
+    assert 0.34 < accuracy_like(rows, folds, weight_decay=1e-2) < 0.9
+
+
+def test_the_likelihood_is_that_of_scikit_learn():
+    rows = feature_rows(60)
+    rows = rows.with_weights(torch.ones(60))
+    y = rows.targets.y.numpy()
+    folds = make_folds(y, None, 0)
+    X = rows.views(0).numpy().astype(float)
+    expected = np.empty(60)
+    for learned, held_out in folds:
+        # The penalty is on features that are centred and divided by their mean length.
+        mean = X[learned].mean(0)
+        length = np.sqrt(((X[learned] - mean) ** 2).sum(1).mean())
+        model = LogisticRegression(C=1 / (1e-2 * len(learned)), tol=1e-10, max_iter=10_000)
+        model.fit((X[learned] - mean) / length, y[learned])
+        shares = model.predict_proba((X[held_out] - mean) / length)
+        expected[held_out] = np.log(shares[np.arange(len(held_out)), y[held_out]])
+    found = log_likelihoods(settings_of(weight_decay=1e-2), rows, folds)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -96,10 +121,28 @@ def test_scores_are_high_where_features_tell_the_classes():
         {"label_smoothing": 0.1},
     ],
 )
-def test_the_linear_head_scores_for_every_training(parameters):
+def test_the_linear_head_judges_for_every_training(parameters):
     rows = feature_rows(60)
     folds = make_folds(rows.targets.y.numpy(), None, 0)
-    assert row_scores(settings_of(**parameters), rows, folds).mean() > 0.34
+    assert accuracy_like(rows, folds, weight_decay=1e-2, **parameters) > 0.34
+
+
+def test_a_class_that_a_head_has_not_seen_tells_nothing():
+    y = torch.tensor([0, 1] * 10 + [2])
+    X = torch.randn(21, 4, generator=torch.Generator().manual_seed(0))
+    folds = make_folds(y.numpy(), None, 0)
+    first, second = (log_likelihoods(settings_of(), Rows(f * X, y), folds) for f in (1, -3 * X[:1]))
+    assert first[20] == second[20] == pytest.approx(-np.log(3))
+    assert (first[:20] != second[:20]).all()
+
+
+def test_several_labels():
+    rows = feature_rows(60)
+    y = torch.eye(3)[rows.targets.y]
+    several = Rows(rows.views, y)
+    settings = settings_of("binary_cross_entropy", weight_decay=1e-2, task=SeveralLabels())
+    found = log_likelihoods(settings, several, make_folds(y.numpy(), None, 0))
+    assert np.exp(found.mean()) > 0.5
 
 
 def test_rows_count_as_in_the_loss():

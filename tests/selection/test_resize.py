@@ -74,15 +74,15 @@ def test_the_whole_picture_is_seen_where_its_ends_tell_the_class():
     assert choice.resize in ("squash", "pad")
     assert list(choice.scores) == list(RESIZES)
     chosen = choice.scores[choice.resize]
-    assert chosen.mean > 0.8
+    assert np.exp(chosen.mean) > 0.6
     assert chosen.gain > chosen.gain_error > 0
-    assert choice.scores["crop"].mean < 0.6
+    assert np.exp(choice.scores["crop"].mean) < 0.45
 
 
 def test_the_middle_is_seen_where_it_tells_the_class():
     choice = choose(*wide_pictures(90, where="middle"))
     assert choice.resize == "crop"
-    assert choice.scores["crop"].mean > 0.8
+    assert np.exp(choice.scores["crop"].mean) > 0.6
 
 
 @pytest.mark.parametrize("where", ["ends", "middle"])
@@ -157,7 +157,7 @@ def test_a_class_with_fewer_rows_than_folds():
     X, y = wide_pictures(45)
     y[y == 2] = 0
     y[44] = 2
-    assert choose(X, y).scores["squash"].mean > 0.3
+    assert choose(X, y).resize in ("squash", "pad")
 
 
 def test_several_labels():
@@ -193,7 +193,7 @@ def test_features_of_the_stages_are_compared():
     assert choice.known.values.shape == (60, 3, 16, 16)
     whole = choose(X, y)
     for resize in RESIZES:
-        assert choice.scores[resize].mean == pytest.approx(whole.scores[resize].mean, abs=0.02)
+        assert choice.scores[resize].mean == pytest.approx(whole.scores[resize].mean, rel=0.1)
 
 
 def test_damaged_file_is_named_by_its_row_of_X(tmp_path):
