@@ -82,7 +82,7 @@ def log_likelihoods(settings: TrainingSettings, rows: Rows, folds: Folds) -> np.
                 raise KeyboardInterrupt
             found[held_out] = _of_rows(net, rows.drawn(torch.from_numpy(held_out)))
             # The likelihood of a class that the head has never seen is near 0, by chance more or
-            # less near, and its logarithm would drown all others. It is the same for all candidates.
+            # less near, and its logarithm would drown all others. So all candidates get the same.
             found[held_out[_unseen(y, learned, held_out)]] = -np.log(settings.n_classes)
     return found
 
