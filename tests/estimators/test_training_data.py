@@ -21,7 +21,7 @@ def data_of(teacher=None, views=(None, None), sample_weight=None, validation=Non
     classifier = make_classifier(backbone="squeezenet1_1", **parameters)
     arguments = FitArguments(X, Y, sample_weight, validation_data=validation)
     given = checked_input(classifier, arguments, None)
-    backbone = classifier._fitted_backbone("cpu", "crop")
+    backbone = classifier._fitted_backbone(given.choice, "crop")
     frozen, stages = split_network(given.architecture, backbone)
     one_pass = backbone.frozen_pass(frozen, classifier._run_options(), "Running", may_map=1)
     views = ViewSettings(*views, keep=False)
