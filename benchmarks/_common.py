@@ -54,12 +54,9 @@ def arguments(description: str) -> argparse.Namespace:
 
 
 def mobilenet(data: Path) -> dict[str, str | Path]:
-    """Return parameters of an estimator for MobileNetV2 with its pretrained weights.
-
-    Pictures are cropped, as by the libraries that it is compared with.
-    """
+    """Return parameters of an estimator for MobileNetV2 with its pretrained weights."""
     weights = data / "weights" / "mobilenet_v2_imagenet1k_features.safetensors"
-    return {"backbone": "mobilenet_v2", "weights": weights, "resize": "crop"}
+    return {"backbone": "mobilenet_v2", "weights": weights}
 
 
 def head_settings(n_classes: int, seed: int = 0, **parameters) -> TrainingSettings:

@@ -75,9 +75,7 @@ def clipart_tuned(X, y):
     grid = {"weight_decay": [1e-4, 3e-4, 1e-3], "class_weight": [None, "balanced"]}
     best, scores = [], []
     with TemporaryDirectory() as folder:
-        classifier = PretrainedImageClassifier(
-            "efficientnet_lite0", resize="crop", cache=folder, random_state=0
-        )
+        classifier = PretrainedImageClassifier("efficientnet_lite0", cache=folder, random_state=0)
         for seed in SEEDS:
             folds = StratifiedKFold(5, shuffle=True, random_state=seed)
             search = GridSearchCV(classifier, grid, cv=folds, refit=False).fit(X, y)

@@ -11,18 +11,17 @@ from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
 def main():
     options = arguments(__doc__)
     paths, labels = ants_and_bees(options.data, "train")
-    network = mobilenet(options.data)
-    extractor = PretrainedFeatureExtractor(**network, device="cpu").fit(paths)
+    extractor = PretrainedFeatureExtractor(**mobilenet(options.data), device="cpu").fit(paths)
     print_machine()
 
-    peers = loops(network["backbone"], network["weights"], Photos(paths))
+    peers = loops(*mobilenet(options.data).values(), Photos(paths))
     ours, theirs = extractor.transform(paths), next(iter(peers.values()))()
     print(f"Largest difference of a feature from the loop's: {abs(ours - theirs).max():.1e}\n")
 
     sides = {"transform": lambda: extractor.transform(paths), **peers}
     for epochs in (10, 100):
         classifier = PretrainedImageClassifier(
-            **network, max_epochs=epochs, device="cpu", random_state=0
+            **mobilenet(options.data), max_epochs=epochs, device="cpu", random_state=0
         )
         sides[f"fit, max_epochs={epochs}"] = lambda c=classifier: c.fit(paths, labels)
     seconds = alternate(sides, options.repeats)

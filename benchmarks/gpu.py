@@ -112,7 +112,6 @@ def sides_of(name, X, y, device="cuda"):
     ours = {
         "backbone": name,
         "weights": None,
-        "resize": "crop",
         "precision": "bfloat16",
         "batch_size": BATCH,
         "device": device,

@@ -33,7 +33,7 @@ from sktransfer import (
     load_image_folder,
 )
 
-LITE0 = {"backbone": "efficientnet_lite0", "resize": "crop"}
+LITE0 = {"backbone": "efficientnet_lite0"}
 STUDENTS = ("mobilenet_v3_small", "squeezenet1_1")
 
 

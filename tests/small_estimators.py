@@ -12,9 +12,7 @@ LITE0 = "efficientnet_lite0"
 
 def make_classifier(**parameters):
     """Make a classifier on mnasnet0_5, or on another `backbone`."""
-    # The choice of "auto" takes two more passes and 15 solved heads, most of the time of such fits.
-    own = {"random_state": 0, "resize": "crop", **parameters}
-    return PretrainedImageClassifier(**_defaults(parameters), **own)
+    return PretrainedImageClassifier(**_defaults(parameters), **{"random_state": 0, **parameters})
 
 
 def make_extractor(**parameters):

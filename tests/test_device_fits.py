@@ -46,7 +46,11 @@ FITS = {
         "calibrate": "temperature",
     },
     "resize by evidence": {"resize": "auto", "sampling": "oversample"},
-    "resize by evidence, tuned": {"resize": "auto", "unfreeze_depth": 1, "validation_fraction": 0.25},
+    "resize by evidence, tuned": {
+        "resize": "auto",
+        "unfreeze_depth": 1,
+        "validation_fraction": 0.25,
+    },
     "screened, sampled": {"unfreeze_depth": 1, "sampling": "oversample"},
     "tuned": {
         "unfreeze_depth": 2,

@@ -31,7 +31,7 @@ SIGNATURES = {
     ),
     "PretrainedImageClassifier": (
         "backbone='resnet18', *, weights='DEFAULT', unfreeze_depth=0, pooling='native', "
-        "hidden_layer_sizes=(), dropout=0.0, image_size=None, resize='auto', "
+        "hidden_layer_sizes=(), dropout=0.0, image_size=None, resize='crop', "
         "image_shape=None, augment=None, n_views=None, mixup=0.0, cutmix=0.0, "
         "loss='cross_entropy', label_smoothing=0.0, "
         "class_weight=None, sampling=None, distill_from=None, "

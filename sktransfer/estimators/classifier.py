@@ -76,14 +76,14 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         weights were trained on. A larger size shows smaller things, and takes time in
         proportion to its square.
 
-    resize : {"auto", "crop", "squash", "pad"}, default="auto"
+    resize : {"crop", "squash", "pad", "auto"}, default="crop"
         How a picture of any shape becomes that square. "crop" resizes the shorter side and keeps
         the middle, as it was done when the weights were trained; "squash" resizes the whole
         picture, which changes the ratio of its sides; "pad" keeps the ratio, and fills the square
         with the colour of the picture's border. "auto" compares the three by the log loss of
         linear heads in 5-fold cross-validation, on at most 500 of the training rows, and keeps
-        "crop" where no other one gains more than a standard error. A continued fit keeps the
-        first choice.
+        "crop" where no other one gains more than a standard error. That takes two more passes
+        over these rows and 15 solved heads. A continued fit keeps the first choice.
 
     image_shape : tuple (h, w) or (h, w, c), or None, default=None
         Accept rows of flattened pixels of this shape, as scikit-learn's own image sets are.
@@ -386,7 +386,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         hidden_layer_sizes: int | Sequence[int] = (),
         dropout: float = 0.0,
         image_size: int | None = None,
-        resize: str = "auto",
+        resize: str = "crop",
         image_shape: tuple[int, ...] | None = None,
         augment: str | Callable[[Any], Any] | None = None,
         n_views: int | None = None,
