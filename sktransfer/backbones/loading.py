@@ -86,7 +86,7 @@ def _pretrained(name: str, weights: Weights) -> tuple[nn.Module, bool]:
 
 def _loadable(name: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """`state` under the network's own names, in single precision, with torch's metadata."""
-    renamed = source_of(name).renamed(state).items()
+    renamed = source_of(name).renamed(name, state).items()
     loadable = OrderedDict((k, v.float() if v.is_floating_point() else v) for k, v in renamed)
     # torch keeps the version of each module's format here; MNASNet insists on one.
     loadable._metadata = getattr(state, "_metadata", {"": {"version": 2}})  # type: ignore[attr-defined]

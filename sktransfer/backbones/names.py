@@ -3,12 +3,12 @@
 import difflib
 
 from sktransfer.backbones.sources.base import Source
-from sktransfer.backbones.sources.lite0 import Lite0
+from sktransfer.backbones.sources.lite import Lite
 from sktransfer.backbones.sources.torchvision import Torchvision
 from sktransfer.exceptions import BackboneError
 
 # In the order in which they are asked for a name.
-SOURCES: tuple[Source, ...] = (Torchvision(), Lite0())
+SOURCES: tuple[Source, ...] = (Torchvision(), Lite())
 
 
 def backbone_names() -> tuple[str, ...]:

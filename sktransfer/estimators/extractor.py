@@ -28,8 +28,8 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
     Parameters
     ----------
     backbone : str, default="resnet18"
-        Name of any torchvision classification network, or ``"efficientnet_lite0"``;
-        :func:`list_backbones` lists them.
+        Name of any torchvision classification network, or ``"efficientnet_lite0"`` to
+        ``"efficientnet_lite2"``; :func:`list_backbones` lists them.
 
     weights : str, path or None, default="DEFAULT"
         ``"DEFAULT"``, another of torchvision's names for the backbone's weights, the path

@@ -20,7 +20,7 @@ def by_name(records):
 
 def test_one_record_per_backbone_in_order(records):
     assert [record["name"] for record in records] == list(backbone_names())
-    assert len(records) == 81
+    assert len(records) == 83
 
 
 def test_every_record_has_all_facts(records):
@@ -35,7 +35,7 @@ def test_every_record_has_all_facts(records):
 def test_data_frame(records):
     table = pd.DataFrame(records)
     assert list(table.columns) == KEYS
-    assert len(table) == 81
+    assert len(table) == 83
     assert table["parameters"].dtype.kind == table["features"].dtype.kind == "i"
 
 
@@ -60,6 +60,7 @@ def test_stages_and_depths(by_name, name, stages):
         ("resnet18", 11_689_512 - 513_000, 512, 224),
         ("mobilenet_v2", 3_504_872 - 1_281_000, 1280, 224),
         ("efficientnet_lite0", 4_652_008 - 1_281_000, 1280, 224),
+        ("efficientnet_lite2", 6_092_072 - 1_281_000, 1280, 260),
         ("squeezenet1_1", 1_235_496 - 513_000, 512, 224),
         ("vit_b_32", 88_224_232 - 769_000, 768, 224),
     ],

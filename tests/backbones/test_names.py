@@ -1,20 +1,22 @@
 import pytest
 
 from sktransfer.backbones.names import SOURCES, backbone_names, source_of
-from sktransfer.backbones.sources.lite0 import Lite0
+from sktransfer.backbones.sources.lite import Lite
 from sktransfer.backbones.sources.torchvision import Torchvision
 from sktransfer.exceptions import BackboneError
 
 
-def test_names_are_torchvisions_and_lite0():
+def test_names_are_torchvisions_and_lites():
     names = backbone_names()
-    assert len(names) == 81
+    assert len(names) == 83
     assert list(names) == sorted(set(names))
-    assert {"efficientnet_lite0", "resnet18", "vit_h_14", "maxvit_t"} <= set(names)
+    assert {"efficientnet_lite0", "efficientnet_lite2", "resnet18", "vit_h_14", "maxvit_t"} <= set(
+        names
+    )
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("resnet18", Torchvision), ("efficientnet_lite0", Lite0)]
+    ("name", "kind"), [("resnet18", Torchvision), ("efficientnet_lite2", Lite)]
 )
 def test_source_of_a_name(name, kind):
     assert isinstance(source_of(name), kind)
@@ -24,7 +26,7 @@ def test_source_of_a_name(name, kind):
     ("name", "near"), [("resnet-18", "resnet18"), ("mobilenetv2", "mobilenet_v2")]
 )
 def test_misspelt_name_gets_a_hint(name, near):
-    with pytest.raises(BackboneError, match=f"Did you mean .*'{near}'.*81"):
+    with pytest.raises(BackboneError, match=f"Did you mean .*'{near}'.*83"):
         source_of(name)
 
 

@@ -8,7 +8,7 @@ import torch
 from numpy.testing import assert_array_equal
 from torchvision import models
 
-from sktransfer.backbones.sources.lite0 import EfficientNetLite0
+from sktransfer.backbones.networks import build_random
 from sktransfer.estimators import fitted_backbone as module
 from sktransfer.estimators.fitted_backbone import BackboneReference
 from sktransfer.exceptions import WeightsError
@@ -79,7 +79,7 @@ def test_a_file_named_default_is_not_what_default_means(tmp_path, monkeypatch):
     options = {"backbone": LITE0, "engine": "torch"}
     expected = make_extractor(**options).fit(X).transform(X)
     monkeypatch.chdir(tmp_path)
-    torch.save(EfficientNetLite0().state_dict(), "DEFAULT")
+    torch.save(build_random(LITE0, seed=0).state_dict(), "DEFAULT")
     extractor = make_extractor(**options).fit(X)
     assert extractor._fitted.backbone.reference.weights == "DEFAULT"
     assert_array_equal(extractor.transform(X), expected)

@@ -82,8 +82,8 @@ class Source(Protocol):
             If they can't be had, with the ways to get them.
         """
 
-    def renamed(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Tensors of a file under the names that `build` gives them.
+    def renamed(self, name: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Tensors of a file under the names that `build` gives those of `name`.
 
         Tensors that the network never needs are left out. Unknown names stay as they are, so
         that the error on loading shows them.

@@ -49,7 +49,7 @@ class Torchvision:
     def fetch(self, name: str, weights: Weights) -> Path:
         return download(name, weights)
 
-    def renamed(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def renamed(self, name: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         return {
             _DOTTED_DENSE_LAYER.sub(r"\1\2", key): value
             for key, value in state.items()

@@ -52,7 +52,7 @@ class Mine:
             raise WeightsUnavailableError(f"My disk has no {weights.origin}.")
         return Path(self.path)
 
-    def renamed(self, state):
+    def renamed(self, name, state):
         return {key.removeprefix("my_"): value for key, value in state.items()}
 
     def build(self, name, num_classes, image_size):
@@ -80,7 +80,7 @@ def record_of(name):
 def test_its_names_are_listed_and_found(mine):
     assert NAME in backbone_names()
     assert source_of(NAME) is mine
-    with pytest.raises(BackboneError, match=f"Did you mean '{NAME}'.*82"):
+    with pytest.raises(BackboneError, match=f"Did you mean '{NAME}'.*84"):
         source_of("mine_two_layers")
 
 

@@ -36,10 +36,11 @@ def test_torchvisions_own_names_of_weights_are_aliases():
 )
 def test_renaming(old, new):
     value = object()
-    assert Torchvision().renamed({old: value}) == {new: value}
+    assert Torchvision().renamed("densenet121", {old: value}) == {new: value}
 
 
 def test_auxiliary_heads_are_left_out():
     heads = ("aux1.fc1.weight", "aux2.conv.bn.bias", "AuxLogits.fc.bias")
     kept = "inception3a.aux1.weight"
-    assert list(Torchvision().renamed(dict.fromkeys([*heads, kept]))) == [kept]
+    state = dict.fromkeys([*heads, kept])
+    assert list(Torchvision().renamed("googlenet", state)) == [kept]

