@@ -53,7 +53,7 @@ class _Variant:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        # TensorFlow's evaluation of these networks pads each crop by 32 pixels, whatever its size.
+        # TensorFlow's evaluation at their release padded crops by 32 pixels, whatever the size.
         # Inputs are (x - 127) / 128 of pixels from 0 to 255.
         mean, std = (127 / 255,) * 3, (128 / 255,) * 3
         return Preprocessing(self.size + 32, self.size, "bicubic", mean, std)
