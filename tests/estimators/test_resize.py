@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV, GroupShuffleSplit
 
 from sktransfer.exceptions import ParameterError
 from sktransfer.images import sources
+from sktransfer.selection import cross_validation
 from sktransfer.selection import resize as selection
 from tests.small_estimators import LITE0, make_classifier, make_extractor
 
@@ -28,6 +29,12 @@ def wide_pictures(n, seed=0, size=(48, 144)):
     for picture, label in zip(X, y, strict=True):
         picture[:, : size[0]] = np.eye(3, dtype=np.uint8)[label] * 200
     return X, np.array(["red", "green", "blue"])[y]
+
+
+@pytest.fixture(autouse=True)
+def two_folds(monkeypatch):
+    """Solve six heads for each choice in place of fifteen, which is most of the time here."""
+    monkeypatch.setattr(cross_validation, "_FOLDS", 2)
 
 
 @pytest.fixture
