@@ -33,7 +33,6 @@ def fit(network, cache, paths, labels):
     return PretrainedImageClassifier(
         **network,
         unfreeze_depth=1,
-        fine_tune="always",  # by default, training may be skipped
         engine="auto",
         cache=cache,
         device="cpu",

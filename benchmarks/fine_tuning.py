@@ -28,7 +28,6 @@ def measure(depth, network, folder, paths, labels, repeats):
     classifier = PretrainedImageClassifier(
         **network,
         unfreeze_depth=depth,
-        fine_tune="always",  # the peers always train, too
         max_epochs=10,
         engine="auto",
         device="cpu",

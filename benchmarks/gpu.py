@@ -119,7 +119,7 @@ def sides_of(name, X, y, device="cuda"):
     extractor = PretrainedFeatureExtractor(**ours).fit(X[:1])
     head = PretrainedImageClassifier(**ours, max_epochs=EPOCHS, random_state=0)
     # By default, training may be skipped if the head alone is as good.
-    deeper = clone(head).set_params(unfreeze_depth=1, fine_tune="always")
+    deeper = clone(head).set_params(unfreeze_depth=1)
     theirs = HandWritten(name, device)
     return {
         "transform": (lambda: extractor.transform(X), lambda: theirs.transform(X)),

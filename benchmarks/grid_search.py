@@ -39,7 +39,6 @@ SEARCHES = {
             {"weight_decay": DECAYS[:4], "class_weight": BALANCES},
             {
                 "unfreeze_depth": [1],
-                "fine_tune": ["always"],  # by default, training may be skipped
                 "lr": [1e-4, 3e-4],
                 "class_weight": BALANCES,
             },

@@ -70,7 +70,6 @@ def fine_tuning(options):
     variants = {
         "frozen probe": {"unfreeze_depth": 0},
         "unfreeze_depth=1": {"unfreeze_depth": 1},
-        "unfreeze_depth=1, fine_tune='always'": {"unfreeze_depth": 1, "fine_tune": "always"},
     }
     for name, (parts, network) in data_sets(options.data).items():
         with TemporaryDirectory() as cache:

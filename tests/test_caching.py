@@ -34,7 +34,6 @@ classifier = partial(
     make_classifier,
     backbone=LITE0,
     engine="torch",
-    fine_tune="always",
     max_epochs=2,
     lr=1e-5,
 )

@@ -54,13 +54,12 @@ FITS = {
     "screened, sampled": {"unfreeze_depth": 1, "sampling": "oversample"},
     "tuned": {
         "unfreeze_depth": 2,
-        "fine_tune": "always",
         "gradual_unfreezing": True,
         "schedule": "onecycle",
         "gradient_clipping": 1.0,
         "label_smoothing": 0.1,
     },
-    "fresh views": {"unfreeze_depth": 1, "fine_tune": "always", "augment": "light"},
+    "fresh views": {"unfreeze_depth": 1, "augment": "light"},
     "hidden": {
         "hidden_layer_sizes": (8,),
         "dropout": 0.5,
@@ -83,7 +82,6 @@ FITS = {
     "all": {
         "backbone": "resnet18",  # which has BatchNorm
         "unfreeze_depth": "all",
-        "fine_tune": "always",
         "cutmix": 0.5,
         "loss": "focal",
         "class_weight": "balanced",
@@ -92,7 +90,6 @@ FITS = {
     "dropout": {"dropout": 0.5, "mixup": 0.2, "ema_decay": 0.5},
     "bfloat16": {
         "unfreeze_depth": 1,
-        "fine_tune": "always",
         "precision": "bfloat16",
         "engine": "torch",  # the CPU has another one, with values of its own
     },
@@ -167,7 +164,6 @@ def several_labels(device):
         loss="binary_cross_entropy",
         class_weight="balanced",
         unfreeze_depth=1,
-        fine_tune="always",
     ).fit(X, labels)
 
 
@@ -192,7 +188,7 @@ def solved_in_pieces(device):
 
 def gone_on(device):
     warm = classifier(device=device, warm_start=True).fit(X[:12], y[:12]).fit(X, y)
-    return warm.set_params(unfreeze_depth=1, validation_fraction=0.25, fine_tune="always").fit(X, y)
+    return warm.set_params(unfreeze_depth=1, validation_fraction=0.25).fit(X, y)
 
 
 @pytest.mark.parametrize("fit", [several_labels, taught, in_pieces, solved_in_pieces, gone_on])

@@ -207,7 +207,7 @@ class Case:
 # Gradient descent on a linear head, on a head with a hidden layer, and on an unfrozen stage.
 DESCENDED = {"optimizer": "adamw", "max_epochs": 2, "lr": 1e-2, "batch_size": 8}
 HIDDEN = {"hidden_layer_sizes": (8,), "max_epochs": 2, "lr": 1e-2}
-TUNED = {"unfreeze_depth": 1, "fine_tune": "always", "max_epochs": 2, "lr": 1e-3}
+TUNED = {"unfreeze_depth": 1, "max_epochs": 2, "lr": 1e-3}
 VALIDATED = {**HIDDEN, "validation_fraction": 0.25}
 # At this rate the weights do not change, so no epoch improves the score.
 STUCK = {**VALIDATED, "max_epochs": 10, "lr": 1e-12}
@@ -237,7 +237,7 @@ EXTRACTOR = {
 }
 CLASSIFIER = {
     **SHARED,
-    "unfreeze_depth": Case(1, {"fine_tune": "always", "max_epochs": 2}),
+    "unfreeze_depth": Case(1, {"max_epochs": 2}),
     "hidden_layer_sizes": Case((8,), DESCENDED),
     "dropout": Case(0.5, HIDDEN),
     "augment": Case("light", DESCENDED),
@@ -262,7 +262,6 @@ CLASSIFIER = {
     "max_epochs": Case(1, DESCENDED),
     "batch_size": Case(5, DESCENDED),
     "head_init": Case("random", TUNED),
-    "fine_tune": Case("always", {"unfreeze_depth": 1, "max_epochs": 1}),
     "gradual_unfreezing": Case([1], TUNED),
     "validation_fraction": Case(0.25),
     "early_stopping": Case(True, STUCK, shows=epochs),

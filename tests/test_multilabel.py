@@ -91,7 +91,7 @@ def test_two_labels_keep_two_columns():
     "parameters",
     [
         {"loss": "focal", "lr": 1e-2},
-        {"unfreeze_depth": 1, "fine_tune": "always", "max_epochs": 2, "lr": 1e-5},
+        {"unfreeze_depth": 1, "max_epochs": 2, "lr": 1e-5},
         {"hidden_layer_sizes": (64,), "lr": 3e-2, "batch_size": 8, "max_epochs": 20, "mixup": 0.2},
         {"label_smoothing": 0.1, "augment": "light", "n_views": 2},
     ],

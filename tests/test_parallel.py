@@ -31,7 +31,6 @@ classifier = partial(
     make_classifier,
     backbone=LITE0,
     engine="torch",
-    fine_tune="always",
     max_epochs=1,
     optimizer="adamw",
 )

@@ -38,7 +38,7 @@ SIGNATURES = {
         "distill_weight=0.5, distill_temperature=2.0, optimizer='auto', lr='auto', "
         "lr_decay=0.9, weight_decay=0.0001, schedule='cosine', gradient_clipping=None, "
         "ema_decay=None, batch_norm='auto', max_epochs='auto', batch_size=32, head_init='probe', "
-        "fine_tune='auto', gradual_unfreezing=False, validation_fraction=None, "
+        "gradual_unfreezing=False, validation_fraction=None, "
         "early_stopping=False, n_iter_no_change=5, calibrate=None, callbacks=None, "
         "warm_start=False, checkpoint_dir=None, tta=None, mc_dropout=None, device='auto', "
         "precision='float32', engine='auto', n_jobs=None, cache=None, random_state=None, "

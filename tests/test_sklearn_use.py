@@ -30,7 +30,7 @@ from tests.small_estimators import LITE0, make_classifier, make_extractor
 
 extractor = partial(make_extractor, backbone=LITE0)
 
-classifier = partial(make_classifier, backbone=LITE0, fine_tune="always", lr=1e-5)
+classifier = partial(make_classifier, backbone=LITE0, lr=1e-5)
 
 
 @pytest.fixture

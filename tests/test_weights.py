@@ -20,7 +20,7 @@ LABELS = np.where(PRESENT, Y, (Y + 1) % 3)
 WEIGHTS = np.where(PRESENT, 2.0, 0.0)
 
 HEAD = {"hidden_layer_sizes": (8,)}
-STAGE = {"backbone": "mnasnet0_5", "unfreeze_depth": 1, "fine_tune": "always"}
+STAGE = {"backbone": "mnasnet0_5", "unfreeze_depth": 1}
 
 learner = partial(make_classifier, backbone=LITE0, lr=1e-2, max_epochs=2, batch_size=8)
 

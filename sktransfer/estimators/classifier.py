@@ -191,15 +191,6 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         If L-BFGS does not solve everything: train the head alone first ("probe"), or begin
         with a random head.
 
-    fine_tune : {"auto", "always"}, default="auto"
-        "auto" skips fine-tuning, with a warning, where its gain would be within noise: where
-        the linear head that was solved first, cross-validated in 5 folds, makes fewer
-        mistakes in the n training rows than ``sqrt(n)``, counted by their weights. (An
-        accuracy measured on n rows has a standard error of up to ``0.5 / sqrt(n)``.) "always"
-        trains the unfrozen stages, and so does "auto" with a random head,
-        `hidden_layer_sizes` or `distill_from`, in `partial_fit`, and where a fit continues an
-        earlier one.
-
     gradual_unfreezing : bool or list of int, default=False
         Unfreeze one stage after the other, beginning with the last: at equal intervals, or in
         the epochs of a list, counted from 0.
@@ -358,7 +349,6 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         "batch_norm": [StrOptions({"auto", "fixed", "train"})],
         "max_epochs": [_COUNT, StrOptions({"auto"})],
         "head_init": [StrOptions({"probe", "random"})],
-        "fine_tune": [StrOptions({"auto", "always"})],
         "gradual_unfreezing": ["boolean", list, tuple],
         "validation_fraction": [
             Interval(Real, 0, 1, closed="neither"),
@@ -410,7 +400,6 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         max_epochs: int | str = "auto",
         batch_size: int = 32,
         head_init: str = "probe",
-        fine_tune: str = "auto",
         gradual_unfreezing: bool | Sequence[int] = False,
         validation_fraction: float | Any = None,
         early_stopping: bool = False,
@@ -460,7 +449,6 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.head_init = head_init
-        self.fine_tune = fine_tune
         self.gradual_unfreezing = gradual_unfreezing
         self.validation_fraction = validation_fraction
         self.early_stopping = early_stopping
@@ -524,8 +512,8 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         Warns
         -----
         TrainingWarning
-            If the unfrozen stages were left as they are (`fine_tune`, or `early_stopping` where
-            no epoch was better than the head alone). As InterruptedWarning, if training was
+            If `early_stopping` left the unfrozen stages as they are, because no epoch was better
+            than the head alone. As InterruptedWarning, if training was
             interrupted (Ctrl-C), which keeps the weights reached by then. As ForgettingWarning,
             if the unfrozen stages ended with a training loss far above that of the head alone.
         ConvergenceWarning

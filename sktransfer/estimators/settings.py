@@ -65,7 +65,6 @@ def training_settings(
         max_epochs=classifier.max_epochs,
         batch_size=classifier.batch_size,
         head_init=classifier.head_init,
-        fine_tune=classifier.fine_tune,
         gradual_unfreezing=_bool_or_epochs(classifier.gradual_unfreezing),
         early_stopping=classifier.early_stopping,
         n_iter_no_change=classifier.n_iter_no_change,

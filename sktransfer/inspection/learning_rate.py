@@ -157,7 +157,6 @@ def find_lr(
         warm_start=False,
         checkpoint_dir=None,
         gradual_unfreezing=False,
-        fine_tune="always",  # "auto" may skip the phase that is tested
     )
     with warnings.catch_warnings(), contextlib.suppress(TrainingDivergedError):
         # These are expected: the test ends in the middle of an epoch, and at rates that are too

@@ -16,7 +16,6 @@ from sktransfer.training.head import Dropout, NormalisedLinear, Scaled, build_he
 from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet
 from sktransfer.training.phases import Phase, records
-from sktransfer.training.probe_check import Mistakes, probe_mistakes
 from sktransfer.training.settings import TrainingSettings
 from sktransfer.training.solve_head import solve_head
 
@@ -36,15 +35,12 @@ class FirstHead(NamedTuple):
         Records of the phase that trained it on fixed features; none if it is earlier or random.
     net : TransferNet or None
         The net of that phase.
-    mistakes : Mistakes or None
-        Cross-validated mistakes of such heads, where they decide whether the stages train.
     """
 
     head: nn.Sequential
     learned: bool
     history: History
     net: TransferNet | None = None
-    mistakes: Mistakes | None = None
 
 
 def first_head(settings: TrainingSettings, data: TrainingData, files: CheckpointFiles) -> FirstHead:
@@ -95,19 +91,13 @@ def _solved(
     stages: TrainableStages,
     files: CheckpointFiles,
 ) -> FirstHead:
-    """A solved linear head, with the mistakes of such heads where they decide something."""
+    """A solved linear head, on the scale of features that suits the optimizer that follows."""
     net = solve_head(alone, features.rows, features.validation, files)
     linear = net.module_.float()
     _scale_for_descent(linear, stages)
     dropout = [Dropout(alone.dropout)] if alone.dropout else []
-    mistakes = None
-    if len(stages) and not net.interrupted_:
-        try:
-            mistakes = probe_mistakes(alone, features.rows)
-        except KeyboardInterrupt:  # the solved head is kept, as in any other phase
-            net.interrupted_ = True
     head, history = nn.Sequential(*dropout, linear), records(net, Phase.PROBE)
-    return FirstHead(head, learned=True, history=history, net=net, mistakes=mistakes)
+    return FirstHead(head, learned=True, history=history, net=net)
 
 
 def _on_features(settings: TrainingSettings, data: TrainingData) -> TrainingData:

@@ -72,7 +72,6 @@ class TrainingSettings:
     max_epochs: int | str
     batch_size: int
     head_init: str
-    fine_tune: str
     gradual_unfreezing: bool | Sequence[int]
     early_stopping: bool
     n_iter_no_change: int
@@ -90,9 +89,8 @@ class TrainingSettings:
         """The settings of one call to `partial_fit`.
 
         They ask for one epoch, since the caller decides how often each row is used, and for no
-        schedule, which would need to know how many calls follow. The stages always train, since
-        mistakes in one piece say little about all rows. A convex problem is still solved to the
-        end, near the solution of the pieces before.
+        schedule, which would need to know how many calls follow. A convex problem is still solved
+        to the end, near the solution of the pieces before.
 
         Parameters
         ----------
@@ -102,7 +100,6 @@ class TrainingSettings:
         return replace(
             self,
             max_epochs=1,
-            fine_tune="always",
             schedule=None,
             piece=Piece(weight, optimizer_state),
         )

@@ -26,7 +26,6 @@ from sktransfer.training.net import TransferNet
 from sktransfer.training.optimizers import state_on_cpu
 from sktransfer.training.pace import learning_rate
 from sktransfer.training.phases import Phase, records
-from sktransfer.training.probe_check import Mistakes
 from sktransfer.training.settings import TrainingSettings
 from sktransfer.training.solve_head import is_convex, solve_head
 
@@ -64,9 +63,9 @@ def train(settings: TrainingSettings, data: TrainingData) -> Trained:
     InterruptedWarning
         If training was interrupted.
     TrainingWarning
-        If the stages did not train because the head alone suffices, or if no epoch was better
-        than it; as ShortTrainingWarning or ForgettingWarning, if training was too short, or if
-        fine-tuning lost more than it learned.
+        If no epoch was better than the head alone; as ShortTrainingWarning or
+        ForgettingWarning, if training was too short, or if fine-tuning lost more than it
+        learned.
     """
     # Before the rows move to a GPU, since their digest is computed in the CPU's memory.
     files = CheckpointFiles(settings.checkpoint_dir, partial(training_identity, settings, data))
@@ -98,9 +97,6 @@ def _in_phases(settings: TrainingSettings, data: TrainingData, files: Checkpoint
     first = first_head(settings, data, files)
     module = TransferModule(data.stages, first.head)
     if first.net is not None and first.net.interrupted_:
-        return _finished(settings, first.net, module, first.history)
-    if first.net is not None and first.mistakes is not None and first.mistakes.too_few:
-        _warn_of_no_fine_tuning(first.mistakes)
         return _finished(settings, first.net, module, first.history)
     phase = Phase.FINE_TUNE if len(data.stages) else Phase.HEAD
     rows, validation = data.rows, data.validation
@@ -138,17 +134,6 @@ def _finished(
     net.module_ = module.to(settings.device).eval()
     net.module = TransferModule  # else the trained module would be pickled twice
     return Trained(net, history, state)
-
-
-def _warn_of_no_fine_tuning(mistakes: Mistakes) -> None:
-    n, enough = mistakes
-    warn(
-        f"Fine-tuning skipped: cross-validated, the head alone makes {n:.3g} mistakes in "
-        f"{enough**2:.0f} training rows, and correcting fewer than {enough:.3g}, their square "
-        "root, is within noise. Use fine_tune='always' to train the stages all the same, or "
-        "unfreeze_depth=0.",
-        TrainingWarning,
-    )
 
 
 def _warn_if_forgotten(

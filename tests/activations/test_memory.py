@@ -107,7 +107,7 @@ def test_room_on_the_disk_is_reserved_at_once(monkeypatch, folder):  # noqa: ARG
 # In a fit.
 
 
-classifier = partial(make_classifier, backbone=LITE0, fine_tune="always", max_epochs=2, lr=1e-5)
+classifier = partial(make_classifier, backbone=LITE0, max_epochs=2, lr=1e-5)
 
 
 @pytest.mark.parametrize(

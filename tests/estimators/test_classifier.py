@@ -25,9 +25,9 @@ from sktransfer.exceptions import (
 from tests.conftest import make_pictures
 from tests.small_estimators import LITE0, make_classifier
 
-small = partial(make_classifier, fine_tune="always")
+small = partial(make_classifier)
 # On real weights, and at a rate at which pictures that are told apart at once stay so.
-pretrained = partial(make_classifier, backbone=LITE0, fine_tune="always", lr=1e-5)
+pretrained = partial(make_classifier, backbone=LITE0, lr=1e-5)
 
 
 def test_learns(pictures):
@@ -150,17 +150,6 @@ def test_global_states_are_untouched(pictures):
     assert torch.equal(torch.random.get_rng_state(), before[0])
     assert_array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
     assert torch.get_num_threads() == before[2]
-
-
-def test_a_head_that_makes_no_mistakes_leaves_the_stages_as_they_are(pictures):
-    X, _ = pictures
-    probe = pretrained().fit(*pictures)
-    with pytest.warns(TrainingWarning, match="Fine-tuning skipped"):
-        left = pretrained(unfreeze_depth=1, fine_tune="auto").fit(*pictures)
-    assert {row["phase"] for row in left.history_} == {"probe"}
-    assert_allclose(left.predict_proba(X), probe.predict_proba(X), atol=1e-5)
-    left.set_params(warm_start=True, max_epochs=1, lr=1e-3).fit(*pictures)
-    assert left.history_[-1]["phase"] == "fine-tune"
 
 
 def test_a_warm_start_may_unfreeze_more_and_never_less(pictures):

@@ -156,9 +156,7 @@ def test_bools_of_numpy_unfreeze_too():
 
 def test_one_epoch_for_each_stage_of_all():
     X, y = make_pictures(6)
-    classifier = make_classifier(
-        gradual_unfreezing=[0, 1], unfreeze_depth="all", fine_tune="always", max_epochs=2
-    )
+    classifier = make_classifier(gradual_unfreezing=[0, 1], unfreeze_depth="all", max_epochs=2)
     with pytest.raises(ParameterError, match=r"gradual_unfreezing=\[0, 1\].*unfreeze_depth='all'"):
         classifier.fit(X, y)
 

@@ -44,7 +44,6 @@ def test_parameters_of_the_same_name_arrive_as_they_are():
         "max_epochs": 3,
         "batch_size": 9,
         "head_init": "random",
-        "fine_tune": "always",
         "gradual_unfreezing": [0, 1],
         "early_stopping": True,
         "n_iter_no_change": 2,

@@ -84,7 +84,7 @@ def test_stages_keep_their_share(data, monkeypatch):
 
 
 def test_what_comes_before_is_done_as_in_a_fit(data):
-    model = classifier(unfreeze_depth=1, lr=1e-2, batch_size=4, fine_tune="always")
+    model = classifier(unfreeze_depth=1, lr=1e-2, batch_size=4)
     found = find_lr(model, *data, lr_min=1e-9, lr_max=1e-8, n_steps=6)
     with warnings.catch_warnings():  # the rate is too high for the stages
         warnings.simplefilter("ignore", TrainingWarning)

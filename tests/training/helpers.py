@@ -77,13 +77,10 @@ def flat(lists):
 
 
 def settings_of(loss="cross_entropy", n_classes=CLASSES, **changed):
-    """The classifier's default settings for one label per picture, some of them changed.
-
-    Stages always train, unless a test says otherwise: mistakes of a few rows mean nothing.
-    """
+    """The classifier's default settings for one label per picture, some of them changed."""
     given = as_loss(loss)
     usual = training_settings(
-        PretrainedImageClassifier(fine_tune="always"),
+        PretrainedImageClassifier(),
         Labels(np.arange(n_classes), np.zeros(0, dtype=np.int64)),
         np.ones(0),
         device="cpu",

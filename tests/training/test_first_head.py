@@ -40,7 +40,7 @@ def test_an_earlier_head_is_used_as_it_is():
     head = nn.Sequential(zero_linear())
     found = first(earlier_head=head)
     assert found.head is head
-    assert found == (head, True, [], None, None)
+    assert found == (head, True, [], None)
 
 
 def test_a_linear_head_is_solved_before_stages_train():
@@ -53,7 +53,7 @@ def test_a_linear_head_is_solved_before_stages_train():
 
 def test_hidden_layers_are_trained_before_stages_train():
     found = first(**LAYERS)
-    assert (found.learned, found.mistakes) == (True, None)
+    assert found.learned
     assert found.history == records(found.net, Phase.HEAD)
     assert len(found.net.history) >= 10  # however few epochs the stages get
 
@@ -74,7 +74,7 @@ def test_stages_stay_as_they_are(settings):
     ],
 )
 def test_a_random_head_is_not_trained(found):
-    assert found()[1:] == (False, [], None, None)
+    assert found()[1:] == (False, [], None)
 
 
 def test_dropout_comes_before_a_solved_head():
@@ -97,8 +97,3 @@ def test_a_random_head_scales_features_that_stay_as_they_are():
     assert scores.shape == (len(rows), CLASSES)
     assert torch.isfinite(scores).all()
     assert not isinstance(random_head(settings, small_stages(), map_rows())[0], Scaled)
-
-
-def test_mistakes_are_counted_only_where_stages_may_train():
-    assert first(fine_tune="auto").mistakes is not None
-    assert on_features(fine_tune="auto", dropout=0.5).mistakes is None

@@ -24,10 +24,10 @@ def test_settings_are_frozen():
 
 
 def test_a_piece_trains_for_one_epoch_without_a_schedule():
-    whole = settings_of(max_epochs=7, fine_tune="auto", schedule="cosine")
+    whole = settings_of(max_epochs=7, schedule="cosine")
     piece = whole.for_a_piece({0: "state"}, weight=2.0)
-    assert changes(whole, piece) == {"max_epochs", "fine_tune", "schedule", "piece"}
-    assert (piece.max_epochs, piece.fine_tune, piece.schedule) == (1, "always", None)
+    assert changes(whole, piece) == {"max_epochs", "schedule", "piece"}
+    assert (piece.max_epochs, piece.schedule) == (1, None)
     assert piece.piece == (2.0, {0: "state"})
 
 

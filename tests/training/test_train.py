@@ -2,7 +2,6 @@ import copy
 import io
 import pickle
 from functools import partial
-from unittest.mock import Mock
 
 import pytest
 import torch
@@ -12,7 +11,7 @@ from torch import nn
 from sktransfer.activations.views import FixedViews, FreshViews
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.exceptions import DeviceMemoryError, ParameterError, TrainingWarning
-from sktransfer.training import callbacks, probe_check
+from sktransfer.training import callbacks
 from sktransfer.training.batches import Rows
 from sktransfer.training.data import TrainingData
 from sktransfer.training.head import Dropout, NormalisedLinear
@@ -665,85 +664,12 @@ def test_lower_precisions_go_with_every_schedule(schedule, precision):
     assert torch.isfinite(scores(trained, map_rows())).all()
 
 
-def easy_rows():
-    """Rows of maps that a linear head alone can classify."""
+def test_stages_train_even_if_the_head_makes_no_mistakes():
     X, y = maps()
-    return Rows(X + 9 * y[:, None, None, None], y)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"dropout": 0.5},
-        {"loss": "focal"},
-        {"sampling": "balanced"},
-        {"early_stopping": True, "verbose": 1, "checkpoint_dir": True},
-    ],
-    ids=str,
-)
-def test_stages_stay_as_they_are_where_the_head_alone_suffices(settings, tmp_path):
-    settings = {**settings, "weight_decay": 1e-4, "lr": 1e-3}
-    if "checkpoint_dir" in settings:
-        settings["checkpoint_dir"] = tmp_path
-    rows, validation = easy_rows(), easy_rows()
-    with pytest.warns(TrainingWarning, match=r"skipped.* 0 mistakes in 26 .* fewer than 5\.1, "):
-        left = tuned(rows, validation, fine_tune="auto", **settings)
-    assert phases(left) == ["probe"]
-    assert same_values(values_of(left.net.module_.stages), values_of(small_stages()))
-    assert (scores(left, rows).argmax(1) == rows.targets.y).all()
-    assert list(tmp_path.iterdir()) == []
-    again = tuned(rows, validation, **settings)
-    assert left.history == again.history[: len(left.history)]
-    assert phases(again) == ["probe", "fine-tune"]
-
-
-def test_stages_that_were_left_as_they_are_get_the_batches_asked_for():
-    with pytest.warns(TrainingWarning, match="Fine-tuning skipped"):
-        left = tuned(easy_rows(), fine_tune="auto", batch_size=7)
-    sizes = []
-    left.net.module_.stages.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
-    scores(left, easy_rows())
-    assert sizes == [7, 7, 7, 5]
-
-
-def test_stages_train_as_always_where_there_is_something_to_mend():
-    screened, always = tuned(fine_tune="auto"), tuned()
-    assert screened.history == always.history
-    assert torch.equal(scores(screened, map_rows()), scores(always, map_rows()))
-
-
-@pytest.mark.parametrize("settings", [{"head_init": "random"}, LAYERS, {"teacher": True}], ids=str)
-def test_only_mistakes_of_a_solved_head_in_labels_are_counted(settings, monkeypatch):
-    monkeypatch.setattr(probe_check, "cross_validated_mistakes", None)
-    settings = {**settings}
-    rows = easy_rows()
-    if settings.pop("teacher", False):
-        y, weights, _ = rows.targets
-        rows = Rows(rows.views, y, weights, torch.eye(CLASSES)[y])
-    assert phases(tuned(rows, fine_tune="auto", **settings))[-1] == "fine-tune"
-    assert phases(frozen(fine_tune="auto")) == ["probe"]
-
-
-def test_what_goes_on_and_pieces_train_always():
-    rows = easy_rows()
-    with pytest.warns(TrainingWarning, match="Fine-tuning skipped"):
-        begun = tuned(rows, fine_tune="auto")
-    module = begun.net.module_
-    on = go_on(settings_of(fine_tune="auto"), module, rows)
-    assert phases(on) == ["fine-tune"]
-    piece = settings_of(fine_tune="auto").for_a_piece(None)
-    trained = train(piece, TrainingData(small_stages(), rows))
-    assert phases(trained)[-1] == "fine-tune"
-
-
-def test_an_interrupt_while_mistakes_are_counted_leaves_the_solved_head(monkeypatch):
-    interrupted = Mock(side_effect=KeyboardInterrupt)
-    monkeypatch.setattr(probe_check, "cross_validated_mistakes", interrupted)
-    with pytest.warns(TrainingWarning, match="interrupted"):
-        trained = tuned(fine_tune="auto")
-    assert phases(trained) == ["probe"]
-    assert torch.isfinite(scores(trained, map_rows())).all()
+    rows = Rows(X + 9 * y[:, None, None, None], y)
+    trained = tuned(rows)
+    assert phases(trained) == ["probe", "fine-tune"]
+    assert not same_values(values_of(trained.net.module_.stages), values_of(small_stages()))
 
 
 def test_cutmix_is_for_maps_alone():

@@ -272,9 +272,9 @@ def test_a_classifier_keeps_what_scoring_callbacks_measure(parameters):
         theirs.EpochScoring("balanced_accuracy", lower_is_better=False),
         theirs.BatchScoring("accuracy", lower_is_better=False, on_train=True, name="train_score"),
     ]
-    fitted = classifier(
-        callbacks=scoring, validation_fraction=0.25, fine_tune="always", **parameters
-    ).fit(X, np.array(["b", "a"])[y])
+    fitted = classifier(callbacks=scoring, validation_fraction=0.25, **parameters).fit(
+        X, np.array(["b", "a"])[y]
+    )
     last = fitted.history_[-1]
     assert last["balanced_accuracy"] == pytest.approx(last["valid_score"])  # as many of each
     assert 0 <= last["train_score"] <= 1
