@@ -36,7 +36,7 @@ SIGNATURES = {
         "loss='cross_entropy', label_smoothing=0.0, "
         "class_weight=None, sampling=None, distill_from=None, "
         "distill_weight=0.5, distill_temperature=2.0, optimizer='auto', lr='auto', "
-        "lr_decay=0.9, weight_decay=0.0001, schedule='cosine', gradient_clipping=None, "
+        "lr_decay=0.9, weight_decay='auto', schedule='cosine', gradient_clipping=None, "
         "ema_decay=None, batch_norm='auto', max_epochs='auto', batch_size=32, head_init='probe', "
         "gradual_unfreezing=False, validation_fraction=None, "
         "early_stopping=False, n_iter_no_change=5, calibrate=None, callbacks=None, "

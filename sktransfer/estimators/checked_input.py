@@ -27,7 +27,7 @@ from sktransfer.estimators.validation import Split, split_rows
 from sktransfer.exceptions import ImageError
 from sktransfer.images.sources import ImageSource
 from sktransfer.training.dry_run import dry_run
-from sktransfer.training.pace import learning_rate
+from sktransfer.training.pace import decay, learning_rate
 from sktransfer.training.settings import TrainingSettings
 
 
@@ -194,7 +194,7 @@ def _try_out(classifier: Any, labels: Labels) -> None:
         schedule=classifier.schedule,
         checkpoint_dir=classifier.checkpoint_dir,
         lr=learning_rate(classifier.lr, at_random=True),
-        weight_decay=classifier.weight_decay,
+        weight_decay=decay(classifier.weight_decay),
         n_classes=len(labels.classes),
         multilabel=labels.multilabel,
     )

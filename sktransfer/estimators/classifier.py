@@ -150,15 +150,18 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
 
     lr : float or "auto", default="auto"
         Learning rate of the head. "auto" is 3e-3 for a head that begins at random on frozen
-        features, as one with hidden layers does, and 3e-4 for all else. L-BFGS has none.
+        features, as one with hidden layers does, 1e-4 where stages train with a head that was
+        trained first, and 3e-4 for all else. L-BFGS has none.
 
     lr_decay : float, default=0.9
         The learning rate of each unfrozen stage is that of the stage after it times this.
 
-    weight_decay : float, default=1e-4
+    weight_decay : float or "auto", default="auto"
         Strength of the penalty on weights. In the convex problem, half of it times the
         squared norm of the weights is added to the mean loss, with the features scaled to
-        rows of mean squared length 1; elsewhere it is the optimizer's own.
+        rows of mean squared length 1; elsewhere it is the optimizer's own. "auto" is 1e-4,
+        and 3e-3 for a head that is solved before stages train with it: a head that fits its
+        rows less closely leaves the stages more to learn (Ren et al., ICLR 2023).
 
     schedule : {"cosine", "onecycle", "plateau"}, class or None, default="cosine"
         "cosine": the learning rate climbs during the first tenth of the steps, one epoch or 50
@@ -342,7 +345,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         "optimizer": [StrOptions({"auto", "lbfgs", *OPTIMIZERS}), callable],
         "lr": [_POSITIVE, StrOptions({"auto"})],
         "lr_decay": [Interval(Real, 0, 1, closed="right")],
-        "weight_decay": [_NOT_NEGATIVE],
+        "weight_decay": [_NOT_NEGATIVE, StrOptions({"auto"})],
         "schedule": [StrOptions(set(SCHEDULES)), callable, None],
         "gradient_clipping": [_POSITIVE, None],
         "ema_decay": [_SHARE, None],
@@ -392,7 +395,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         optimizer: str | Callable[..., Any] = "auto",
         lr: float | str = "auto",
         lr_decay: float = 0.9,
-        weight_decay: float = 1e-4,
+        weight_decay: float | str = "auto",
         schedule: str | Callable[..., Any] | None = "cosine",
         gradient_clipping: float | None = None,
         ema_decay: float | None = None,

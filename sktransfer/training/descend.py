@@ -9,7 +9,7 @@ from sktransfer.training.mixing import Mixing
 from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet
 from sktransfer.training.optimizers import learning_rates, optimizer_options
-from sktransfer.training.pace import epochs, learning_rate, warn_if_short
+from sktransfer.training.pace import decay, epochs, learning_rate, warn_if_short
 from sktransfer.training.phases import NamedCallbacks, Phase, callbacks_of, net_options
 from sktransfer.training.schedules import schedule_callback
 from sktransfer.training.settings import TrainingSettings
@@ -54,7 +54,7 @@ def descend(
     piece = settings.piece
     net = TransferNet(
         module,
-        **optimizer_options(settings.optimizer, settings.weight_decay),
+        **optimizer_options(settings.optimizer, decay(settings.weight_decay)),
         optimizer__param_groups=rates,
         lr=lr,
         batch_size=settings.batch_size,
@@ -101,7 +101,11 @@ def _pace(
     # An epoch of new views costs a pass over the pictures, and many would take long.
     cheap = at_random and isinstance(rows.views, FixedViews)
     return (
-        learning_rate(settings.lr, at_random=at_random),
+        learning_rate(
+            settings.lr,
+            at_random=at_random,
+            with_stages=bool(len(module.stages)) and settings.head_init != "random",
+        ),
         epochs(settings.max_epochs, n_batches if cheap else None),
     )
 

@@ -1,4 +1,4 @@
-"""The learning rate and number of epochs by default, and a warning if they were too few."""
+"""Learning rate, weight decay and number of epochs by default; a warning if epochs were too few."""
 
 import math
 from collections.abc import Sequence
@@ -8,8 +8,14 @@ from sktransfer.exceptions import ShortTrainingWarning
 
 # Learning rates of AdamW. A random head on fixed features has everything to learn, and the higher
 # rate suits it. Solved heads and pretrained stages would unlearn at that rate: linear heads with
-# mixup lost 4 points of accuracy.
-_RATE, _RATE_AT_RANDOM = 3e-4, 3e-3
+# mixup lost 4 points of accuracy. Stages that train with a head that knows its task need the least:
+# Adam's first steps move every weight by the rate, however small its gradient is, and the features
+# of all rows in one direction, away from the head.
+_RATE, _RATE_AT_RANDOM, _RATE_OF_STAGES = 3e-4, 3e-3, 1e-4
+# A head that is solved with the first penalty fits some hundred training rows so well that its
+# loss is near 0. Stages that train then have next to nothing to learn, and what moves them is
+# noise. The second penalty leaves them something.
+_DECAY, _DECAY_BEFORE_STAGES = 1e-4, 3e-3
 # An epoch of few pictures has few steps, and ten such epochs teach a random head little. Its steps
 # cost next to nothing on stored features, so there are as many epochs as make 1,000 steps.
 _EPOCHS, _STEPS_AT_RANDOM = 10, 1000
@@ -24,18 +30,38 @@ _NOISE = 0.01
 _STILL_FALLING = 0.1
 
 
-def learning_rate(lr: float | str, *, at_random: bool) -> float:
+def learning_rate(lr: float | str, *, at_random: bool = False, with_stages: bool = False) -> float:
     """The learning rate of the head: the given one, or the meaning of "auto".
 
     Parameters
     ----------
     lr : float or "auto"
-    at_random : bool
+    at_random : bool, default=False
         The head begins at random and trains alone.
+    with_stages : bool, default=False
+        Stages train with a head that did not begin at random.
     """
     if not isinstance(lr, str):
         return lr
+    if with_stages:
+        return _RATE_OF_STAGES
     return _RATE_AT_RANDOM if at_random else _RATE
+
+
+def decay(weight_decay: float | str, *, before_stages: bool = False) -> float:
+    """The weight decay, or the penalty of a solved head: the given one, or the meaning of "auto".
+
+    Parameters
+    ----------
+    weight_decay : float or "auto"
+    before_stages : bool, default=False
+        It is that of a head with which stages will train. A head that is less sure of its rows
+        leaves the stages more to learn: Ren et al., "How to Prepare Your Task Head for
+        Finetuning", ICLR 2023, section 4.
+    """
+    if not isinstance(weight_decay, str):
+        return weight_decay
+    return _DECAY_BEFORE_STAGES if before_stages else _DECAY
 
 
 def epochs(max_epochs: int | str, n_batches: int | None = None) -> int:

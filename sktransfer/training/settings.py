@@ -65,7 +65,7 @@ class TrainingSettings:
     optimizer: str | Callable[..., Any]
     lr: float | str
     lr_decay: float
-    weight_decay: float
+    weight_decay: float | str
     schedule: str | Callable[..., Any] | None
     gradient_clipping: float | None
     ema_decay: float | None

@@ -9,7 +9,7 @@ from sktransfer.training.head import NormalisedLinear
 from sktransfer.training.lbfgs import solve
 from sktransfer.training.losses import convex_loss
 from sktransfer.training.net import TransferNet
-from sktransfer.training.pace import epochs
+from sktransfer.training.pace import decay, epochs
 from sktransfer.training.phases import Phase, callbacks_of, net_options
 from sktransfer.training.settings import TrainingSettings
 
@@ -72,7 +72,7 @@ def solve_head(
     return solve(
         rows.fixed().counted(settings.sampling),
         settings.n_classes,
-        weight_decay=settings.weight_decay,
+        weight_decay=decay(settings.weight_decay),
         begin_like=begin_like,
         piece_weight=None if piece is None else piece.weight,
         callbacks=callbacks_of(settings, Phase.PROBE, files, continues=continues),

@@ -158,7 +158,7 @@ def _warn_if_forgotten(
         warn(
             f"Fine-tuning ended at a training loss of {after:.3g}, far above the {before:.3g} "
             "of the head alone: the unfrozen stages lost more than they learned. Try a smaller "
-            f"lr, now {learning_rate(settings.lr, at_random=False):.3g}, or "
+            f"lr, now {learning_rate(settings.lr, with_stages=True):.3g}, or "
             "gradient_clipping=1.0; find_lr suggests a rate.",
             ForgettingWarning,
         )

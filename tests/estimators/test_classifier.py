@@ -169,7 +169,8 @@ def test_a_warm_start_may_unfreeze_more_and_never_less(pictures):
 
 
 def test_history(pictures):
-    classifier = pretrained(unfreeze_depth=1, max_epochs=3, validation_fraction=0.25).fit(*pictures)
+    settings = {"unfreeze_depth": 1, "max_epochs": 3, "weight_decay": 1e-4}
+    classifier = pretrained(**settings, validation_fraction=0.25).fit(*pictures)
     assert classifier.n_iter_ == len(classifier.history_)
     tuned = [row for row in classifier.history_ if row["phase"] == "fine-tune"]
     assert [row["epoch"] for row in tuned] == [1, 2, 3]

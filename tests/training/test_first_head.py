@@ -97,3 +97,11 @@ def test_a_random_head_scales_features_that_stay_as_they_are():
     assert scores.shape == (len(rows), CLASSES)
     assert torch.isfinite(scores).all()
     assert not isinstance(random_head(settings, small_stages(), map_rows())[0], Scaled)
+
+
+def test_a_head_that_stages_will_train_with_fits_its_rows_less_closely():
+    def loss(found):
+        return found.history[-1]["train_loss"]
+
+    assert loss(first()) > 1.2 * loss(first(weight_decay=1e-4))
+    assert loss(on_features(dropout=0.5)) == loss(on_features(dropout=0.5, weight_decay=1e-4))
