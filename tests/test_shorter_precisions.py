@@ -111,9 +111,9 @@ def test_the_number_of_pictures_does_not_choose_the_engine():
     "options",
     [
         {},
-        {"unfreeze_depth": 1, "fine_tune": "always", "max_epochs": 2, "lr": 1e-3},
-        {"unfreeze_depth": 2, "fine_tune": "always", "max_epochs": 2, "lr": 1e-3},
-        {"unfreeze_depth": "all", "fine_tune": "always", "max_epochs": 1, "lr": 1e-3},
+        {"unfreeze_depth": 1, "max_epochs": 2, "lr": 1e-3},
+        {"unfreeze_depth": 2, "max_epochs": 2, "lr": 1e-3},
+        {"unfreeze_depth": "all", "max_epochs": 1, "lr": 1e-3},
         {"dropout": 0.5, "mc_dropout": 3, "max_epochs": 2, "lr": 1e-2},
         {"tta": 2},
         {"augment": "light", "n_views": 2},
@@ -179,7 +179,7 @@ def test_another_version_of_an_engine_has_its_own_activations(tmp_path, monkeypa
 
 @pytest.mark.filterwarnings("ignore::sktransfer.exceptions.TrainingWarning")
 def test_no_pass_begins_within_a_network(tmp_path, own):
-    tuned = {"fine_tune": "always", "max_epochs": 1, "lr": 1e-3, "cache": tmp_path}
+    tuned = {"max_epochs": 1, "lr": 1e-3, "cache": tmp_path}
     for depth in (2, 1):
         classifier(unfreeze_depth=depth, **tuned).fit(X, Y)
     assert own.starts == [("bfloat16", 0)] * 2
@@ -208,7 +208,7 @@ def test_auto_is_float32_where_bfloat16_is_not_in_hardware(own, caplog):
 
 def test_training_is_in_float32_too_where_bfloat16_is_not_in_hardware(own):
     own.in_hardware = False
-    fitted = classifier(unfreeze_depth=1, fine_tune="always", max_epochs=1, lr=1e-3).fit(X, Y)
+    fitted = classifier(unfreeze_depth=1, max_epochs=1, lr=1e-3).fit(X, Y)
     assert fitted._model.net.precision == "float32"
 
 

@@ -18,7 +18,7 @@ from tests.small_estimators import LITE0, make_classifier, make_extractor
 
 make_auto = partial(make_classifier, backbone=LITE0, image_size=48, resize="auto")
 
-TUNED = {"unfreeze_depth": 1, "fine_tune": "always", "max_epochs": 1}
+TUNED = {"unfreeze_depth": 1, "max_epochs": 1}
 
 
 def wide_pictures(n, seed=0, size=(48, 144)):
