@@ -138,3 +138,11 @@ def test_a_shape_that_is_set_after_fit_waits_for_the_next(pictures):
     expected = classifier.predict_proba(rows)
     classifier.set_params(image_shape=(16, 64, 3))
     assert_array_equal(classifier.predict_proba(rows), expected)
+
+
+@pytest.mark.parametrize("head_init", ["probe", "random"])
+def test_stages_train_slowly_with_a_head_that_goes_on(pictures, head_init):
+    classifier = make_classifier(warm_start=True, head_init=head_init).fit(*pictures)
+    classifier.set_params(unfreeze_depth=1, max_epochs=2, schedule=None).fit(*pictures)
+    assert classifier.history_[-1]["phase"] == "fine-tune"
+    assert classifier.history_[-1]["lr"] == pytest.approx(1e-4)

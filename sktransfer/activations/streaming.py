@@ -298,10 +298,10 @@ def _distinct(
     """
     paths = dict(source.paths())
     first: dict[object, int] = {}
-    repeated = []
+    repeated, filled = [], set(known)
     for row in (*known, *_without(range(len(source)), known)):
         original = first.setdefault(stored.key(row) or paths.get(row, row), row)
-        if original != row:
+        if original != row and row not in filled:
             repeated.append((row, original))
     return _without(sorted(first.values()), known), repeated
 

@@ -253,7 +253,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         fast on CPUs and needs some seconds per process, or once with `cache`, to convert a
         network; "auto" uses it where it is installed and there are enough pictures to repay
         that. The engines agree to 1e-4 of the largest value. In "bfloat16" they differ in the
-        third digit: there "auto" uses OpenVINO for any number of pictures, and
+        second or third digit: there "auto" uses OpenVINO for any number of pictures, and
         all later calls use the engine of the fit.
 
     n_jobs : int or None, default=None
@@ -294,8 +294,8 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
     resize_scores_ : dict of dict, or None
         The evidence of "auto", by candidate: ``mean`` (cross-validated log-likelihood of the
         labels; higher is better), ``gain`` (its difference to that of "crop") and ``gain_error``
-        (the standard error of that, paired by row). None if nothing was compared: `resize` was
-        given, or there were too few rows.
+        (the standard error of that, paired by row). Without "pad" where all pictures are square.
+        None if nothing was compared: `resize` was given, or there were too few rows.
 
     temperature_ : float
         Temperature that the scores are divided by; 1 without `calibrate`.

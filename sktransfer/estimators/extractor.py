@@ -78,7 +78,7 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         fast on CPUs and needs some seconds per process, or once with `cache`, to convert a
         network; "auto" uses it where it is installed and there are enough pictures to repay
         that. The engines agree to 1e-4 of the largest value. In "bfloat16" they differ in the
-        third digit: there "auto" uses OpenVINO for any number of pictures, and
+        second or third digit: there "auto" uses OpenVINO for any number of pictures, and
         all later calls use the engine of the fit.
 
     n_jobs : int or None, default=None

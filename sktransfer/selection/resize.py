@@ -19,10 +19,13 @@ from sktransfer.selection.cross_validation import log_likelihoods, make_folds, r
 from sktransfer.selection.scores import Score, best_beyond_error, compared
 from sktransfer.training.batches import Rows
 from sktransfer.training.first_head import untrained_features
+from sktransfer.training.pace import decay
 from sktransfer.training.settings import TrainingSettings
 
 # Pictures that are computed for the choice and not used by the fit, at most.
 _EXTRA_PICTURES = 1000
+# With fewer drawn rows of each class, some folds would have none to learn it from.
+_ROWS_OF_A_CLASS = 5
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def choose_resize(
     extra = n_candidates - 1 if activations_are_used else n_candidates
     drawn = _drawn(pictures, _EXTRA_PICTURES // extra, settings.seed)
     y, weights = pictures.y[drawn], pictures.weights[drawn]
-    groups = None if pictures.groups is None else pictures.groups[drawn]
+    groups = _groups(pictures, drawn)
     folds = make_folds(y, groups, settings.seed)
     if not folds:
         return ResizeChoice("crop")
@@ -101,6 +104,9 @@ def choose_resize(
     # The engine that is worth its preparation for all passes together runs each of them.
     further = extra * len(images)
     comparing = replace(one_pass, further=further, may_map=n_candidates)
+    # The penalty of the head that the fit will solve.
+    penalty = decay(settings.weight_decay, before_stages=bool(len(stages)))
+    settings = replace(settings, weight_decay=penalty)
     of_rows, activations = {}, {}
     for resize in RESIZES:
         if resize == "pad" and images.all_square():
@@ -111,18 +117,40 @@ def choose_resize(
             rows = Rows.of(FixedViews([activations[resize]]), y, weights).on(settings.device)
             features = untrained_features(settings, stages, rows)
             of_rows[resize] = log_likelihoods(settings, rows.with_X(features), folds)
-    scores = compared(of_rows, row_weights(settings, rows))
+    scores = compared(of_rows, row_weights(settings, rows), groups)
     chosen = best_beyond_error(scores)
     return ResizeChoice(chosen, scores, Known(drawn.tolist(), activations[chosen]))
 
 
 def _drawn(pictures: LabelledPictures, n: int, seed: int) -> np.ndarray:
-    """At most n of the rows, in order, with each class in proportion."""
+    """At most n of the rows, in order, with each class in proportion.
+
+    Where there are many classes, some of them stand for all: one row of each could not be compared.
+    """
     rows = pictures.rows
     if len(rows) <= n:
         return rows
-    stratify = pictures.y[rows] if pictures.y.ndim == 1 else None
-    drawn: np.ndarray = resample(
-        rows, replace=False, n_samples=n, stratify=stratify, random_state=seed
-    )
+    if pictures.y.ndim > 1:
+        return np.sort(resample(rows, replace=False, n_samples=n, random_state=seed))
+    classes, counts = np.unique(pictures.y[rows], return_counts=True)
+    if len(classes) > n // _ROWS_OF_A_CLASS:
+        several = classes[counts > 1]  # a class of one row can't be held out
+        some = np.random.default_rng(seed).permutation(several)[: n // _ROWS_OF_A_CLASS]
+        rows = rows[np.isin(pictures.y[rows], some)] if len(some) else rows
+    if len(rows) <= n:
+        return rows
+    drawn = resample(rows, replace=False, n_samples=n, stratify=pictures.y[rows], random_state=seed)
     return np.sort(drawn)
+
+
+def _groups(pictures: LabelledPictures, drawn: np.ndarray) -> np.ndarray | None:
+    """The groups of the drawn rows: the user's, or else rows of the same file or object.
+
+    Oversampling repeats rows, and a head would be scored on a picture that it has seen.
+    """
+    if pictures.groups is not None:
+        return pictures.groups[drawn]
+    paths, items = dict(pictures.images.paths()), pictures.images.items
+    names = [paths.get(row, id(items[row])) for row in drawn.tolist()]
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return None if len(number) == len(names) else np.array([number[name] for name in names])

@@ -28,7 +28,9 @@ class Score:
     gain_error: float
 
 
-def compared(of_rows: Mapping[str, np.ndarray], weights: np.ndarray) -> dict[str, Score]:
+def compared(
+    of_rows: Mapping[str, np.ndarray], weights: np.ndarray, groups: np.ndarray | None = None
+) -> dict[str, Score]:
     """Compare candidates by their scores of the same rows.
 
     Parameters
@@ -37,15 +39,19 @@ def compared(of_rows: Mapping[str, np.ndarray], weights: np.ndarray) -> dict[str
         Scores of each row, by candidate; the simplest candidate is the first.
     weights : ndarray of shape (n,)
         Weights of the rows; at least one is positive.
+    groups : ndarray of shape (n,), optional
+        Rows of a group are alike, and together one observation. By default each row is one.
     """
     shares = weights / weights.sum()
+    group = np.arange(len(weights)) if groups is None else np.unique(groups, return_inverse=True)[1]
     simplest = next(iter(of_rows.values()))
     scores = {}
     for candidate, values in of_rows.items():
         differences = values - simplest
         gain = float(shares @ differences)
-        # The variance of a weighted mean of independent rows; with equal weights, that of a mean.
-        error = float(np.sqrt(shares**2 @ (differences - gain) ** 2))
+        # The variance of a weighted mean of independent groups; of rows with equal weights, it is
+        # the usual one. (Liang & Zeger, Biometrika 73(1), 1986: the "sandwich" of a mean.)
+        error = float(np.sqrt((np.bincount(group, shares * (differences - gain)) ** 2).sum()))
         scores[candidate] = Score(float(shares @ values), gain, error)
     return scores
 

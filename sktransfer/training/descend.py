@@ -40,7 +40,7 @@ def descend(
     """
     rows, mean_weight = _with_mean_1_as_drawn(rows, settings.sampling)
     n_batches = len(RowBatches(rows, settings.batch_size, rows.sampler(settings.sampling)))
-    lr, max_epochs = _pace(settings, module, rows, n_batches)
+    lr, max_epochs = _pace(settings, module, rows, n_batches, continues=continues)
     rates = learning_rates(_depths_that_learn(module), lr, settings.lr_decay)
     schedule = schedule_callback(
         settings.schedule,
@@ -93,7 +93,12 @@ def _with_mean_1_as_drawn(rows: Rows, sampling: str | None) -> tuple[Rows, float
 
 
 def _pace(
-    settings: TrainingSettings, module: TransferModule, rows: Rows, n_batches: int
+    settings: TrainingSettings,
+    module: TransferModule,
+    rows: Rows,
+    n_batches: int,
+    *,
+    continues: bool,
 ) -> tuple[float, int]:
     """The head's learning rate, and the number of epochs."""
     # `random_head` puts `Scaled` first where features stay as they are.
@@ -104,7 +109,7 @@ def _pace(
         learning_rate(
             settings.lr,
             at_random=at_random,
-            with_stages=bool(len(module.stages)) and settings.head_init != "random",
+            with_stages=bool(len(module.stages)) and continues,
         ),
         epochs(settings.max_epochs, n_batches if cheap else None),
     )

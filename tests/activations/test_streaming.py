@@ -228,6 +228,13 @@ def test_nothing_is_read_if_all_rows_are_known(picture_files, read_paths, capsys
     assert "24/24" in capsys.readouterr().err
 
 
+def test_the_progress_bar_counts_known_rows_once(picture_files, capsys):
+    paths, _ = picture_files
+    known = Known([0, 1], torch.ones(2, 3))
+    make_pass(progress="Looking").collect(as_images([paths[0], paths[0], paths[1]]), known=known)
+    assert "3/3" in capsys.readouterr().err
+
+
 def test_a_row_like_a_known_one_is_not_computed(picture_files, read_paths):
     paths, _ = picture_files
     known = Known([1], torch.tensor([[1.0, 2, 3]]))

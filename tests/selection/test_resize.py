@@ -13,6 +13,7 @@ from sktransfer.images.preprocessing import RESIZES, Preprocessing
 from sktransfer.images.sources import as_images
 from sktransfer.selection import resize as module
 from sktransfer.selection.resize import LabelledPictures, choose_resize
+from sktransfer.training.pace import decay
 from sktransfer.training.task import SeveralLabels
 from tests.training.helpers import settings_of
 
@@ -189,9 +190,11 @@ def test_features_of_the_stages_are_compared():
     pictures = LabelledPictures(as_images(X), y, np.ones(60), np.arange(60), None)
     stages = TrainableStages([("mean", Mean())], depths={"mean": 1})
     one_pass = FrozenPass(network, PRESET, EngineChoice("torch"))
-    choice = choose_resize(pictures, one_pass, stages, settings_of(), activations_are_used=True)
+    choice = choose_resize(
+        pictures, one_pass, stages, settings_of(weight_decay=1e-4), activations_are_used=True
+    )
     assert choice.known.values.shape == (60, 3, 16, 16)
-    whole = choose(X, y)
+    whole = choose(X, y, weight_decay=1e-4)
     for resize in RESIZES:
         assert choice.scores[resize].mean == pytest.approx(whole.scores[resize].mean, rel=0.1)
 
@@ -205,3 +208,49 @@ def test_damaged_file_is_named_by_its_row_of_X(tmp_path):
     (tmp_path / "7.png").write_bytes(b"damaged")
     with pytest.raises(ValueError, match=r"row 7 of X .*7\.png"):
         choose(paths, y, rows=np.arange(1, 12, 2))
+
+
+@pytest.mark.parametrize(("n_classes", "n_rows"), [(30, 3), (30, 20)])
+def test_of_many_classes_some_stand_for_all(monkeypatch, n_classes, n_rows):
+    monkeypatch.setattr(module, "_EXTRA_PICTURES", 40)
+    n = n_classes * n_rows
+    X = np.random.default_rng(0).integers(0, 256, (n, 5, 8, 3)).astype(np.uint8)
+    y = np.arange(n) % n_classes
+    choice = choose(X, y, n_classes=n_classes)
+    counts = np.bincount(y[list(choice.known.rows)])
+    assert (counts > 0).sum() == 4
+    assert counts.sum() <= 20
+    assert set(counts) == {0, min(n_rows, 5)}
+
+
+def test_repeated_pictures_are_one_observation():
+    X, _ = wide_pictures(20, where="middle")
+    y = np.random.default_rng(0).integers(0, 2, 20)
+    items, once = list(X), choose(list(X), y)
+    repeated = choose(items * 5, np.tile(y, 5))
+    # Copies in other folds would give away the labels, which are random.
+    for resize in RESIZES:
+        assert repeated.scores[resize].mean < once.scores[resize].mean + 0.5
+        assert repeated.scores[resize].gain_error >= 0.3 * once.scores[resize].gain_error
+
+
+def test_the_head_is_penalised_as_that_of_the_fit(monkeypatch):
+    penalties = []
+    original = module.log_likelihoods
+
+    def judged(settings, rows, folds):
+        penalties.append(settings.weight_decay)
+        return original(settings, rows, folds)
+
+    class Pixels(nn.Module):
+        def forward(self, x):
+            return x.float() / 255
+
+    monkeypatch.setattr(module, "log_likelihoods", judged)
+    X, y = wide_pictures(12)
+    choose(X, y)
+    pictures = LabelledPictures(as_images(X), y, np.ones(12), np.arange(12), None)
+    one_pass = FrozenPass(FrozenNetwork([("pixels", Pixels())]), PRESET, EngineChoice("torch"))
+    stages = TrainableStages([("colours", Colours())], depths={"colours": 1})
+    choose_resize(pictures, one_pass, stages, settings_of(), activations_are_used=True)
+    assert penalties == [decay("auto")] * 3 + [decay("auto", before_stages=True)] * 3

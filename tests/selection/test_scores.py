@@ -47,3 +47,14 @@ def test_the_simplest_candidate_wins_within_one_error(gains, best):
     scores = {"crop": Score(0.7, 0.0, 0.0)}
     scores |= {name: Score(0.7 + gain, gain, error) for name, (gain, error) in gains.items()}
     assert best_beyond_error(scores) == best
+
+
+def test_rows_of_a_group_are_one_observation():
+    first, second = np.array([1.0, 0, 0, 1]), np.array([1.0, 1, 0, 0])
+    alone = compared({"a": first, "b": second}, np.ones(4))["b"]
+    groups = np.repeat(list("wxyz"), 3)
+    alike = compared({"a": first.repeat(3), "b": second.repeat(3)}, np.ones(12), groups)["b"]
+    assert alike.gain == pytest.approx(alone.gain)
+    assert alike.gain_error == pytest.approx(alone.gain_error)
+    unaware = compared({"a": first.repeat(3), "b": second.repeat(3)}, np.ones(12))["b"]
+    assert unaware.gain_error < alone.gain_error
