@@ -7,6 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from sktransfer.images import sources
+
 # Seconds after which a test assumes that something hangs. No test asserts a shorter duration,
 # because a busy machine can be slow.
 HANGS = 600
@@ -31,6 +33,14 @@ def make_pictures(n: int, size: int = 32, n_classes: int = 2, seed: int = 0):
     return X, y
 
 
+def save_pictures(X: np.ndarray, folder: Path) -> list[str]:
+    """Save pictures (n, h, w, 3) as picture_0.png and so on, and return their paths."""
+    paths = [str(folder / f"picture_{i}.png") for i in range(len(X))]
+    for pixels, path in zip(X, paths, strict=True):
+        Image.fromarray(pixels).save(path)
+    return paths
+
+
 @pytest.fixture(autouse=True, scope="session")
 def one_torch_thread():
     """Compute on one thread: the networks here are so small that more threads only cost time."""
@@ -53,12 +63,16 @@ def pictures():
 
 
 @pytest.fixture
+def decoded(monkeypatch):
+    """The paths of the files that are decoded, in order; tests may clear the list."""
+    paths = []
+    original = sources.decode_file
+    monkeypatch.setattr(sources, "decode_file", lambda path: paths.append(path) or original(path))
+    return paths
+
+
+@pytest.fixture
 def picture_files(tmp_path, pictures):
     """The same pictures as PNG files, and their labels as strings."""
     X, y = pictures
-    paths = []
-    for i, pixels in enumerate(X):
-        path = tmp_path / f"picture_{i}.png"
-        Image.fromarray(pixels).save(path)
-        paths.append(str(path))
-    return paths, np.array(["red", "green"])[y]
+    return save_pictures(X, tmp_path), np.array(["red", "green"])[y]

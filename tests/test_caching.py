@@ -77,15 +77,6 @@ def computed(monkeypatch):
     return batches
 
 
-@pytest.fixture
-def decoded(monkeypatch):
-    """Paths of the files that were decoded."""
-    paths = []
-    original = sources.decode_file
-    monkeypatch.setattr(sources, "decode_file", lambda path: paths.append(path) or original(path))
-    return paths
-
-
 # Transform.
 
 

@@ -136,15 +136,10 @@ def test_tta_uses_the_augmentation_of_training():
     assert not np.allclose(fits[0].predict_proba(TEST), by_hand, atol=1e-3)
 
 
-def test_tta_reads_each_picture_as_often_as_fit_did_not(plain, picture_files, monkeypatch):
-    from sktransfer.images import sources
-
-    reads = []
-    original = sources.decode_file
-    monkeypatch.setattr(sources, "decode_file", lambda path: reads.append(path) or original(path))
+def test_tta_reads_each_picture_as_often_as_fit_did_not(plain, picture_files, decoded):
     paths, _ = picture_files
     using(plain, tta=5).predict_proba(paths)
-    assert sorted(reads) == sorted(paths)
+    assert sorted(decoded) == sorted(paths)
 
 
 @pytest.mark.parametrize("value", [1, 0, -2, 2.5, "many"])

@@ -516,9 +516,9 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         -----
         TrainingWarning
             If `early_stopping` left the unfrozen stages as they are, because no epoch was better
-            than the head alone. As InterruptedWarning, if training was
-            interrupted (Ctrl-C), which keeps the weights reached by then. As ForgettingWarning,
-            if the unfrozen stages ended with a training loss far above that of the head alone.
+            than the head alone. As InterruptedWarning, if training was interrupted (Ctrl-C), which
+            keeps the weights reached by then. As ForgettingWarning, if the unfrozen stages ended
+            with a training loss far above that of the head alone.
         ConvergenceWarning
             Scikit-learn's: if L-BFGS ended before it converged, or, as ShortTrainingWarning, if
             training ended while the training loss still fell fast.

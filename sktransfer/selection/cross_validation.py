@@ -98,9 +98,3 @@ def _of_rows(net: TransferNet, rows: Rows) -> np.ndarray:
     scores = net.scores_of(rows).numpy().astype(np.float64)
     losses: np.ndarray = net.task.log_losses(scores, rows.targets.y.cpu().numpy())
     return -losses
-
-
-def row_weights(settings: TrainingSettings, rows: Rows) -> np.ndarray:
-    """How much each row (n,) counts: as in the loss, and as often as `sampling` would draw it."""
-    times = rows.sampler(settings.sampling).times().double()
-    return (rows.targets.weights.cpu().double() * times).numpy()

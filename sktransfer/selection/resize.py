@@ -15,11 +15,10 @@ from sktransfer.activations.views import FixedViews
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.images.preprocessing import RESIZES, Preprocessing
 from sktransfer.images.sources import ImageSource
-from sktransfer.selection.cross_validation import log_likelihoods, make_folds, row_weights
+from sktransfer.selection.cross_validation import log_likelihoods, make_folds
 from sktransfer.selection.scores import Score, best_beyond_error, compared
 from sktransfer.training.batches import Rows
 from sktransfer.training.first_head import untrained_features
-from sktransfer.training.pace import decay
 from sktransfer.training.settings import TrainingSettings
 
 # Pictures that are computed for the choice and not used by the fit, at most.
@@ -104,9 +103,7 @@ def choose_resize(
     # The engine that is worth its preparation for all passes together runs each of them.
     further = extra * len(images)
     comparing = replace(one_pass, further=further, may_map=n_candidates)
-    # The penalty of the head that the fit will solve.
-    penalty = decay(settings.weight_decay, before_stages=bool(len(stages)))
-    settings = replace(settings, weight_decay=penalty)
+    settings = settings.for_a_solved_head(before_stages=bool(len(stages)))
     of_rows, activations = {}, {}
     for resize in RESIZES:
         if resize == "pad" and images.all_square():
@@ -117,7 +114,9 @@ def choose_resize(
             rows = Rows.of(FixedViews([activations[resize]]), y, weights).on(settings.device)
             features = untrained_features(settings, stages, rows)
             of_rows[resize] = log_likelihoods(settings, rows.with_X(features), folds)
-    scores = compared(of_rows, row_weights(settings, rows), groups)
+    # A row counts as in the loss, and as often as an epoch would draw it.
+    counts = rows.counted(settings.sampling).targets.weights.cpu().numpy().astype(np.float64)
+    scores = compared(of_rows, counts, groups)
     chosen = best_beyond_error(scores)
     return ResizeChoice(chosen, scores, Known(drawn.tolist(), activations[chosen]))
 

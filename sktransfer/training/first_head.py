@@ -1,6 +1,5 @@
 """The head with which gradient descent begins: an earlier, a random, or a trained one."""
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -16,7 +15,6 @@ from sktransfer.training.descend import descend
 from sktransfer.training.head import Dropout, NormalisedLinear, Scaled, build_head
 from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet
-from sktransfer.training.pace import decay
 from sktransfer.training.phases import Phase, records
 from sktransfer.training.settings import TrainingSettings
 from sktransfer.training.solve_head import solve_head
@@ -94,8 +92,7 @@ def _solved(
     files: CheckpointFiles,
 ) -> FirstHead:
     """A solved linear head, on the scale of features that suits the optimizer that follows."""
-    penalty = decay(alone.weight_decay, before_stages=bool(len(stages)))
-    alone = replace(alone, weight_decay=penalty)
+    alone = alone.for_a_solved_head(before_stages=bool(len(stages)))
     net = solve_head(alone, features.rows, features.validation, files)
     linear = net.module_.float()
     _scale_for_descent(linear, stages)

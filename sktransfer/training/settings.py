@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sktransfer.training.losses import Loss
-from sktransfer.training.pace import epochs
+from sktransfer.training.pace import decay, epochs
 from sktransfer.training.task import Task
 
 
@@ -120,3 +120,7 @@ class TrainingSettings:
             # The state belongs to the parameters of head and stages together.
             piece=self.piece and self.piece._replace(optimizer_state=None),
         )
+
+    def for_a_solved_head(self, *, before_stages: bool) -> "TrainingSettings":
+        """The settings with the penalty of a head that is solved, alone or before stages train."""
+        return replace(self, weight_decay=decay(self.weight_decay, before_stages=before_stages))

@@ -14,7 +14,6 @@ from sktransfer.activations.views import FixedViews, FreshViews
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.backbones.networks import build_random
-from sktransfer.images import sources
 from sktransfer.images.augmentation import AugmentedView
 from sktransfer.images.preprocessing import Preprocessing
 from sktransfer.images.sources import as_images
@@ -42,15 +41,6 @@ def by_hand(pixels, augment, seed, number):
 
 def as_pixels(activations):
     return activations.permute(0, 2, 3, 1).numpy()
-
-
-@pytest.fixture
-def decoded(monkeypatch):
-    """The files that are decoded, in order."""
-    reads = []
-    original = sources.decode_file
-    monkeypatch.setattr(sources, "decode_file", lambda path: reads.append(path) or original(path))
-    return reads
 
 
 @pytest.mark.parametrize("size", [32, 50])

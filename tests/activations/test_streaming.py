@@ -16,7 +16,6 @@ from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.features import Normalise
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.exceptions import UnreadableImageError, WeightsError
-from sktransfer.images import sources
 from sktransfer.images.preprocessing import Preprocessing
 from sktransfer.images.sources import as_images
 from tests.backbones.helpers import cut, lively_network
@@ -157,33 +156,24 @@ def test_activations_can_be_trained_on(pictures):
 # Repeated pictures.
 
 
-@pytest.fixture
-def read_paths(monkeypatch):
-    """The files that are decoded, in order."""
-    reads = []
-    original = sources.decode_file
-    monkeypatch.setattr(sources, "decode_file", lambda path: reads.append(path) or original(path))
-    return reads
-
-
-def test_a_path_given_twice_is_computed_once(picture_files, read_paths):
+def test_a_path_given_twice_is_computed_once(picture_files, decoded):
     paths, _ = picture_files
     X = [*paths[:5], Path(paths[2]), *paths[4:1:-1], paths[0]]
     sizes = []
     rows, _ = make_pass(batch_size=2).collect(
         as_images(X), then=lambda rows: sizes.append(len(rows)) or rows
     )
-    assert sorted(read_paths) == sorted(paths[:5])
+    assert sorted(decoded) == sorted(paths[:5])
     assert sizes == [2, 2, 1]
     expected, _ = make_pass().collect(as_images(paths))
     assert torch.equal(rows, expected[[0, 1, 2, 3, 4, 2, 4, 3, 2, 0]])
 
 
-def test_a_file_of_the_same_content_is_another_picture(picture_files, read_paths, tmp_path):
+def test_a_file_of_the_same_content_is_another_picture(picture_files, decoded, tmp_path):
     paths, _ = picture_files
     twin = shutil.copy(paths[3], tmp_path / "twin.png")
     rows, _ = make_pass().collect(as_images([paths[3], twin]))
-    assert len(read_paths) == 2
+    assert len(decoded) == 2
     assert torch.equal(rows[0], rows[1])
 
 
@@ -207,23 +197,23 @@ def test_repeated_rows_are_counted_by_the_progress_bar(picture_files, capsys):
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
-def test_known_rows_are_not_computed_again(picture_files, read_paths, batch_size):
+def test_known_rows_are_not_computed_again(picture_files, decoded, batch_size):
     paths, _ = picture_files
     expected, _ = make_pass().collect(as_images(paths))
-    read_paths.clear()
+    decoded.clear()
     known = Known([1, 2, 7], expected[[1, 2, 7]])
     rows, unreadable = make_pass(batch_size=batch_size).collect(as_images(paths), known=known)
-    assert sorted(read_paths) == sorted(set(paths) - {paths[1], paths[2], paths[7]})
+    assert sorted(decoded) == sorted(set(paths) - {paths[1], paths[2], paths[7]})
     assert torch.equal(rows, expected)
     assert unreadable == []
 
 
-def test_nothing_is_read_if_all_rows_are_known(picture_files, read_paths, capsys):
+def test_nothing_is_read_if_all_rows_are_known(picture_files, decoded, capsys):
     paths, _ = picture_files
     values = torch.arange(3.0 * len(paths)).reshape(-1, 3)
     known = Known(range(len(paths)), values)
     rows, _ = make_pass(progress="Looking").collect(as_images(paths), known=known)
-    assert read_paths == []
+    assert decoded == []
     assert torch.equal(rows, values)
     assert "24/24" in capsys.readouterr().err
 
@@ -235,11 +225,11 @@ def test_the_progress_bar_counts_known_rows_once(picture_files, capsys):
     assert "3/3" in capsys.readouterr().err
 
 
-def test_a_row_like_a_known_one_is_not_computed(picture_files, read_paths):
+def test_a_row_like_a_known_one_is_not_computed(picture_files, decoded):
     paths, _ = picture_files
     known = Known([1], torch.tensor([[1.0, 2, 3]]))
     rows, _ = make_pass().collect(as_images([paths[0], paths[0], paths[2]]), known=known)
-    assert read_paths == [paths[2]]
+    assert decoded == [paths[2]]
     assert rows[:2].tolist() == [[1, 2, 3], [1, 2, 3]]
 
 

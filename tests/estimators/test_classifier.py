@@ -110,15 +110,10 @@ def test_only_unfrozen_parameters_reach_the_optimizer(pictures, monkeypatch):
     assert seen == [sum(p.numel() for p in classifier.net_.module_.parameters())]
 
 
-def test_pictures_are_read_once_whatever_the_epochs(picture_files, monkeypatch):
-    from sktransfer.images import sources
-
-    reads = []
-    original = sources.decode_file
-    monkeypatch.setattr(sources, "decode_file", lambda path: reads.append(path) or original(path))
+def test_pictures_are_read_once_whatever_the_epochs(picture_files, decoded):
     paths, y = picture_files
     pretrained(unfreeze_depth=1, max_epochs=3).fit(paths, y)
-    assert sorted(reads) == sorted(paths)
+    assert sorted(decoded) == sorted(paths)
 
 
 @pytest.mark.parametrize(

@@ -115,15 +115,10 @@ def test_a_shorter_precision_keeps_the_engine_of_the_fit(pictures):
         assert_array_equal(extractor.transform(pictures[0]), expected)
 
 
-def test_the_same_file_twice_is_read_once(picture_files, monkeypatch):
-    from sktransfer.images import sources
-
-    reads = []
-    original = sources.decode_file
-    monkeypatch.setattr(sources, "decode_file", lambda path: reads.append(path) or original(path))
+def test_the_same_file_twice_is_read_once(picture_files, decoded):
     paths = picture_files[0][:3]
     features = make_extractor().fit_transform([*paths, *paths])
-    assert sorted(reads) == sorted(paths)
+    assert sorted(decoded) == sorted(paths)
     assert_array_equal(features[3:], features[:3])
 
 

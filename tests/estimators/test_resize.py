@@ -11,9 +11,9 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, GroupShuffleSplit
 
 from sktransfer.exceptions import ParameterError
-from sktransfer.images import sources
 from sktransfer.selection import cross_validation
 from sktransfer.selection import resize as selection
+from tests.conftest import save_pictures
 from tests.small_estimators import LITE0, make_classifier, make_extractor
 
 make_auto = partial(make_classifier, backbone=LITE0, image_size=48, resize="auto")
@@ -40,20 +40,7 @@ def two_folds(monkeypatch):
 @pytest.fixture
 def wide_files(tmp_path):
     X, y = wide_pictures(24)
-    paths = []
-    for i, pixels in enumerate(X):
-        paths.append(str(tmp_path / f"{i}.png"))
-        Image.fromarray(pixels).save(paths[-1])
-    return paths, y
-
-
-@pytest.fixture
-def reads(monkeypatch):
-    """The paths of the files that are decoded."""
-    reads = []
-    original = sources.decode_file
-    monkeypatch.setattr(sources, "decode_file", lambda path: reads.append(path) or original(path))
-    return reads
+    return save_pictures(X, tmp_path), y
 
 
 def test_auto_sees_what_the_crop_throws_away():
@@ -118,22 +105,22 @@ def test_every_engine_gives_the_same_choice():
 
 
 @pytest.mark.parametrize("parameters", [{}, TUNED, {**TUNED, "unfreeze_depth": "all"}])
-def test_pictures_are_read_three_times_at_most(wide_files, reads, parameters):
+def test_pictures_are_read_three_times_at_most(wide_files, decoded, parameters):
     paths, y = wide_files
     make_auto(**parameters).fit(paths, y)
-    assert sorted(reads) == sorted(3 * paths)
+    assert sorted(decoded) == sorted(3 * paths)
 
 
-def test_views_of_pictures_do_not_use_the_evidence(wide_files, reads, monkeypatch):
+def test_views_of_pictures_do_not_use_the_evidence(wide_files, decoded, monkeypatch):
     monkeypatch.setattr(selection, "_EXTRA_PICTURES", 36)
     paths, y = wide_files
     auto = make_auto(augment="light", n_views=2).fit(paths, y)
     # Twelve pictures in three ways, and all of them once for their views.
-    assert len(reads) == 36 + 24
+    assert len(decoded) == 36 + 24
     assert auto.resize_ in ("squash", "pad")
 
 
-def test_a_search_costs_three_passes(wide_files, reads, tmp_path):
+def test_a_search_costs_three_passes(wide_files, decoded, tmp_path):
     paths, y = wide_files
     search = GridSearchCV(
         make_auto(cache=tmp_path / "cache"),
@@ -141,7 +128,7 @@ def test_a_search_costs_three_passes(wide_files, reads, tmp_path):
         cv=3,
     )
     search.fit(np.array(paths), y)
-    assert sorted(reads) == sorted(3 * paths)
+    assert sorted(decoded) == sorted(3 * paths)
 
 
 def test_held_out_rows_are_no_evidence():

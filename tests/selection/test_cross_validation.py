@@ -1,11 +1,9 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from sktransfer.selection.cross_validation import log_likelihoods, make_folds, row_weights
+from sktransfer.selection.cross_validation import log_likelihoods, make_folds
 from sktransfer.training.batches import Rows
 from sktransfer.training.task import SeveralLabels
 from tests.training.helpers import feature_rows, settings_of
@@ -147,10 +145,10 @@ def test_several_labels():
 
 def test_rows_count_as_in_the_loss():
     rows = feature_rows(30)
-    np.testing.assert_allclose(row_weights(settings_of(), rows), rows.targets.weights)
+    np.testing.assert_allclose(rows.counted(None).targets.weights, rows.targets.weights)
 
 
 def test_sampling_makes_classes_count_equally():
     y = torch.tensor([0] * 9 + [1] * 3)
-    weights = row_weights(replace(settings_of(), sampling="oversample"), Rows(torch.ones(12, 2), y))
+    weights = Rows(torch.ones(12, 2), y).counted("oversample").targets.weights
     assert weights[:9].sum() == pytest.approx(weights[9:].sum())

@@ -1,7 +1,8 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
 from sktransfer.activations.engines.choice import EngineChoice
@@ -15,6 +16,7 @@ from sktransfer.selection import resize as module
 from sktransfer.selection.resize import LabelledPictures, choose_resize
 from sktransfer.training.pace import decay
 from sktransfer.training.task import SeveralLabels
+from tests.conftest import save_pictures
 from tests.training.helpers import settings_of
 
 PRESET = Preprocessing(16, 16, "bilinear", (0.5,) * 3, (0.25,) * 3)
@@ -201,11 +203,8 @@ def test_features_of_the_stages_are_compared():
 
 def test_damaged_file_is_named_by_its_row_of_X(tmp_path):
     X, y = wide_pictures(12)
-    paths = []
-    for i, pixels in enumerate(X):
-        paths.append(str(tmp_path / f"{i}.png"))
-        Image.fromarray(pixels).save(paths[-1])
-    (tmp_path / "7.png").write_bytes(b"damaged")
+    paths = save_pictures(X, tmp_path)
+    Path(paths[7]).write_bytes(b"damaged")
     with pytest.raises(ValueError, match=r"row 7 of X .*7\.png"):
         choose(paths, y, rows=np.arange(1, 12, 2))
 
