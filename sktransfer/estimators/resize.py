@@ -6,7 +6,8 @@ from sktransfer.activations.streaming import FrozenPass
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.estimators.checked_input import CheckedInput
 from sktransfer.estimators.fitted import FittedModel
-from sktransfer.selection.resize import LabelledPictures, ResizeChoice, choose_resize
+from sktransfer.selection.pictures import LabelledPictures
+from sktransfer.selection.resize import ResizeChoice, choose_resize
 
 
 def decided_resize(

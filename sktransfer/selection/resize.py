@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from sklearn.utils import resample
 
 from sktransfer._common.threads import computing
 from sktransfer.activations.results import Known
@@ -14,8 +13,8 @@ from sktransfer.activations.streaming import FrozenPass
 from sktransfer.activations.views import FixedViews
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.images.preprocessing import RESIZES, Preprocessing
-from sktransfer.images.sources import ImageSource
 from sktransfer.selection.cross_validation import log_likelihoods, make_folds
+from sktransfer.selection.pictures import LabelledPictures
 from sktransfer.selection.scores import Score, best_beyond_error, compared
 from sktransfer.training.batches import Rows
 from sktransfer.training.first_head import untrained_features
@@ -23,8 +22,6 @@ from sktransfer.training.settings import TrainingSettings
 
 # Pictures that are computed for the choice and not used by the fit, at most.
 _EXTRA_PICTURES = 1000
-# With fewer drawn rows of each class, some folds would have none to learn it from.
-_ROWS_OF_A_CLASS = 5
 
 
 @dataclass(frozen=True)
@@ -43,27 +40,6 @@ class ResizeChoice:
     resize: str
     scores: Mapping[str, Score] | None = None
     known: Known | None = None
-
-
-@dataclass(frozen=True)
-class LabelledPictures:
-    """Pictures that a choice may be based on.
-
-    Parameters
-    ----------
-    images : ImageSource
-    y : ndarray of shape (n,) or (n, k)
-    weights : ndarray of shape (n,)
-    rows : ndarray of int
-        Those that may be used: they train.
-    groups : ndarray of shape (n,), or None
-    """
-
-    images: ImageSource
-    y: np.ndarray
-    weights: np.ndarray
-    rows: np.ndarray
-    groups: np.ndarray | None
 
 
 def choose_resize(
@@ -93,9 +69,9 @@ def choose_resize(
     preset, n_candidates = one_pass.preprocessing, len(RESIZES)
     assert isinstance(preset, Preprocessing)  # views are made of squares, later
     extra = n_candidates - 1 if activations_are_used else n_candidates
-    drawn = _drawn(pictures, _EXTRA_PICTURES // extra, settings.seed)
+    drawn = pictures.drawn(_EXTRA_PICTURES // extra, settings.seed)
     y, weights = pictures.y[drawn], pictures.weights[drawn]
-    groups = _groups(pictures, drawn)
+    groups = pictures.groups_of(drawn)
     folds = make_folds(y, groups, settings.seed)
     if not folds:
         return ResizeChoice("crop")
@@ -119,37 +95,3 @@ def choose_resize(
     scores = compared(of_rows, counts, groups)
     chosen = best_beyond_error(scores)
     return ResizeChoice(chosen, scores, Known(drawn.tolist(), activations[chosen]))
-
-
-def _drawn(pictures: LabelledPictures, n: int, seed: int) -> np.ndarray:
-    """At most n of the rows, in order, with each class in proportion.
-
-    Where there are many classes, some of them stand for all: one row of each could not be compared.
-    """
-    rows = pictures.rows
-    if len(rows) <= n:
-        return rows
-    if pictures.y.ndim > 1:
-        return np.sort(resample(rows, replace=False, n_samples=n, random_state=seed))
-    classes, counts = np.unique(pictures.y[rows], return_counts=True)
-    if len(classes) > n // _ROWS_OF_A_CLASS:
-        several = classes[counts > 1]  # a class of one row can't be held out
-        some = np.random.default_rng(seed).permutation(several)[: n // _ROWS_OF_A_CLASS]
-        rows = rows[np.isin(pictures.y[rows], some)] if len(some) else rows
-    if len(rows) <= n:
-        return rows
-    drawn = resample(rows, replace=False, n_samples=n, stratify=pictures.y[rows], random_state=seed)
-    return np.sort(drawn)
-
-
-def _groups(pictures: LabelledPictures, drawn: np.ndarray) -> np.ndarray | None:
-    """The groups of the drawn rows: the user's, or else rows of the same file or object.
-
-    Oversampling repeats rows, and a head would be scored on a picture that it has seen.
-    """
-    if pictures.groups is not None:
-        return pictures.groups[drawn]
-    paths, items = dict(pictures.images.paths()), pictures.images.items
-    names = [paths.get(row, id(items[row])) for row in drawn.tolist()]
-    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    return None if len(number) == len(names) else np.array([number[name] for name in names])

@@ -13,7 +13,8 @@ from sktransfer.images import sources
 from sktransfer.images.preprocessing import RESIZES, Preprocessing
 from sktransfer.images.sources import as_images
 from sktransfer.selection import resize as module
-from sktransfer.selection.resize import LabelledPictures, choose_resize
+from sktransfer.selection.pictures import LabelledPictures
+from sktransfer.selection.resize import choose_resize
 from sktransfer.training.pace import decay
 from sktransfer.training.task import SeveralLabels
 from tests.conftest import save_pictures
