@@ -9,6 +9,7 @@ from sktransfer.estimators.classifier import PretrainedImageClassifier
 from sktransfer.estimators.extractor import PretrainedFeatureExtractor
 from sktransfer.inspection import (
     LearningRateDisplay,
+    SelectionDisplay,
     TrainingCurveDisplay,
     find_lr,
     plot_augmentations,
@@ -20,6 +21,7 @@ __all__ = [
     "LearningRateDisplay",
     "PretrainedFeatureExtractor",
     "PretrainedImageClassifier",
+    "SelectionDisplay",
     "TrainingCurveDisplay",
     "cache_info",
     "clear_cache",

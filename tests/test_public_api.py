@@ -12,6 +12,7 @@ PUBLIC = [
     "LearningRateDisplay",
     "PretrainedFeatureExtractor",
     "PretrainedImageClassifier",
+    "SelectionDisplay",
     "TrainingCurveDisplay",
     "cache_info",
     "clear_cache",

@@ -1,6 +1,7 @@
-"""A progress bar over pictures, or none."""
+"""Progress on the screen: a bar over pictures, or none, and lines beside the bars."""
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 
 from tqdm.auto import tqdm
@@ -14,3 +15,8 @@ def counting(title: str | None, n_pictures: int) -> Iterator[Callable[[int], obj
         return
     with tqdm(total=n_pictures, desc=title, unit="img") as bar:
         yield bar.update
+
+
+def tell(line: str) -> None:
+    """Print a line where the bars are, without breaking one that is shown."""
+    tqdm.write(line, file=sys.stderr)

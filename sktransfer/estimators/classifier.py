@@ -13,7 +13,13 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from sktransfer._common.sklearn_private import HasMethods, Interval, StrOptions
+from sktransfer._common.sklearn_private import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    captioned_block,
+    printed_as_estimators_are,
+)
 from sktransfer.estimators.base import BackboneEstimator
 from sktransfer.estimators.checked_input import FitArguments, checked_input
 from sktransfer.estimators.fit_model import fit_model
@@ -33,6 +39,7 @@ _COUNT = Interval(Integral, 1, None, closed="left")
 _SEVERAL = Interval(Integral, 2, None, closed="left")
 
 
+@printed_as_estimators_are
 class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ignore[misc]
     """Classify pictures with a pretrained network, fine-tuned as deeply as requested.
 
@@ -270,7 +277,8 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         On a CPU the same int gives the same predictions to the bit.
 
     verbose : int, default=0
-        1 shows progress bars for pictures and epochs, 2 also skorch's table of epochs.
+        1 shows progress bars for pictures and epochs, and a line for each choice that "auto" makes
+        by evidence; 2 also skorch's table of epochs.
 
     Attributes
     ----------
@@ -315,6 +323,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
     See Also
     --------
     PretrainedFeatureExtractor : The frozen backbone alone, for any other model.
+    SelectionDisplay : Plots the evidence of the choices that "auto" made.
 
     Examples
     --------
@@ -728,6 +737,23 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
     def _keeps_views(self) -> bool:
         """Return True if augmented views are kept in the cache: another seed never meets them."""
         return isinstance(self.random_state, Integral)
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        # Comments tell of the decisions of a fit, so the text remains Python code.
+        lines = [super().__repr__(N_CHAR_MAX), *(f"# {line}" for line in self._decisions())]
+        return "\n".join(lines)
+
+    @property
+    def _sk_visual_block_(self) -> Callable[[], Any]:
+        lines = self._decisions()
+        if not lines or self.distill_from is not None:
+            # scikit-learn draws an estimator without this attribute, and the teacher beside it.
+            raise AttributeError("_sk_visual_block_")
+        return lambda: captioned_block(self, "; ".join(lines))
+
+    def _decisions(self) -> list[str]:
+        """One line for each parameter that the fit has decided by evidence."""
+        return [str(d) for d in self._model.decisions()] if self.__sklearn_is_fitted__() else []
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_model")

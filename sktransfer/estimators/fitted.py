@@ -22,6 +22,7 @@ from sktransfer.estimators.seeds import Seeds
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.augmentation import Transform
 from sktransfer.images.sources import ImageSource
+from sktransfer.selection.decision import Decision
 from sktransfer.selection.scores import Score
 from sktransfer.training.net import TransferNet
 from sktransfer.training.task import Task
@@ -221,6 +222,11 @@ class FittedModel:
                 "dropout=0. Fit again with dropout=0.5."
             )
         return partial(self.net.drawn_scores, n=mc_dropout, seed=self.seeds.training)
+
+    def decisions(self) -> list[Decision]:
+        """The parameters that were decided by evidence."""
+        chosen, scores = self.backbone.preprocessing.resize, self.resize_scores
+        return [] if scores is None else [Decision("resize", chosen, scores)]
 
     def check_resize(self, resize: str) -> None:
         """Raise unless a fit that continues this one sees pictures in the same way.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from sktransfer.activations.progress import tell
 from sktransfer.activations.streaming import FrozenPass
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.estimators.checked_input import CheckedInput
 from sktransfer.estimators.fitted import FittedModel
+from sktransfer.selection.decision import Decision
 from sktransfer.selection.pictures import LabelledPictures
 from sktransfer.selection.resize import ResizeChoice, choose_resize
 
@@ -39,6 +41,9 @@ def decided_resize(
     pictures = LabelledPictures(
         given.images, given.labels.y, given.weights, given.split.train, given.groups
     )
-    return choose_resize(
+    choice = choose_resize(
         pictures, one_pass, stages, given.settings, activations_are_used=not augmented
     )
+    if given.settings.verbose:
+        tell(str(Decision("resize", choice.resize, choice.scores)))
+    return choice

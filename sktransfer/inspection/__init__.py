@@ -1,7 +1,14 @@
-"""Displays of training curves, learning rates and augmented pictures."""
+"""Displays of decisions, training curves, learning rates and augmented pictures."""
 
 from sktransfer.inspection.augmentations import plot_augmentations
 from sktransfer.inspection.learning_rate import LearningRateDisplay, find_lr
+from sktransfer.inspection.selection import SelectionDisplay
 from sktransfer.inspection.training_curve import TrainingCurveDisplay
 
-__all__ = ["LearningRateDisplay", "TrainingCurveDisplay", "find_lr", "plot_augmentations"]
+__all__ = [
+    "LearningRateDisplay",
+    "SelectionDisplay",
+    "TrainingCurveDisplay",
+    "find_lr",
+    "plot_augmentations",
+]

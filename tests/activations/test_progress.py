@@ -1,6 +1,6 @@
 import threading
 
-from sktransfer.activations.progress import counting
+from sktransfer.activations.progress import counting, tell
 
 
 def test_a_bar_has_the_title_and_counts_pictures(capsys):
@@ -18,3 +18,9 @@ def test_without_a_title_nothing_is_shown_and_no_thread_starts(capsys):
         done(8)
     assert capsys.readouterr().err == ""
     assert threading.active_count() == before
+
+
+def test_a_line_is_printed_beside_a_bar(capsys):
+    with counting("Predicting", 8):
+        tell("resize='squash': it is better")
+    assert "\rresize='squash': it is better\n" in capsys.readouterr().err.replace(" " * 2, "")

@@ -11,6 +11,8 @@ from numpy.testing import assert_array_equal
 from sktransfer.estimators.fitted import Architecture, OptimizerState
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.sources import as_images
+from sktransfer.selection.decision import Decision
+from sktransfer.selection.scores import Score
 from tests.conftest import make_pictures
 from tests.small_estimators import make_classifier, make_extractor
 
@@ -134,3 +136,11 @@ def test_an_extractor_whose_fit_fails_stays_as_it_was():
         extractor.set_params(stage="nowhere").fit(X)
     assert vars(extractor) == before | {"stage": "nowhere"}
     assert_array_equal(extractor.transform(X), expected)
+
+
+def test_decisions_are_those_that_have_evidence(classifier):
+    model = classifier._model
+    assert model.decisions() == []
+    scores = {"crop": Score(-1.0, 0.0, 0.0), "squash": Score(-1.5, -0.5, 0.1)}
+    decided = replace(model, resize_scores=scores)
+    assert decided.decisions() == [Decision("resize", "crop", scores)]

@@ -1,5 +1,6 @@
 """The parameter `resize` of both estimators, with the other parameters."""
 
+import html
 import pickle
 from functools import partial
 
@@ -8,8 +9,12 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, GroupShuffleSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.utils import estimator_html_repr
 
+from sktransfer import PretrainedImageClassifier
 from sktransfer.exceptions import ParameterError
 from sktransfer.selection import cross_validation
 from sktransfer.selection import resize as selection
@@ -238,6 +243,58 @@ def test_augmentation_of_padded_pictures(augment):
     X, y = wide_pictures(12)
     padded = make_auto(resize="pad", augment=augment, n_views=2, tta=2).fit(X, y)
     assert padded.score(X, y) == 1
+
+
+def decision_of(classifier):
+    """Return the sentence that tells what the classifier has decided."""
+    (decision,) = classifier._model.decisions()
+    return str(decision)
+
+
+def test_a_line_tells_the_choice_once(capsys):
+    X, y = wide_pictures(24)
+    classifier = make_auto(verbose=1, warm_start=True).fit(X, y)
+    assert decision_of(classifier) in capsys.readouterr().err.splitlines()
+    classifier.fit(X, y)  # it goes on with the same choice
+    make_auto(resize="squash", verbose=1).fit(X, y)
+    make_auto().fit(X, y)
+    assert "resize=" not in capsys.readouterr().err
+    make_auto(verbose=1).fit(X[:2], y[:2])
+    assert "resize='crop': too few rows" in capsys.readouterr().err
+
+
+def test_the_repr_tells_the_choice_and_stays_code():
+    X, y = wide_pictures(24)
+    classifier = make_auto()
+    code = repr(classifier)
+    classifier.fit(X, y)
+    assert repr(classifier) == f"{code}\n# {decision_of(classifier)}"
+    made = eval(repr(classifier), {"PretrainedImageClassifier": PretrainedImageClassifier})
+    assert made.get_params() == classifier.get_params()
+    assert repr(made) == repr(clone(classifier)) == code
+    assert repr(make_auto(resize="squash").fit(X, y)).count("\n#") == 0
+
+
+def test_a_long_repr_is_broken_into_lines():
+    classifier = make_auto(class_weight="balanced", label_smoothing=0.1, weight_decay=0.01)
+    for shown in (classifier, make_pipeline(classifier)):
+        lines = repr(shown).splitlines()
+        assert max(map(len, lines)) <= 80
+        assert len(lines) > 2
+
+
+def test_the_html_tells_the_choice():
+    X, y = wide_pictures(24)
+    classifier = make_auto()
+    assert "sk-estimator" in estimator_html_repr(classifier)
+    classifier.fit(X, y)
+    caption = f'<div class="caption">{html.escape(decision_of(classifier))}</div>'
+    for shown in (classifier, make_pipeline(classifier)):
+        assert estimator_html_repr(shown).count(caption) == 1
+    # scikit-learn draws the teacher beside the classifier.
+    teacher = FrozenEstimator(make_classifier(backbone=LITE0, image_size=48).fit(X, y))
+    student = make_auto(distill_from=teacher).fit(X, y)
+    assert "distill_from: FrozenEstimator" in estimator_html_repr(student)
 
 
 def test_the_extractor_has_no_labels_to_choose_by():
