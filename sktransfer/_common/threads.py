@@ -32,6 +32,13 @@ def fork_safe_threads() -> Iterator[None]:
         _had_several_threads |= torch.get_num_threads() > 1
         yield
         return
+    with one_thread():
+        yield
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Run a block with one thread of torch's, and restore the number afterwards."""
     # One block at a time: if two overlapped, the second would read 1 as the previous number,
     # and restore that.
     with _COMPUTE_LOCK:

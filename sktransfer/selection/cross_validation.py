@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
+from sktransfer.selection.fold_heads import scores_by_fold
 from sktransfer.training.batches import Rows
-from sktransfer.training.checkpoints import CheckpointFiles
-from sktransfer.training.net import TransferNet
+from sktransfer.training.losses import RowLoss, convex_loss
+from sktransfer.training.pace import decay
 from sktransfer.training.settings import TrainingSettings
-from sktransfer.training.solve_head import solve_head
 
 _FOLDS = 5
 
@@ -57,32 +55,43 @@ def log_likelihoods(settings: TrainingSettings, rows: Rows, folds: Folds) -> np.
     Parameters
     ----------
     settings : TrainingSettings
+        Their penalty and loss are those of the heads; a loss that is not convex is replaced as in
+        `solve_head`. Hidden layers and dropout are left out.
     rows : Rows
-        Rows of features.
+        Rows of features, on the CPU.
     folds : list
         Of `make_folds`.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        If solving is interrupted.
     """
-    # The heads are thrown away: no validation, no checkpoints, no progress bars.
-    quiet = replace(settings.for_the_head_alone(), early_stopping=False, verbose=0, piece=None)
-    files = CheckpointFiles(None, str)
-    found, y = np.empty(len(rows)), rows.targets.y.cpu().numpy()
-    with warnings.catch_warnings():
-        # If heads do not converge, that of all rows will warn.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        for learned, held_out in folds:
-            net = solve_head(quiet, rows.drawn(torch.from_numpy(learned)), None, files)
-            if net.interrupted_:
-                raise KeyboardInterrupt
-            found[held_out] = _of_rows(net, rows.drawn(torch.from_numpy(held_out)))
-            # The likelihood of a class that the head has never seen is near 0, by chance more or
-            # less near, and its logarithm would drown all others. So all candidates get the same.
-            found[held_out[_unseen(y, learned, held_out)]] = -np.log(settings.n_classes)
+    X, targets = rows[:]
+    task, y, n_classes = settings.task, targets.y.numpy(), settings.n_classes
+    if y.ndim == 1:  # classes that no row has would only take time
+        present, y = np.unique(y, return_inverse=True)
+        n_classes = len(present)
+    loss = RowLoss(
+        convex_loss(settings.loss, task),
+        task,
+        label_smoothing=settings.label_smoothing,
+        positive_weight=settings.positive_weight,
+    )
+    shares = torch.stack([_shares(rows, learned, settings.sampling) for learned, _ in folds])
+    penalty = decay(settings.weight_decay)
+    scores = scores_by_fold(X, torch.from_numpy(y), n_classes, shares, loss, penalty).numpy()
+    found = np.empty(len(rows))
+    for (learned, held_out), of_fold in zip(folds, scores, strict=True):
+        found[held_out] = -task.log_losses(of_fold[held_out], y[held_out])
+        # The likelihood of a class that the head has never seen is near 0, by chance more or less
+        # near, and its logarithm would drown all others. So all candidates get the same.
+        found[held_out[_unseen(y, learned, held_out)]] = -np.log(settings.n_classes)
     return found
+
+
+def _shares(rows: Rows, learned: np.ndarray, sampling: str | None) -> torch.Tensor:
+    """The share of each row (n,) in the mean loss of a head: 0 of those that are held out."""
+    weights = rows.drawn(torch.from_numpy(learned)).counted(sampling).targets.weights
+    shares = torch.zeros(len(rows), dtype=torch.float64)
+    # NaN where weights are so unequal that those of a whole fold round to 0: nothing is learned.
+    shares[learned] = weights.double().nan_to_num() / len(learned)
+    return shares
 
 
 def _unseen(y: np.ndarray, learned: np.ndarray, held_out: np.ndarray) -> np.ndarray:
@@ -90,9 +99,3 @@ def _unseen(y: np.ndarray, learned: np.ndarray, held_out: np.ndarray) -> np.ndar
     if y.ndim > 1:
         return np.zeros(len(held_out), dtype=bool)
     return ~np.isin(y[held_out], y[learned])
-
-
-def _of_rows(net: TransferNet, rows: Rows) -> np.ndarray:
-    scores = net.scores_of(rows).numpy().astype(np.float64)
-    losses: np.ndarray = net.task.log_losses(scores, rows.targets.y.cpu().numpy())
-    return -losses

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sktransfer._common.threads import computing
 from sktransfer.activations.results import Known
 from sktransfer.activations.streaming import FrozenPass
 from sktransfer.activations.views import FixedViews
@@ -17,6 +16,7 @@ from sktransfer.selection.cross_validation import log_likelihoods, make_folds
 from sktransfer.selection.pictures import LabelledPictures
 from sktransfer.selection.scores import Score, best_beyond_error, compared
 from sktransfer.training.batches import Rows
+from sktransfer.training.device_memory import computing_within_memory
 from sktransfer.training.first_head import untrained_features
 from sktransfer.training.settings import TrainingSettings
 
@@ -86,8 +86,8 @@ def choose_resize(
             continue  # there is nothing to fill: it would give the pixels of "squash" again
         with_it = replace(comparing, preprocessing=preset.resized(resize))
         activations[resize] = with_it.collect(images)[0]
-        with computing():
-            rows = Rows.of(FixedViews([activations[resize]]), y, weights).on(settings.device)
+        with computing_within_memory(settings):
+            rows = Rows.of(FixedViews([activations[resize]]), y, weights)
             features = untrained_features(settings, stages, rows)
             of_rows[resize] = log_likelihoods(settings, rows.with_X(features), folds)
     # A row counts as in the loss, and as often as an epoch would draw it.

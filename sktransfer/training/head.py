@@ -103,8 +103,7 @@ class NormalisedLinear(nn.Module):
     def __init__(self, mean: Tensor, length: Tensor, n_classes: int) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
-        # Equal feature vectors have a length of rounding errors only, which must not be enlarged.
-        self._has_length = bool(length > 1e-6 * mean.norm())
+        self._has_length = has_length(mean, length)
         self.register_buffer("length", length if self._has_length else torch.ones_like(length))
         # Usual initial values would be drawn from torch's global generator, and be thrown away.
         self.linear = skip_init(nn.Linear, len(mean), n_classes, dtype=mean.dtype)
@@ -162,6 +161,11 @@ class NormalisedLinear(nn.Module):
             return functional.linear(
                 x.flatten(1).to(weight.dtype), weight, self.linear.bias - weight @ self.mean
             )
+
+
+def has_length(mean: Tensor, length: Tensor) -> bool:
+    """Return False if the length is that of rounding errors, which must not be enlarged."""
+    return bool(length > 1e-6 * mean.norm())  # where feature vectors are equal, or nearly
 
 
 def _as(value: Tensor, like: Tensor) -> Tensor:

@@ -4,14 +4,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import torch
 from torch import nn
 
-from sktransfer._common.threads import computing
 from sktransfer._common.warning import warn
 from sktransfer.activations.views import FixedViews
 from sktransfer.exceptions import (
-    DeviceMemoryError,
     ForgettingWarning,
     InterruptedWarning,
     TrainingWarning,
@@ -20,6 +17,7 @@ from sktransfer.training.batches import Rows
 from sktransfer.training.checkpoints import CheckpointFiles, training_identity
 from sktransfer.training.data import History, Trained, TrainingData
 from sktransfer.training.descend import descend
+from sktransfer.training.device_memory import computing_within_memory
 from sktransfer.training.first_head import first_head
 from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet
@@ -70,14 +68,8 @@ def train(settings: TrainingSettings, data: TrainingData) -> Trained:
     # Before the rows move to a GPU, since their digest is computed in the CPU's memory.
     files = CheckpointFiles(settings.checkpoint_dir, partial(training_identity, settings, data))
     data = data.on(settings.device)
-    try:
-        with computing():
-            trained = _in_phases(settings, data, files)
-    except torch.OutOfMemoryError as error:
-        raise DeviceMemoryError(
-            f"Training ran out of memory on {settings.device} at batch_size={settings.batch_size}. "
-            "Use a smaller batch_size or unfreeze_depth, or device='cpu'."
-        ) from error
+    with computing_within_memory(settings):
+        trained = _in_phases(settings, data, files)
     if trained.net.interrupted_:
         # The checkpoints stay: the same fit, called again, continues after the last whole epoch.
         warn(

@@ -9,8 +9,22 @@ import pytest
 import torch
 
 from sktransfer._common import threads as common_threads
-from sktransfer._common.threads import computing, reading_threads
+from sktransfer._common.threads import computing, one_thread, reading_threads
 from tests.conftest import HANGS
+
+
+def test_one_thread_leaves_the_number_as_it_was():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        with pytest.raises(ZeroDivisionError), one_thread():
+            raise ZeroDivisionError
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
 
 # Reading threads.
 
@@ -82,7 +96,7 @@ import numpy as np, torch
 from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
 from sktransfer._common import threads as common_threads
 from sktransfer._common.random import seeded
-from sktransfer._common.threads import computing, reading_threads
+from sktransfer._common.threads import computing, one_thread, reading_threads
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)  # of forks while there are threads
 torch.set_num_threads(2)

@@ -16,7 +16,6 @@ from sklearn.utils import estimator_html_repr
 
 from sktransfer import PretrainedImageClassifier
 from sktransfer.exceptions import ParameterError
-from sktransfer.selection import cross_validation
 from sktransfer.selection import resize as selection
 from tests.conftest import save_pictures
 from tests.small_estimators import LITE0, make_classifier, make_extractor
@@ -34,12 +33,6 @@ def wide_pictures(n, seed=0, size=(48, 144)):
     for picture, label in zip(X, y, strict=True):
         picture[:, : size[0]] = np.eye(3, dtype=np.uint8)[label] * 200
     return X, np.array(["red", "green", "blue"])[y]
-
-
-@pytest.fixture(autouse=True)
-def two_folds(monkeypatch):
-    """Solve six heads for each choice in place of fifteen, which is most of the time here."""
-    monkeypatch.setattr(cross_validation, "_FOLDS", 2)
 
 
 @pytest.fixture
@@ -221,6 +214,43 @@ def test_one_row_and_rows_without_weight():
     few = make_auto().fit(X[:3], y[:3])
     np.testing.assert_allclose(
         auto.decision_function(X), few.decision_function(X), rtol=1e-3, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_a_first_choice_without_evidence_stays(in_pieces):
+    X, y = wide_pictures(30)
+    classifier = make_auto(warm_start=True)
+    classifier.partial_fit(X[:3], y[:3]) if in_pieces else classifier.fit(X[:3], y[:3])
+    for _ in range(2):
+        assert (classifier.resize_, classifier.resize_scores_) == ("crop", None)
+        classifier.partial_fit(X, y) if in_pieces else classifier.fit(X, y)
+
+
+def test_weights_so_unequal_that_most_rows_round_to_nothing():
+    X, y = wide_pictures(30)
+    weights = np.full(30, 1e-60)
+    weights[:3] = 1
+    auto = make_auto().fit(X, y, sample_weight=weights)
+    assert np.isfinite([score["mean"] for score in auto.resize_scores_.values()]).all()
+
+
+def test_groups_of_several_labels():
+    X, y = wide_pictures(36)
+    labels = (y[:, None] == ["red", "green"]).astype(int)
+    split = GroupShuffleSplit(1, test_size=0.25, random_state=0)
+    auto = make_auto(loss="binary_cross_entropy", validation_fraction=split)
+    assert auto.fit(X, labels, groups=np.arange(36) // 3).resize_ in ("squash", "pad")
+
+
+@pytest.mark.parametrize("augment", ["standard", "keras"])
+def test_views_that_crop_are_made_of_what_was_chosen(augment):
+    X, y = wide_pictures(30)
+    auto = make_auto(augment=augment, n_views=2).fit(X, y)
+    assert auto.resize_ in ("squash", "pad")
+    given = make_auto(augment=augment, n_views=2, resize=auto.resize_).fit(X, y)
+    np.testing.assert_allclose(
+        auto.decision_function(X), given.decision_function(X), rtol=1e-3, atol=1e-3
     )
 
 

@@ -103,7 +103,7 @@ def test_the_likelihood_is_that_of_scikit_learn():
         shares = model.predict_proba((X[held_out] - mean) / length)
         expected[held_out] = np.log(shares[np.arange(len(held_out)), y[held_out]])
     found = log_likelihoods(settings_of(weight_decay=1e-2), rows, folds)
-    np.testing.assert_allclose(found, expected, atol=1e-3)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +141,38 @@ def test_several_labels():
     settings = settings_of("binary_cross_entropy", weight_decay=1e-2, task=SeveralLabels())
     found = log_likelihoods(settings, several, make_folds(y.numpy(), None, 0))
     assert np.exp(found.mean()) > 0.5
+
+
+def test_classes_without_rows_change_nothing():
+    rows = feature_rows(30)
+    folds = make_folds(rows.targets.y.numpy(), None, 0)
+    few = log_likelihoods(settings_of(weight_decay=1e-2), rows, folds)
+    # The 997 others are before, between and behind the three.
+    moved = Rows(rows.views, 300 * rows.targets.y + 7, rows.targets.weights)
+    many = log_likelihoods(settings_of(n_classes=1000, weight_decay=1e-2), moved, folds)
+    np.testing.assert_array_equal(many, few)
+
+
+def test_rows_that_weigh_nothing_beside_another_teach_nothing():
+    rows = feature_rows(30)
+    weights = torch.zeros(30)  # as float32, which training uses, they are 0
+    weights[0] = 30
+    folds = make_folds(rows.targets.y.numpy(), None, 0)
+    found = log_likelihoods(settings_of(), rows.with_weights(weights), folds)
+    alone = next(held_out for _, held_out in folds if 0 in held_out)
+    np.testing.assert_allclose(found[alone], -np.log(3))
+    assert np.isfinite(found).all()
+
+
+def test_sampling_counts_in_each_fold():
+    y = torch.tensor([0] * 20 + [1] * 5)  # in each fold four rows and one
+    X = torch.randn(25, 4, generator=torch.Generator().manual_seed(0)) + 0.5 * y[:, None]
+    folds = make_folds(y.numpy(), None, 0)
+    rows = Rows(X, y)
+    sampled = log_likelihoods(settings_of(sampling="oversample", weight_decay=1e-2), rows, folds)
+    weighted = rows.with_weights(torch.where(y == 1, 4.0, 1.0))
+    expected = log_likelihoods(settings_of(weight_decay=1e-2), weighted, folds)
+    np.testing.assert_allclose(sampled, expected, atol=1e-3)
 
 
 def test_rows_count_as_in_the_loss():

@@ -9,6 +9,7 @@ from sktransfer.activations.engines.choice import EngineChoice
 from sktransfer.activations.streaming import FrozenPass
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.backbones.frozen import FrozenNetwork
+from sktransfer.exceptions import DeviceMemoryError
 from sktransfer.images import sources
 from sktransfer.images.preprocessing import RESIZES, Preprocessing
 from sktransfer.images.sources import as_images
@@ -200,6 +201,20 @@ def test_features_of_the_stages_are_compared():
     whole = choose(X, y, weight_decay=1e-4)
     for resize in RESIZES:
         assert choice.scores[resize].mean == pytest.approx(whole.scores[resize].mean, rel=0.1)
+
+
+def test_memory_that_runs_out_is_told():
+    class TooLarge(nn.Module):
+        def forward(self, x):
+            raise torch.OutOfMemoryError
+
+    X, y = wide_pictures(12)
+    pictures = LabelledPictures(as_images(X), y, np.ones(12), np.arange(12), None)
+    one_pass = FrozenPass(FrozenNetwork([("colours", Colours())]), PRESET, EngineChoice("torch"))
+    stages = TrainableStages([("large", TooLarge())], depths={"large": 1})
+    settings = settings_of(batch_size=7)
+    with pytest.raises(DeviceMemoryError, match=r"on cpu at batch_size=7\. Use a smaller"):
+        choose_resize(pictures, one_pass, stages, settings, activations_are_used=True)
 
 
 def test_damaged_file_is_named_by_its_row_of_X(tmp_path):
