@@ -10,9 +10,9 @@ from sktransfer.training.losses import RowLoss, Targets
 
 # L-BFGS stops when no entry of the gradient is larger. On features of two backbones for four sets,
 # 30 to 481 rows, the gains of candidates are then within 0.001 of their standard errors from those
-# of heads that `solve` solved, and within 0.04 at the smallest penalty tried, 1e-6.
+# of heads that `solve` solved, and within 0.04 at a penalty of 1e-6.
 _GRADIENT = 1e-6
-# These sets need up to 100 iterations; without a penalty there may be no end.
+# These sets need some 100 iterations; without a penalty there may be no end.
 _ITERATIONS = 500
 # Pairs of steps and gradients: 20 save few evaluations, and cost more time than that.
 _PAIRS = 10
