@@ -176,18 +176,18 @@ class SelectionDisplay:
 
 def _nothing_decided(estimator: Any) -> str:
     name = type(estimator).__name__
-    if not hasattr(estimator, "resize_scores_"):
+    deciding = [parameter for parameter in _DECIDED if hasattr(estimator, f"{parameter}_scores_")]
+    if not deciding:
         return (
             "SelectionDisplay takes a fitted PretrainedImageClassifier, or a Pipeline that ends "
             f"with one, but got {name}. Of a search, give best_estimator_."
         )
-    autos = [parameter for parameter in _DECIDED if getattr(estimator, parameter) == "auto"]
+    autos = [parameter for parameter in deciding if getattr(estimator, parameter) == "auto"]
     if autos:
         return (
             f"{name} compared nothing, since there were too few rows: {autos[0]}='auto' needs at "
             "least two rows of one class. Fit it on more pictures."
         )
-    return (
-        f"{name} decided nothing by evidence, since resize={estimator.resize!r} was given. Fit it "
-        "with resize='auto'."
-    )
+    given = " and ".join(f"{parameter}={getattr(estimator, parameter)!r}" for parameter in deciding)
+    remedy = " or ".join(f"{parameter}='auto'" for parameter in deciding)
+    return f"{name} decided nothing by evidence: it was fitted with {given}. Fit it with {remedy}."

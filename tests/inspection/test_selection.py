@@ -9,7 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from sktransfer import SelectionDisplay
+from sktransfer import PretrainedImageClassifier, SelectionDisplay
 from sktransfer.exceptions import ParameterError
 from tests.conftest import make_pictures
 from tests.small_estimators import make_classifier, make_extractor
@@ -106,10 +106,25 @@ def test_from_estimator_draws_the_evidence_of_the_fit(wide_pictures):
         assert display.scores == {"resize": classifier.resize_scores_}
 
 
+class WithDepth(PretrainedImageClassifier):
+    """A classifier that has decided its depth too."""
+
+    unfreeze_depth_ = 1
+    unfreeze_depth_scores_ = DEPTH
+
+
+def test_from_estimator_draws_each_decision(wide_pictures):
+    parameters = make_classifier(resize="auto").get_params()
+    classifier = WithDepth(**parameters).fit(*wide_pictures)
+    display = SelectionDisplay.from_estimator(classifier)
+    assert display.chosen == {"resize": classifier.resize_, "unfreeze_depth": 1}
+    assert list(display.errorbars_) == ["resize", "unfreeze_depth"]
+
+
 def test_errors_say_what_decides(wide_pictures):
     X, y = wide_pictures
     given = make_classifier(resize="pad").fit(X, y)
-    with pytest.raises(ParameterError, match=r"resize='pad' was given.*with resize='auto'"):
+    with pytest.raises(ParameterError, match=r"with resize='pad'.*with .*resize='auto'"):
         SelectionDisplay.from_estimator(given)
     few = make_classifier(resize="auto").fit(X[:2], y[:2])
     with pytest.raises(ParameterError, match="too few rows: resize='auto' needs"):
