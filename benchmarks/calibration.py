@@ -25,8 +25,8 @@ from benchmarks._common import (
 )
 from sktransfer import PretrainedFeatureExtractor, load_clipart, load_image_folder
 from sktransfer.backbones.freezing import TrainableStages
-from sktransfer.estimators.calibration import best_temperature
 from sktransfer.training.batches import Rows
+from sktransfer.training.calibration import best_temperature
 from sktransfer.training.data import TrainingData
 from sktransfer.training.task import OneLabel
 from sktransfer.training.train import train

@@ -198,10 +198,13 @@ class Backbone:
             self._networks[key] = FrozenNetwork(links, backbone_name=self.name)
         return self._networks[key]
 
+    def deepest(self, pooling: str = "native") -> int:
+        """The largest number of stages that can train."""
+        return max(stage.depth for stage in self.feature_stages(pooling))
+
     def _parts(self, unfreeze_depth: int | str, pooling: str) -> tuple[list[Stage], list[Stage]]:
         """The stages that stay frozen, and those that train."""
-        stages = self.feature_stages(pooling)
-        deepest = max(stage.depth for stage in stages)
+        stages, deepest = self.feature_stages(pooling), self.deepest(pooling)
         depth = deepest if unfreeze_depth == "all" else int(unfreeze_depth)
         if depth > deepest:
             raise BackboneError(

@@ -110,7 +110,7 @@ def checked_input(
     # Cheap checks first: a wrong parameter is told before thousands of files are looked for.
     it._check_parameters()
     _check_parameters_together(it, given)
-    architecture = _architecture(it)
+    architecture = _architecture(it, earlier)
     if earlier is not None:
         architecture.check_continues(earlier.architecture)
         earlier.check_resize(it.resize)
@@ -142,7 +142,7 @@ def checked_input(
     if given.in_pieces:
         state = None
         if earlier is not None:
-            state = earlier.optimizer_state.known_to(it.optimizer, it.unfreeze_depth)
+            state = earlier.optimizer_state.known_to(it.optimizer, architecture.unfreeze_depth)
         settings = settings.for_a_piece(state, weight=float(weights[split.train].mean()))
     return CheckedInput(
         X=given.X,
@@ -173,11 +173,14 @@ def _check_parameters_together(classifier: Any, given: FitArguments) -> None:
     check_user_callbacks(classifier, held_out=validates, in_pieces=given.in_pieces)
 
 
-def _architecture(classifier: Any) -> Architecture:
+def _architecture(classifier: Any, earlier: FittedModel | None) -> Architecture:
+    depth = classifier.unfreeze_depth
+    if depth == "auto" and earlier is not None:
+        depth = earlier.architecture.unfreeze_depth
     return Architecture(
         backbone=classifier.backbone,
         weights=classifier.weights,
-        unfreeze_depth=classifier.unfreeze_depth,
+        unfreeze_depth=depth,
         batch_norm=classifier.batch_norm,
         image_size=classifier.image_size,
         pooling=classifier.pooling,

@@ -27,6 +27,7 @@ from sktransfer.estimators.fitted import FittedModel, PredictionOptions
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.augmentation import AUGMENTATIONS
 from sktransfer.images.preprocessing import RESIZES
+from sktransfer.selection.scores import Score
 from sktransfer.training.losses import LOSSES, as_loss
 from sktransfer.training.optimizers import OPTIMIZERS
 from sktransfer.training.sampling import SAMPLINGS
@@ -59,11 +60,15 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         of a ``.safetensors`` or ``.pth`` file, or None for random weights drawn from
         `random_state`.
 
-    unfreeze_depth : int or "all", default=0
+    unfreeze_depth : int, "all" or "auto", default=0
         How many of the last stages train with the head. Stages are levels of resolution
         (encoder blocks for transformers); those without weight matrices are not counted.
         Frozen stages keep their weights and BatchNorm statistics bit for bit. Unfrozen
         stages keep their BatchNorm statistics too, unless `batch_norm` says otherwise.
+        "auto" tries 0, 1 and 2 on at most 500 of the training rows: each depth is trained twice
+        on two thirds of them, and judged by its log loss on the other third. The smallest depth
+        within a standard error of the best one stays. Trials take the pictures as they are,
+        without `augment` and `distill_from`. A continued fit keeps the first choice.
 
     pooling : {"native", "avg", "max", "flatten"}, default="native"
         How the last map becomes the head's input: as in the network itself, by the mean or
@@ -157,8 +162,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
 
     lr : float or "auto", default="auto"
         Learning rate of the head. "auto" is 3e-3 for a head that begins at random on frozen
-        features, as one with hidden layers does, 1e-4 where stages train with a head that was
-        trained first, and 3e-4 for all else. L-BFGS has none.
+        features, as one with hidden layers does, and 3e-4 for all else. L-BFGS has none.
 
     lr_decay : float, default=0.9
         The learning rate of each unfrozen stage is that of the stage after it times this.
@@ -167,8 +171,15 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         Strength of the penalty on weights. In the convex problem, half of it times the
         squared norm of the weights is added to the mean loss, with the features scaled to
         rows of mean squared length 1; elsewhere it is the optimizer's own. "auto" is 1e-4,
-        and 3e-3 for a head that is solved before stages train with it: a head that fits its
+        and 1e-2 for a head that is solved before stages train with it: a head that fits its
         rows less closely leaves the stages more to learn (Ren et al., ICLR 2023).
+
+    feature_penalty : float or "auto", default="auto"
+        Where stages train: strength of the penalty that holds the features of each picture near
+        those that the untrained stages gave it. This times the mean squared distance is added to
+        the loss, on a scale where the features of different pictures are at a mean squared
+        distance of 1 from their mean (DELTA, Li et al., ICLR 2019). "auto" is 0.01 for pretrained
+        stages with a head that was trained first, and 0 elsewhere; 0 holds nothing.
 
     schedule : {"cosine", "onecycle", "plateau"}, class or None, default="cosine"
         "cosine": the learning rate climbs during the first tenth of the steps, one epoch or 50
@@ -296,6 +307,15 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
     n_iter_ : int
         Number of epochs, over all phases.
 
+    unfreeze_depth_ : int or "all"
+        How many of the last stages train: the parameter, or the choice of "auto".
+
+    unfreeze_depth_scores_ : dict of dict, or None
+        The evidence of "auto", by depth: ``mean`` (log-likelihood of the held-out labels; higher
+        is better), ``gain`` (its difference to that of depth 0) and ``gain_error`` (the standard
+        error of that, paired by row). A depth is missing if the one before it was worse than a
+        smaller one. None if nothing was compared.
+
     resize_ : {"crop", "squash", "pad"}
         How pictures become squares: the parameter, or the choice of "auto".
 
@@ -337,7 +357,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
     _parameter_constraints: dict[str, Any] = {
         **BackboneEstimator._parameter_constraints,
         "resize": [StrOptions({"auto", *RESIZES})],
-        "unfreeze_depth": [Interval(Integral, 0, None, closed="left"), StrOptions({"all"})],
+        "unfreeze_depth": [Interval(Integral, 0, None, closed="left"), StrOptions({"all", "auto"})],
         "hidden_layer_sizes": [_COUNT, tuple, list],
         "dropout": [_SHARE],
         "augment": [StrOptions(set(AUGMENTATIONS)), callable, None],
@@ -355,6 +375,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         "lr": [_POSITIVE, StrOptions({"auto"})],
         "lr_decay": [Interval(Real, 0, 1, closed="right")],
         "weight_decay": [_NOT_NEGATIVE, StrOptions({"auto"})],
+        "feature_penalty": [_NOT_NEGATIVE, StrOptions({"auto"})],
         "schedule": [StrOptions(set(SCHEDULES)), callable, None],
         "gradient_clipping": [_POSITIVE, None],
         "ema_decay": [_SHARE, None],
@@ -405,6 +426,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         lr: float | str = "auto",
         lr_decay: float = 0.9,
         weight_decay: float | str = "auto",
+        feature_penalty: float | str = "auto",
         schedule: str | Callable[..., Any] | None = "cosine",
         gradient_clipping: float | None = None,
         ema_decay: float | None = None,
@@ -454,6 +476,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         self.lr = lr
         self.lr_decay = lr_decay
         self.weight_decay = weight_decay
+        self.feature_penalty = feature_penalty
         self.schedule = schedule
         self.gradient_clipping = gradient_clipping
         self.ema_decay = ema_decay
@@ -596,13 +619,20 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         return len(self._model.history)
 
     @property
+    def unfreeze_depth_(self) -> int | str:
+        return self._model.architecture.unfreeze_depth
+
+    @property
+    def unfreeze_depth_scores_(self) -> dict[int, dict[str, float]] | None:
+        return _as_dicts(self._model.depth_scores)
+
+    @property
     def resize_(self) -> str:
         return self._model.backbone.preprocessing.resize
 
     @property
     def resize_scores_(self) -> dict[str, dict[str, float]] | None:
-        scores = self._model.resize_scores
-        return None if scores is None else {name: asdict(s) for name, s in scores.items()}
+        return _as_dicts(self._model.resize_scores)
 
     @property
     def temperature_(self) -> float:
@@ -762,3 +792,8 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = as_loss(self.loss).multilabel
         return tags
+
+
+def _as_dicts(scores: Mapping[Any, Score] | None) -> dict[Any, dict[str, float]] | None:
+    """Scores as plain dictionaries, as scikit-learn's results are."""
+    return None if scores is None else {name: asdict(score) for name, score in scores.items()}

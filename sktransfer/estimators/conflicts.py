@@ -25,6 +25,7 @@ _CONVEX: dict[str, tuple[Any, ...]] = {
 # L-BFGS does not clip gradients. optimizer="auto" may ignore that, but a user who asks for L-BFGS
 # by name has to know.
 _LBFGS = {**_CONVEX, "gradient_clipping": (None,)}
+_MAY_BE_CHOSEN = ", which 'auto' may choose,"
 
 
 def check_conflicts(classifier: Any, *, held_out: bool, groups: bool, validation: bool) -> None:
@@ -70,10 +71,11 @@ def _conflicts(it: Any, held_out: bool, groups: bool, validation: bool) -> Itera
             )
     if it.n_views is not None and it.augment is None:
         yield f"n_views={it.n_views} counts augmented views, but augment=None. Set augment='light'."
-    if it.cutmix and it.unfreeze_depth == 0:
+    if it.cutmix and it.unfreeze_depth in (0, "auto"):
         yield (
-            f"cutmix={it.cutmix} pastes boxes of maps, but with unfreeze_depth=0 the head gets "
-            "features, which have no height and width. Use mixup, or unfreeze_depth=1."
+            f"cutmix={it.cutmix} pastes boxes of maps, but with unfreeze_depth=0"
+            f"{_MAY_BE_CHOSEN if it.unfreeze_depth else ''} the head gets features, which have no "
+            "height and width. Use mixup, or unfreeze_depth=1."
         )
     if it.mc_dropout is not None and not it.dropout:
         yield f"mc_dropout={it.mc_dropout} draws from dropout, but dropout=0. Set dropout=0.5."
@@ -96,9 +98,9 @@ def _conflicts(it: Any, held_out: bool, groups: bool, validation: bool) -> Itera
     yield from _about_unfreezing(it)
 
 
-def _against_lbfgs(it: Any, allowed: dict[str, tuple[Any, ...]]) -> Iterator[str]:
+def _against_lbfgs(it: Any, allowed: dict[str, tuple[Any, ...]], **changed: Any) -> Iterator[str]:
     for name, convex in allowed.items():
-        value = getattr(it, name)
+        value = changed.get(name, getattr(it, name))
         # NumPy compares its numbers with an empty list element by element, which is no answer.
         if (float(value) if isinstance(value, Real) else value) not in convex:
             yield (
@@ -118,10 +120,11 @@ def _about_unfreezing(it: Any) -> Iterator[str]:
     listed = isinstance(begins, list | tuple)  # else a bool, of Python's or NumPy's
     if not listed and not begins:
         return
-    if it.unfreeze_depth == 0:
+    if it.unfreeze_depth in (0, "auto"):
         yield (
-            f"gradual_unfreezing={begins!r} has nothing to unfreeze, but unfreeze_depth=0. Set "
-            "unfreeze_depth to the number of stages that train in the end."
+            f"gradual_unfreezing={begins!r} has nothing to unfreeze with unfreeze_depth=0"
+            f"{_MAY_BE_CHOSEN if it.unfreeze_depth else ''}. Set unfreeze_depth to the number of "
+            "stages that train in the end."
         )
     elif listed:
         whole = all(isinstance(epoch, Integral) and int(epoch) >= 0 for epoch in begins)
@@ -149,19 +152,30 @@ def check_user_callbacks(classifier: Any, *, held_out: bool, in_pieces: bool = F
     ------
     ParameterError
     """
-    check_callbacks(
-        classifier.callbacks,
-        held_out=held_out,
-        mixes=bool(classifier.mixup or classifier.cutmix),
-        solved=is_solved(classifier),
-        schedule=None if in_pieces else classifier.schedule,
-    )
+    ways = {is_solved(classifier)}
+    if classifier.unfreeze_depth == "auto":  # callbacks must suit whatever is chosen
+        ways.add(is_solved(classifier, unfreeze_depth=0))
+    for solved in ways:
+        check_callbacks(
+            classifier.callbacks,
+            held_out=held_out,
+            mixes=bool(classifier.mixup or classifier.cutmix),
+            solved=solved,
+            schedule=None if in_pieces else classifier.schedule,
+        )
 
 
-def is_solved(classifier: Any) -> bool:
-    """Tell if L-BFGS does all the training of a fit, or of a piece."""
+def is_solved(classifier: Any, **changed: Any) -> bool:
+    """Tell if L-BFGS does all the training of a fit, or of a piece.
+
+    Parameters
+    ----------
+    classifier : PretrainedImageClassifier
+    **changed
+        Parameters that have another value than in the classifier.
+    """
     named = classifier.optimizer in ("auto", "lbfgs")
-    return named and not any(_against_lbfgs(classifier, _CONVEX))
+    return named and not any(_against_lbfgs(classifier, _CONVEX, **changed))
 
 
 def check_against_labels(classifier: Any, labels: Labels) -> None:

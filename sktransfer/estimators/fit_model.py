@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sktransfer.estimators.calibration import fitted_temperature
 from sktransfer.estimators.checked_input import CheckedInput
+from sktransfer.estimators.choices import decided
 from sktransfer.estimators.fitted import FittedModel, OptimizerState
-from sktransfer.estimators.resize import decided_resize
 from sktransfer.estimators.training_data import ViewSettings, split_network, training_data
+from sktransfer.training.calibration import fitted_temperature
 from sktransfer.training.train import train
 
 
@@ -30,23 +30,20 @@ def fit_model(classifier: Any, given: CheckedInput, earlier: FittedModel | None)
     backbone = classifier._fitted_backbone(given.choice, "crop", drawn_from)
     if earlier is not None:
         backbone.reference.check_same(earlier.backbone.reference)
-    frozen, stages = split_network(given.architecture, backbone)
+    choices = decided(classifier, given, earlier, backbone)
+    backbone = backbone.resized(choices.resize)
+    architecture = replace(given.architecture, unfreeze_depth=choices.unfreeze_depth)
+    frozen, stages = split_network(architecture, backbone)
     # Training needs all activations at once, so they may go to a temporary file.
     one_pass = backbone.frozen_pass(
         frozen, classifier._run_options(), "Running frozen stages", may_map=1
     )
-    views = ViewSettings(classifier.augment, classifier.n_views, classifier._keeps_views())
-    squares = decided_resize(
-        *(classifier.resize, given, earlier, one_pass, stages),
-        augmented=views.augment is not None,
-    )
-    backbone = backbone.resized(squares.resize)
     data = training_data(
         given,
-        replace(one_pass, preprocessing=backbone.preprocessing),
+        one_pass,
         stages,
-        views,
-        known=squares.known,
+        ViewSettings(classifier.augment, classifier.n_views, classifier._keeps_views()),
+        known=choices.known,
         teacher=classifier.distill_from,
         earlier=earlier,
     )
@@ -57,17 +54,18 @@ def fit_model(classifier: Any, given: CheckedInput, earlier: FittedModel | None)
         temperature = fitted_temperature(settings.task, trained.net, data.validation)
     return FittedModel(
         backbone=backbone,
-        architecture=given.architecture,
+        architecture=architecture,
         net=trained.net,
         task=settings.task,
         classes=given.labels.classes,
         temperature=temperature,
-        resize_scores=squares.scores,
+        resize_scores=choices.resize_scores,
+        depth_scores=choices.depth_scores,
         seeds=seeds,
         history=([] if earlier is None else earlier.history) + trained.history,
         optimizer_state=OptimizerState(
             optimizer=classifier.optimizer,
-            unfreeze_depth=classifier.unfreeze_depth,
+            unfreeze_depth=architecture.unfreeze_depth,
             # `fit` ends its schedule; only pieces continue with the optimizer as it was.
             state=None if settings.piece is None else trained.optimizer_state,
         ),

@@ -163,6 +163,8 @@ class FittedModel:
         What scores are divided by.
     resize_scores : mapping of str to Score, or None
         The evidence by which `resize` was chosen.
+    depth_scores : mapping of int to Score, or None
+        The evidence by which `unfreeze_depth` was chosen.
     seeds : Seeds
     history : list of dict
         One record per epoch, over all fits that continued each other.
@@ -176,6 +178,7 @@ class FittedModel:
     classes: np.ndarray
     temperature: float
     resize_scores: Mapping[str, Score] | None
+    depth_scores: Mapping[int, Score] | None
     seeds: Seeds
     history: list[dict[str, Any]]
     optimizer_state: OptimizerState
@@ -225,8 +228,11 @@ class FittedModel:
 
     def decisions(self) -> list[Decision]:
         """The parameters that were decided by evidence."""
-        chosen, scores = self.backbone.preprocessing.resize, self.resize_scores
-        return [] if scores is None else [Decision("resize", chosen, scores)]
+        decisions = [
+            Decision("resize", self.backbone.preprocessing.resize, self.resize_scores),
+            Decision("unfreeze_depth", self.architecture.unfreeze_depth, self.depth_scores),
+        ]
+        return [decision for decision in decisions if decision.scores is not None]
 
     def check_resize(self, resize: str) -> None:
         """Raise unless a fit that continues this one sees pictures in the same way.

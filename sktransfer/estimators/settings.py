@@ -59,6 +59,7 @@ def training_settings(
         lr=classifier.lr,
         lr_decay=classifier.lr_decay,
         weight_decay=classifier.weight_decay,
+        feature_penalty=classifier.feature_penalty,
         schedule=classifier.schedule,
         gradient_clipping=classifier.gradient_clipping,
         ema_decay=classifier.ema_decay,

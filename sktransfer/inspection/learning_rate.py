@@ -140,6 +140,11 @@ def find_lr(
         raise ParameterError(f"find_lr needs 0 < lr_min < lr_max; got {lr_min} and {lr_max}.")
     if not isinstance(n_steps, Integral) or n_steps < 3:
         raise ParameterError(f"find_lr needs a whole n_steps of at least 3; got {n_steps!r}.")
+    if estimator.unfreeze_depth == "auto":
+        raise ParameterError(
+            "find_lr tests rates at a depth that is known, but unfreeze_depth='auto'. Set "
+            "unfreeze_depth=1, or to the unfreeze_depth_ of an earlier fit."
+        )
     if is_solved(estimator):
         raise ParameterError(
             "find_lr found nothing to try: L-BFGS solves this problem, and needs no learning "

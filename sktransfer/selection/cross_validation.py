@@ -19,7 +19,9 @@ _FOLDS = 5
 Folds = list[tuple[np.ndarray, np.ndarray]]
 
 
-def make_folds(y: np.ndarray, groups: np.ndarray | None, seed: int) -> Folds:
+def make_folds(
+    y: np.ndarray, groups: np.ndarray | None, seed: int, at_most: int | None = None
+) -> Folds:
     """Positions to train on and to score, for each fold; none if the rows are too few.
 
     Parameters
@@ -29,9 +31,11 @@ def make_folds(y: np.ndarray, groups: np.ndarray | None, seed: int) -> Folds:
     groups : ndarray of shape (n,) or None
         Rows of a group stay together, else a head would be scored on what it has nearly seen.
     seed : int
+    at_most : int, optional
+        Number of folds, unless the rows are too few for so many; by default 5.
     """
     several = y.ndim > 1
-    n = min(_FOLDS, len(y) if groups is None else len(np.unique(groups)))
+    n = min(at_most or _FOLDS, len(y) if groups is None else len(np.unique(groups)))
     if not several:
         n = min(n, int(np.bincount(y).max()))
     if n < 2:
@@ -81,7 +85,7 @@ def log_likelihoods(settings: TrainingSettings, rows: Rows, folds: Folds) -> np.
         found[held_out] = -task.log_losses(of_fold[held_out], y[held_out])
         # The likelihood of a class that the head has never seen is near 0, by chance more or less
         # near, and its logarithm would drown all others. So all candidates get the same.
-        found[held_out[_unseen(y, learned, held_out)]] = -np.log(settings.n_classes)
+        found[held_out[unseen(y, learned, held_out)]] = -np.log(settings.n_classes)
     return found
 
 
@@ -94,7 +98,7 @@ def _shares(rows: Rows, learned: np.ndarray, sampling: str | None) -> torch.Tens
     return shares
 
 
-def _unseen(y: np.ndarray, learned: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+def unseen(y: np.ndarray, learned: np.ndarray, held_out: np.ndarray) -> np.ndarray:
     """Which held out rows have a class that no other row has; none where labels are several."""
     if y.ndim > 1:
         return np.zeros(len(held_out), dtype=bool)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+
+Candidate = TypeVar("Candidate", str, int)
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,15 @@ class Score:
 
 
 def compared(
-    of_rows: Mapping[str, np.ndarray], weights: np.ndarray, groups: np.ndarray | None = None
-) -> dict[str, Score]:
+    of_rows: Mapping[Candidate, np.ndarray],
+    weights: np.ndarray,
+    groups: np.ndarray | None = None,
+) -> dict[Candidate, Score]:
     """Compare candidates by their scores of the same rows.
 
     Parameters
     ----------
-    of_rows : mapping of str to ndarray of shape (n,)
+    of_rows : mapping of str or int to ndarray of shape (n,)
         Scores of each row, by candidate; the simplest candidate is the first.
     weights : ndarray of shape (n,)
         Weights of the rows; at least one is positive.
@@ -65,3 +70,19 @@ def best_beyond_error(scores: Mapping[str, Score]) -> str:
     best = max(scores, key=lambda candidate: scores[candidate].mean)
     simplest = next(iter(scores))
     return best if scores[best].gain > scores[best].gain_error else simplest
+
+
+def smallest_within_error(
+    of_rows: Mapping[int, np.ndarray], weights: np.ndarray, groups: np.ndarray | None = None
+) -> int:
+    """The first candidate that the best one beats by no more than the standard error of the gain.
+
+    Candidates are in order, from the simplest. Parameters are those of `compared`.
+    """
+    best = max(of_rows, key=lambda candidate: float(weights @ of_rows[candidate]))
+    for candidate, values in of_rows.items():
+        pair = {candidate: values, best: of_rows[best]}
+        gain = compared(pair, weights, groups)[best]
+        if gain.gain <= gain.gain_error:
+            return candidate
+    return best

@@ -32,6 +32,8 @@ class Rows(Dataset):  # type: ignore[type-arg]
         Ones by default.
     teacher : Tensor of shape (n, k), optional
         A teacher's probabilities; see `Targets`.
+    start : Tensor of shape (n, n_features), optional
+        Features before training; see `Targets`.
     which : Tensor of shape (n,), int64, optional
         Position in X of each row; by default all of X. With it a split costs no copy of X.
     """
@@ -42,12 +44,13 @@ class Rows(Dataset):  # type: ignore[type-arg]
         y: Tensor | None = None,
         weights: Tensor | None = None,
         teacher: Tensor | None = None,
+        start: Tensor | None = None,
         which: Tensor | None = None,
     ) -> None:
         self.views: Views = FixedViews([X]) if isinstance(X, Tensor) else X
         n = len(self.views) if which is None else len(which)
         y = torch.zeros(n, dtype=torch.long) if y is None else y
-        self.targets = Targets(y, torch.ones(n) if weights is None else weights, teacher)
+        self.targets = Targets(y, torch.ones(n) if weights is None else weights, teacher, start)
         self.which = which
 
     @classmethod
@@ -84,7 +87,7 @@ class Rows(Dataset):  # type: ignore[type-arg]
             torch.from_numpy(weights).float(),
             None if teacher is None else torch.from_numpy(teacher[taken]).float(),
             # Without an index where all activations are used: batches in order are then no copies.
-            None if len(taken) == len(views) else torch.from_numpy(taken),
+            which=None if len(taken) == len(views) else torch.from_numpy(taken),
         )
 
     def __len__(self) -> int:
@@ -123,8 +126,11 @@ class Rows(Dataset):  # type: ignore[type-arg]
 
     def with_weights(self, weights: Tensor) -> "Rows":
         """The same rows with other weights (n,)."""
-        y, _, teacher = self.targets
-        return Rows(self.views, y, weights, teacher, self.which)
+        return Rows(self.views, *self.targets._replace(weights=weights), self.which)
+
+    def held_near(self, start: Tensor) -> "Rows":
+        """The same rows with the features (n, n_features) near which training holds them."""
+        return Rows(self.views, *self.targets._replace(start=start), self.which)
 
     def counted(self, sampling: str | None) -> "Rows":
         """The same rows, weighted by how often an epoch would draw each on average.

@@ -24,6 +24,7 @@ def descend(
     files: CheckpointFiles,
     *,
     continues: bool = False,
+    hold: float = 0.0,
 ) -> TransferNet:
     """Train a module in place by gradient descent; warn if its loss still falls fast at the end.
 
@@ -37,10 +38,12 @@ def descend(
     files : CheckpointFiles
     continues : bool, default=False
         The module holds learned weights, which early stopping may keep.
+    hold : float, default=0.0
+        Factor of the squared distance of features to `Targets.start`.
     """
     rows, mean_weight = _with_mean_1_as_drawn(rows, settings.sampling)
     n_batches = len(RowBatches(rows, settings.batch_size, rows.sampler(settings.sampling)))
-    lr, max_epochs = _pace(settings, module, rows, n_batches, continues=continues)
+    lr, max_epochs = _pace(settings, module, rows, n_batches)
     rates = learning_rates(_depths_that_learn(module), lr, settings.lr_decay)
     schedule = schedule_callback(
         settings.schedule,
@@ -62,6 +65,7 @@ def descend(
         mixing=_mixing(settings),
         gradient_clipping=settings.gradient_clipping,
         ema_decay=settings.ema_decay,
+        hold=hold,
         precision=settings.precision,
         begin_state=None if piece is None else piece.optimizer_state,
         # Rows are scaled to a mean weight of 1. In a piece the loss gets the mean back, so that
@@ -93,12 +97,7 @@ def _with_mean_1_as_drawn(rows: Rows, sampling: str | None) -> tuple[Rows, float
 
 
 def _pace(
-    settings: TrainingSettings,
-    module: TransferModule,
-    rows: Rows,
-    n_batches: int,
-    *,
-    continues: bool,
+    settings: TrainingSettings, module: TransferModule, rows: Rows, n_batches: int
 ) -> tuple[float, int]:
     """The head's learning rate, and the number of epochs."""
     # `random_head` puts `Scaled` first where features stay as they are.
@@ -106,11 +105,7 @@ def _pace(
     # An epoch of new views costs a pass over the pictures, and many would take long.
     cheap = at_random and isinstance(rows.views, FixedViews)
     return (
-        learning_rate(
-            settings.lr,
-            at_random=at_random,
-            with_stages=bool(len(module.stages)) and continues,
-        ),
+        learning_rate(settings.lr, at_random=at_random),
         epochs(settings.max_epochs, n_batches if cheap else None),
     )
 

@@ -35,12 +35,15 @@ class FirstHead(NamedTuple):
         Records of the phase that trained it on fixed features; none if it is earlier or random.
     net : TransferNet or None
         The net of that phase.
+    features : FixedViews or None
+        Features of the training rows that it was trained on, if stages will train with it.
     """
 
     head: nn.Sequential
     learned: bool
     history: History
     net: TransferNet | None = None
+    features: FixedViews | None = None
 
 
 def first_head(settings: TrainingSettings, data: TrainingData, files: CheckpointFiles) -> FirstHead:
@@ -58,8 +61,11 @@ def first_head(settings: TrainingSettings, data: TrainingData, files: Checkpoint
     alone = settings.for_the_head_alone()
     features = _on_features(settings, data) if len(data.stages) else data
     if settings.hidden_layer_sizes:
-        return _trained(alone, features, files)
-    return _solved(alone, features, data.stages, files)
+        first = _trained(alone, features, files)
+    else:
+        first = _solved(alone, features, data.stages, files)
+    views = features.rows.views
+    return first._replace(features=views) if isinstance(views, FixedViews) else first
 
 
 def random_head(settings: TrainingSettings, stages: TrainableStages, rows: Rows) -> nn.Sequential:

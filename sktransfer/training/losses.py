@@ -151,21 +151,26 @@ class Targets(NamedTuple):
         Weight of each row in the loss.
     teacher : Tensor of shape (n, k) or None
         A teacher's probabilities, softened by a temperature.
+    start : Tensor of shape (n, n_features) or None
+        Features of the rows before training, near which they are held.
     """
 
     y: Tensor
     weights: Tensor
     teacher: Tensor | None = None
+    start: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Targets":
         """The same targets on a device."""
-        teacher = None if self.teacher is None else self.teacher.to(device)
-        return Targets(self.y.to(device), self.weights.to(device), teacher)
+        return self._each(lambda part: part.to(device))
 
     def taken(self, rows: Any) -> "Targets":
         """The targets of some rows."""
-        teacher = None if self.teacher is None else self.teacher[rows]
-        return Targets(self.y[rows], self.weights[rows], teacher)
+        return self._each(lambda part: part[rows])
+
+    def _each(self, of: Callable[[Tensor], Tensor]) -> "Targets":
+        optional = (None if part is None else of(part) for part in (self.teacher, self.start))
+        return Targets(of(self.y), of(self.weights), *optional)
 
 
 class RowLoss(nn.Module):

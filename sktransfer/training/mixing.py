@@ -48,7 +48,7 @@ class Mixing:
 
     def _mixed(self, targets: Targets, partner: Tensor, share: float) -> Targets:
         """Targets whose loss is the mean of both rows' losses, each with its own weight."""
-        y, weights, teacher = targets
+        y, weights, teacher, start = targets
         partner = partner.to(y.device)
         own, other = (1 - share) * weights, share * weights[partner]
         # Two rows of weight 0 must not give 0 / 0.
@@ -58,7 +58,9 @@ class Mixing:
         mixed = columns[0] * shares + columns[1] * shares[partner]
         if teacher is not None:
             teacher = columns[0] * teacher + columns[1] * teacher[partner]
-        return Targets(mixed, own + other, teacher)
+        if start is not None:
+            start = (1 - share) * start + share * start[partner]
+        return Targets(mixed, own + other, teacher, start)
 
 
 def _pasted(X: Tensor, other: Tensor, share: float) -> tuple[Tensor, float]:

@@ -1,5 +1,7 @@
 """The module that trains: the unfrozen stages with the head on top."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from sktransfer.backbones.freezing import TrainableStages
@@ -23,6 +25,8 @@ class TransferModule(nn.Module):
         self.stages = stages
         self.head = head
 
-    def forward(self, X: Tensor) -> Tensor:
-        scores: Tensor = self.head(self.stages(X))
-        return scores
+    def forward(self, X: Tensor, *, with_features: bool = False) -> Any:
+        """Scores (n, k); with `with_features` also the features that they are of, flat."""
+        features = self.stages(X)
+        scores = self.head(features)
+        return (scores, features.flatten(1)) if with_features else scores

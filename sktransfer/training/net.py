@@ -47,6 +47,8 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
         Largest norm of all gradients together; larger ones are scaled down to it.
     ema_decay : float, optional
         See `WeightAverage`.
+    hold : float
+        Strength of the penalty on the squared distance of features to `Targets.start`.
     precision : {"float32", "bfloat16", "float16"}
         Precision of the module's arithmetic; weights are float32 in any case.
     loss_scale : float
@@ -67,6 +69,7 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
         mixing: Mixing | None = None,
         gradient_clipping: float | None = None,
         ema_decay: float | None = None,
+        hold: float = 0.0,
         precision: str = "float32",
         loss_scale: float = 1.0,
         begin_state: Mapping[int, Any] | None = None,
@@ -77,6 +80,7 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
         self.mixing = mixing
         self.gradient_clipping = gradient_clipping
         self.ema_decay = ema_decay
+        self.hold = hold
         self.precision = precision
         self.loss_scale = loss_scale
         self.begin_state = begin_state
@@ -163,12 +167,12 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
         X, targets = batch
         return X, targets.y
 
-    def infer(self, x: Any, **fit_params: Any) -> Tensor:
+    def infer(self, x: Any, **fit_params: Any) -> Any:
         kind = torch.device(self.device).type
         dtype = getattr(torch, self.precision)
         with torch.autocast(kind, dtype, enabled=self.precision != "float32"):
-            scores: Tensor = super().infer(x, **fit_params)
-        return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
+            scores = super().infer(x, **fit_params)
+        return tuple(map(_whole, scores)) if isinstance(scores, tuple) else _whole(scores)
 
     def get_loss(self, y_pred: Tensor, y_true: Targets, *args: Any, **kwargs: Any) -> Tensor:
         """Weighted mean of the rows' losses."""
@@ -181,14 +185,22 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
         X, targets = batch
         if self.mixing is not None:
             X, targets = self.mixing(X, targets)
-        scores = self.infer(X)
+        scores, penalty = self._scores_and_penalty(X, targets)
         loss = self.get_loss(scores, targets)
-        scaled = loss * self.loss_scale
+        scaled = (loss + penalty) * self.loss_scale
         self.check_finite(scaled.item())
         self.scaler_.scale(scaled).backward()
         # Not in the step: callbacks see the gradients before it, and want them as they are.
         self.scaler_.unscale_(self.optimizer_)
         return {"loss": loss.detach(), "y_pred": scores.detach()}
+
+    def _scores_and_penalty(self, X: Tensor, targets: Targets) -> tuple[Tensor, Tensor | float]:
+        """Scores (n, k), and the penalty on the distance of features to where they are held."""
+        if targets.start is None:
+            return self.infer(X), 0.0
+        scores, features = self.infer(X, with_features=True)
+        squares = (features - targets.start.to(features)).square().sum(1)
+        return scores, self.hold * (squares * targets.weights.to(squares)).mean()
 
     def _step_optimizer(self, step_fn: Callable[[], Any]) -> None:
         step_fn()
@@ -296,3 +308,8 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
         """Continue after the epochs of a history."""
         self.history = History(history)
         self.finished_ = finished
+
+
+def _whole(values: Tensor) -> Tensor:
+    """The values in float32, if they are in a shorter precision."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values

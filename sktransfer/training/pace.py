@@ -8,14 +8,14 @@ from sktransfer.exceptions import ShortTrainingWarning
 
 # Learning rates of AdamW. A random head on fixed features has everything to learn, and the higher
 # rate suits it. Solved heads and pretrained stages would unlearn at that rate: linear heads with
-# mixup lost 4 points of accuracy. Stages that train with a head that knows its task need the least:
-# Adam's first steps move every weight by the rate, however small its gradient is, and the features
-# of all rows in one direction, away from the head.
-_RATE, _RATE_AT_RANDOM, _RATE_OF_STAGES = 3e-4, 3e-3, 1e-4
+# mixup lost 4 points of accuracy.
+_RATE, _RATE_AT_RANDOM = 3e-4, 3e-3
 # A head that is solved with the first penalty fits some hundred training rows so well that its
 # loss is near 0. Stages that train then have next to nothing to learn, and what moves them is
-# noise. The second penalty leaves them something.
-_DECAY, _DECAY_BEFORE_STAGES = 1e-4, 3e-3
+# noise: Adam's first steps move every weight by the rate, however small its gradient is, and the
+# features of all rows in one direction, away from the head. The second penalty leaves the stages
+# something to learn, and the third holds features that the labels do not move near their start.
+_DECAY, _DECAY_BEFORE_STAGES, _FEATURE_PENALTY = 1e-4, 1e-2, 1e-2
 # An epoch of few pictures has few steps, and ten such epochs teach a random head little. Its steps
 # cost next to nothing on stored features, so there are as many epochs as make 1,000 steps.
 _EPOCHS, _STEPS_AT_RANDOM = 10, 1000
@@ -30,7 +30,7 @@ _NOISE = 0.01
 _STILL_FALLING = 0.1
 
 
-def learning_rate(lr: float | str, *, at_random: bool = False, with_stages: bool = False) -> float:
+def learning_rate(lr: float | str, *, at_random: bool = False) -> float:
     """The learning rate of the head: the given one, or the meaning of "auto".
 
     Parameters
@@ -38,13 +38,9 @@ def learning_rate(lr: float | str, *, at_random: bool = False, with_stages: bool
     lr : float or "auto"
     at_random : bool, default=False
         The head begins at random and trains alone.
-    with_stages : bool, default=False
-        Stages train with a head that did not begin at random.
     """
     if not isinstance(lr, str):
         return lr
-    if with_stages:
-        return _RATE_OF_STAGES
     return _RATE_AT_RANDOM if at_random else _RATE
 
 
@@ -62,6 +58,20 @@ def decay(weight_decay: float | str, *, before_stages: bool = False) -> float:
     if not isinstance(weight_decay, str):
         return weight_decay
     return _DECAY_BEFORE_STAGES if before_stages else _DECAY
+
+
+def feature_penalty(penalty: float | str, *, pretrained: bool) -> float:
+    """The penalty on the movement of features: the given one, or the meaning of "auto".
+
+    Parameters
+    ----------
+    penalty : float or "auto"
+    pretrained : bool
+        Pretrained stages train with a head that has learned from their features.
+    """
+    if not isinstance(penalty, str):
+        return penalty
+    return _FEATURE_PENALTY if pretrained else 0.0
 
 
 def epochs(max_epochs: int | str, n_batches: int | None = None) -> int:

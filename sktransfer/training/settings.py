@@ -66,6 +66,7 @@ class TrainingSettings:
     lr: float | str
     lr_decay: float
     weight_decay: float | str
+    feature_penalty: float | str
     schedule: str | Callable[..., Any] | None
     gradient_clipping: float | None
     ema_decay: float | None
@@ -119,6 +120,21 @@ class TrainingSettings:
             callbacks=(),
             # The state belongs to the parameters of head and stages together.
             piece=self.piece and self.piece._replace(optimizer_state=None),
+        )
+
+    def for_a_trial(self) -> "TrainingSettings":
+        """The settings of a training that is judged and thrown away."""
+        of_a_fit: dict[str, Any] = {}
+        if self.piece is not None:  # its one epoch can't tell what all pieces will teach
+            of_a_fit = {"piece": None, "max_epochs": "auto", "schedule": "cosine"}
+        return replace(
+            self,
+            **of_a_fit,
+            early_stopping=False,
+            gradual_unfreezing=False,
+            callbacks=(),
+            checkpoint_dir=None,
+            verbose=0,
         )
 
     def for_a_solved_head(self, *, before_stages: bool) -> "TrainingSettings":

@@ -19,6 +19,7 @@ from sktransfer.training.data import History, Trained, TrainingData
 from sktransfer.training.descend import descend
 from sktransfer.training.device_memory import computing_within_memory
 from sktransfer.training.first_head import first_head
+from sktransfer.training.holding import held
 from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet
 from sktransfer.training.optimizers import state_on_cpu
@@ -92,7 +93,10 @@ def _in_phases(settings: TrainingSettings, data: TrainingData, files: Checkpoint
         return _finished(settings, first.net, module, first.history)
     phase = Phase.FINE_TUNE if len(data.stages) else Phase.HEAD
     rows, validation = data.rows, data.validation
-    net = descend(settings, module, rows, validation, phase, files, continues=first.learned)
+    rows, hold = held(settings, data.stages, rows, first)
+    net = descend(
+        *(settings, module, rows, validation, phase, files), continues=first.learned, hold=hold
+    )
     if first.history and net.kept_beginning_:
         warn(
             "No epoch lowered the validation loss below that of the head alone: early stopping "
@@ -150,7 +154,7 @@ def _warn_if_forgotten(
         warn(
             f"Fine-tuning ended at a training loss of {after:.3g}, far above the {before:.3g} "
             "of the head alone: the unfrozen stages lost more than they learned. Try a smaller "
-            f"lr, now {learning_rate(settings.lr, with_stages=True):.3g}, or "
+            f"lr, now {learning_rate(settings.lr):.3g}, or "
             "gradient_clipping=1.0; find_lr suggests a rate.",
             ForgettingWarning,
         )

@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from sktransfer.selection.scores import Score, best_beyond_error, compared
+from sktransfer.selection.scores import (
+    Score,
+    best_beyond_error,
+    compared,
+    smallest_within_error,
+)
 
 
 def test_gains_are_paired_by_row():
@@ -58,3 +63,33 @@ def test_rows_of_a_group_are_one_observation():
     assert alike.gain_error == pytest.approx(alone.gain_error)
     unaware = compared({"a": first.repeat(3), "b": second.repeat(3)}, np.ones(12))["b"]
     assert unaware.gain_error < alone.gain_error
+
+
+@pytest.mark.parametrize(
+    ("deeper", "deepest", "expected"),
+    [
+        (0.5, 0.0, 1),  # clearly better than 0, and the best
+        (0.5, 0.51, 1),  # 2 is hardly better
+        (0.0, 0.5, 2),
+        (-0.5, -0.5, 0),
+        (0.01, 0.0, 0),  # better by less than the error
+    ],
+)
+def test_the_smallest_candidate_within_an_error_of_the_best(deeper, deepest, expected):
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=50)
+    noise = rng.normal(scale=0.3, size=(2, 50))
+    noise -= noise.mean(axis=1, keepdims=True)
+    of_rows = {0: base, 1: base + deeper + noise[0], 2: base + deepest + noise[1]}
+    assert smallest_within_error(of_rows, np.ones(50)) == expected
+
+
+def test_rows_of_a_group_count_once_for_the_smallest_candidate():
+    rng = np.random.default_rng(0)
+    base, gains = np.zeros(8), rng.normal(0, 0.3, 8)
+    gains += 0.05 - gains.mean()  # half of its standard error
+    alone = smallest_within_error({0: base, 1: gains}, np.ones(8))
+    tiled = {0: np.tile(base, 50), 1: np.tile(gains, 50)}
+    together = smallest_within_error(tiled, np.ones(400), np.tile(np.arange(8), 50))
+    assert alone == together == 0
+    assert smallest_within_error(tiled, np.ones(400)) == 1

@@ -123,11 +123,11 @@ def test_other_activations_keep_targets():
 
 
 def test_without_targets_all_are_zeros_of_weight_1():
-    X, (y, weights, teacher) = Rows(torch.randn(2, 3))[:]
+    X, (y, weights, *others) = Rows(torch.randn(2, 3))[:]
     assert X.shape == (2, 3)
     assert y.tolist() == [0, 0]
     assert weights.tolist() == [1, 1]
-    assert teacher is None
+    assert others == [None, None]
 
 
 def test_an_indicator_is_a_target_too():

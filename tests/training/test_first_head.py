@@ -40,7 +40,7 @@ def test_an_earlier_head_is_used_as_it_is():
     head = nn.Sequential(zero_linear())
     found = first(earlier_head=head)
     assert found.head is head
-    assert found == (head, True, [], None)
+    assert found == (head, True, [], None, None)
 
 
 def test_a_linear_head_is_solved_before_stages_train():
@@ -74,7 +74,7 @@ def test_stages_stay_as_they_are(settings):
     ],
 )
 def test_a_random_head_is_not_trained(found):
-    assert found()[1:] == (False, [], None)
+    assert found()[1:] == (False, [], None, None)
 
 
 def test_dropout_comes_before_a_solved_head():

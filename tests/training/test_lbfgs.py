@@ -39,7 +39,7 @@ def solved(rows, **options):
 
 
 def penalised(module, rows, penalty):
-    X, (y, weights, _) = rows[:]
+    X, (y, weights, *_) = rows[:]
     losses = nn.functional.cross_entropy(module(X), y, reduction="none")
     return (losses * weights).mean() + penalty / 2 * (module.linear.weight**2).sum()
 
@@ -85,7 +85,7 @@ def test_no_more_rows_than_a_batch_are_computed_at_once(rows):
 
 def test_the_solution_is_scikit_learns(rows):
     net = solved(rows)
-    X, (y, weights, _) = rows[:]
+    X, (y, weights, *_) = rows[:]
     scaled = ((X.double() - net.module_.mean) / net.module_.length).numpy()
     theirs = LogisticRegression(C=1 / (1e-2 * N), tol=1e-10, max_iter=1000)
     theirs.fit(scaled, y, sample_weight=weights)
@@ -101,7 +101,7 @@ def test_batches_change_nothing_in_the_solution(rows, monkeypatch):
 
 
 def test_every_view_counts_alike(rows):
-    X, (y, weights, _) = rows[:]
+    X, (y, weights, *_) = rows[:]
     other = X + torch.randn(X.shape, generator=torch.Generator().manual_seed(9))
     views = solved(Rows(FixedViews([X, other]), y, weights))
     copies = solved(Rows(torch.cat([X, other]), y.repeat(2), weights.repeat(2)))

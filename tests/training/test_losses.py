@@ -196,6 +196,7 @@ def test_losses_have_true_gradients(scores, codes, loss):
 
 
 def test_targets_move_as_a_whole():
-    targets = Targets(torch.arange(2), torch.ones(2), torch.ones(2, 2)).to("meta")
+    targets = Targets(torch.arange(2), torch.ones(2), torch.ones(2, 2), torch.ones(2, 5))
+    targets = targets.to("meta")
     assert {part.device.type for part in targets} == {"meta"}
     assert Targets(torch.arange(2), torch.ones(2)).to("meta").teacher is None

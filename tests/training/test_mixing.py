@@ -51,7 +51,7 @@ def test_the_mixed_loss_is_the_mean_of_both_losses(unequal, label_smoothing, tau
     partner, share = partners(X)
     assert 0.05 < share < 0.95
 
-    def of(y, weights, teacher):
+    def of(y, weights, teacher, _):
         return loss(scores, Targets(y, weights, teacher)) * weights
 
     others = Targets(*(None if part is None else part[partner] for part in targets))

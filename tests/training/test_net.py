@@ -149,7 +149,7 @@ def test_sampling_says_which_rows_come():
 def test_rows_count_by_their_weights():
     rows = feature_rows()
     net = trained(module_of(zero_linear()), rows, lr=0.1, max_epochs=1, batch_size=100)
-    X, (y, weights, _) = rows[:]
+    X, (y, weights, *_) = rows[:]
     layer = zero_linear()
     losses = nn.functional.cross_entropy(layer(X), y, reduction="none")
     (losses * weights).mean().backward()
@@ -168,7 +168,7 @@ def test_validation_rows_are_scored():
         batch_size=10,
         max_epochs=3,
     )
-    X, (y, weights, _) = validation[:]
+    X, (y, weights, *_) = validation[:]
     scores = net.scores(X)
     right = (scores.argmax(1) == y).float()
     assert 0 < right.mean() < 1

@@ -10,7 +10,13 @@ from sktransfer.training import pace
 from sktransfer.training.batches import Rows
 from sktransfer.training.data import TrainingData
 from sktransfer.training.head import Scaled
-from sktransfer.training.pace import decay, epochs, learning_rate, warn_if_short
+from sktransfer.training.pace import (
+    decay,
+    epochs,
+    feature_penalty,
+    learning_rate,
+    warn_if_short,
+)
 from sktransfer.training.train import train
 from tests.training.helpers import CLASSES, feature_rows, map_rows, settings_of, small_stages
 
@@ -37,7 +43,8 @@ def fifty_steps(monkeypatch):
 
 def test_what_is_given_is_obeyed():
     for at_random in (False, True):
-        assert learning_rate(0.7, at_random=at_random, with_stages=not at_random) == 0.7
+        assert learning_rate(0.7, at_random=at_random) == 0.7
+        assert feature_penalty(0.5, pretrained=at_random) == 0.5
         assert decay(0.0, before_stages=at_random) == 0.0
     assert epochs(2) == epochs(2, n_batches=1) == 2
     trained = head(**LAYERS, lr=1e-3, max_epochs=3, schedule=None)
@@ -84,12 +91,12 @@ def test_many_rows_have_ten_epochs():
 
 
 @pytest.mark.usefixtures("fifty_steps")
-def test_stages_train_for_ten_epochs_and_slowly_with_a_head_that_knows_its_task():
+def test_stages_train_for_ten_epochs_and_slowly():
     for settings in ({}, LAYERS, {"head_init": "random"}):
         data = TrainingData(small_stages(), map_rows())
         history = train(settings_of(schedule=None, **settings), data).history
         tuned = [row["lr"] for row in history if row["phase"] == "fine-tune"]
-        assert tuned == [3e-4 if settings.get("head_init") == "random" else 1e-4] * 10
+        assert tuned == [3e-4] * 10
         alone = [row["lr"] for row in history if row["phase"] == "head"]
         assert alone == ([3e-3] * 50 if settings == LAYERS else [])
 

@@ -4,7 +4,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit, softmax
 from sklearn.metrics import log_loss
 
-from sktransfer.estimators.calibration import as_evidence, best_temperature
+from sktransfer.training.calibration import as_evidence, best_temperature
 from sktransfer.training.task import OneLabel, SeveralLabels
 
 SOFTMAX = OneLabel()

@@ -1,0 +1,305 @@
+"""Regret of the automatic choices, against every configuration of `resize`, depth and views.
+
+Each configuration is fitted on the same stratified splits of each data set. The regret of a choice
+is what it loses, in points of accuracy, against the configuration that is best for that set and
+backbone in the mean of all splits: a hard opponent, for it is chosen by the test rows themselves.
+
+Run with ``python -m benchmarks.regret``, optionally with names of data sets. All of it takes many
+hours. Every fit is one line of the file ``--results``, and a run skips what the file holds: so runs
+resume where they stopped, and several with different ``--splits`` or sets may share the file.
+With ``--cache FOLDER`` they share the frozen work too. ``--report`` only prints the tables.
+"""
+
+import json
+import time
+import warnings
+from collections import defaultdict
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest import mock
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import StratifiedShuffleSplit
+
+from benchmarks._common import judge, mobilenet, parser, print_machine, print_table
+from benchmarks.heads import whole
+from sktransfer import PretrainedImageClassifier, load_clipart
+from sktransfer.activations import streaming
+
+RESIZES, DEPTHS, VIEWS = ("crop", "squash", "pad"), (0, 1, 2), (None, 2)
+DEFAULT = "default"
+CHOICES = {
+    DEFAULT: {},
+    "crop": {"resize": "crop"},
+    "resize=auto": {"resize": "auto"},
+    "depth=auto": {"resize": "crop", "unfreeze_depth": "auto"},
+    "both=auto": {"resize": "auto", "unfreeze_depth": "auto"},
+}
+# Each set with the number of its training rows.
+SETS = {
+    "ants_bees": 244,
+    "clip-art": 300,
+    "clip-art unbalanced": 300,
+    "cifar10_subset 100": 100,
+    "cifar10_subset 500": 500,
+    "cifar10_subset 3000": 3000,
+    "digits": 200,
+}
+MOST_TEST_ROWS = 500
+
+
+def grid():
+    """Return the parameters of every configuration, by name."""
+    configurations = {}
+    for resize, depth, n_views in product(RESIZES, DEPTHS, VIEWS):
+        views = {} if n_views is None else {"augment": "light", "n_views": n_views}
+        name = f"{resize} {depth}" + (" light" if views else "")
+        configurations[name] = {"resize": resize, "unfreeze_depth": depth, **views}
+    return configurations
+
+
+def pictures(name, options):
+    """Return pictures and labels of a data set, and parameters to read them."""
+    data, size = options.data / "data", {"image_size": options.image_size}
+    if name == "ants_bees":
+        return *whole(data / name, "train", "val"), size
+    if name.startswith("cifar10_subset"):
+        return *whole(data / "cifar10_subset", "train", "test"), size
+    if name == "digits":
+        X, y = load_digits(return_X_y=True)
+        return X / 16, y, {"image_shape": (8, 8), "image_size": 64}
+    X, y = load_clipart(return_X_y=True)
+    # Rare classes count as much as others in the score, and so they must in the loss.
+    rare = {"class_weight": "balanced"} if name.endswith("unbalanced") else {}
+    return X, y, size | rare
+
+
+def split(name, y, seed):
+    """Return training and test rows."""
+    n = SETS[name]
+    parts = StratifiedShuffleSplit(
+        1, train_size=n, test_size=min(MOST_TEST_ROWS, len(y) - n), random_state=seed
+    )
+    train, test = next(parts.split(y, y))
+    if not name.endswith("unbalanced"):
+        return train, test
+    # From all rows of the first class down to a tenth of the last, in an order drawn anew.
+    classes = np.random.default_rng(seed).permutation(np.unique(y))
+    shares = np.geomspace(1, 0.1, len(classes))
+    of_classes = [train[y[train] == each] for each in classes]
+    kept = [
+        rows[: max(2, round(share * len(rows)))]
+        for rows, share in zip(of_classes, shares, strict=True)
+    ]
+    return np.sort(np.concatenate(kept)), test
+
+
+def backbones(options):
+    return {"MobileNetV2": mobilenet(options.data), "Lite0": {"backbone": "efficientnet_lite0"}}
+
+
+def fit_and_score(name, X, y, seed, parameters):
+    """Return one line of the results: what the fit scores, costs and chooses."""
+    train, test = split(name, y, seed)
+    n_computed = 0
+    read = streaming.read_batches
+
+    def counted(*arguments, **options):
+        nonlocal n_computed
+        for batch in read(*arguments, **options):
+            n_computed += len(batch.rows)
+            yield batch
+
+    model = PretrainedImageClassifier(**parameters, random_state=seed)
+    with warnings.catch_warnings(), mock.patch.object(streaming, "read_batches", counted):
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        start = time.perf_counter()
+        model.fit(X[train], y[train])
+        seconds = time.perf_counter() - start
+    accuracy = balanced_accuracy_score if name.endswith("unbalanced") else np.mean
+    predicted = model.predict(X[test])
+    score = (
+        accuracy(y[test], predicted)
+        if accuracy is balanced_accuracy_score
+        else accuracy(y[test] == predicted)
+    )
+    return {
+        "accuracy": float(score),
+        "seconds": seconds,
+        "pictures": n_computed / len(train),
+        "resize": model.resize_,
+        "depth": model.unfreeze_depth_,
+    }
+
+
+def known_lines(path):
+    """Return the results in a file by set, backbone, split and configuration."""
+    if not path.exists():
+        return {}
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return {(each["set"], each["backbone"], each["split"], each["what"]): each for each in lines}
+
+
+def measure(options, cache):
+    """Fit what the file of results lacks, split by split, so that it always can be reported."""
+    networks = backbones(options)
+    for seed, name, network in product(options.splits, options.sets, options.backbones):
+        X, y, reading = pictures(name, options)
+        common = {**networks[network], **reading}
+        costs = {f"{what}, no cache": given for what, given in CHOICES.items()}
+        todo = {**grid(), **CHOICES} | (costs if options.costs else {})
+        for what, parameters in todo.items():
+            key = (name, network, seed, what)
+            if not _wanted(what, options) or key in known_lines(options.results):
+                continue
+            store = None if what in costs else cache
+            line = fit_and_score(name, X, y, seed, {**common, **parameters, "cache": store})
+            names = dict(zip(("set", "backbone", "split", "what"), key, strict=True))
+            with options.results.open("a") as file:
+                file.write(json.dumps({**names, **line}) + "\n")
+            print(*key, f"{line['accuracy']:.3f}", f"{line['seconds']:.1f} s", flush=True)
+
+
+def _wanted(what, options):
+    return not options.only or any(what == each or what.startswith(each) for each in options.only)
+
+
+def by_cell(lines):
+    """Return accuracies (splits,) by configuration, for each set and backbone.
+
+    Only splits that have all of the configurations count, so that differences are paired.
+    """
+    cells = defaultdict(lambda: defaultdict(dict))
+    for (name, network, seed, what), line in lines.items():
+        if not what.endswith("no cache"):
+            cells[name, network][what][seed] = 100 * line["accuracy"]
+    found = {}
+    for cell, of in cells.items():
+        seeds = sorted(set.intersection(*(set(each) for each in of.values())))
+        if seeds:
+            found[cell] = {what: np.array([each[s] for s in seeds]) for what, each in of.items()}
+    return found
+
+
+def with_error(differences):
+    """Return a mean with its standard error, as text."""
+    if len(differences) < 2:
+        return f"{np.mean(differences):+.1f}"
+    error = np.std(differences, ddof=1) / np.sqrt(len(differences))
+    return f"{np.mean(differences):+.1f} ± {error:.1f}"
+
+
+def regrets(cell, *, depth=None):
+    """Return the regret (splits,) of each configuration and choice against the best of the grid."""
+    explicit = [
+        what
+        for what, given in grid().items()
+        if what in cell and (depth is None or (given["unfreeze_depth"] == depth))
+    ]
+    if depth is not None:  # as `resize` alone is chosen
+        explicit = [what for what in explicit if not what.endswith("light")]
+    best = max(explicit, key=lambda what: cell[what].mean())
+    return best, {what: cell[best] - values for what, values in cell.items()}
+
+
+def report(lines):
+    cells = by_cell(lines)
+    for (name, network), cell in cells.items():
+        best, loss = regrets(cell)
+        n = len(cell[best])
+        print(f"{name}, {network}, {n} splits; the best is {best!r}\n")
+        rows = [
+            [
+                what,
+                float(cell[what].mean()),
+                with_error(loss[what]),
+                *_chosen(lines, name, network, what),
+            ]
+            for what in sorted(cell, key=lambda what: loss[what].mean())
+        ]
+        print_table(["configuration", "accuracy", "regret", "resize", "depth"], rows)
+    _summary(cells)
+    _costs(lines)
+
+
+def _chosen(lines, name, network, what):
+    """How often each `resize` and depth was chosen."""
+    of = [line for key, line in lines.items() if (key[0], key[1], key[3]) == (name, network, what)]
+    if what not in CHOICES:
+        return "", ""
+    return [
+        ", ".join(
+            f"{value} {sum(line[key] == value for line in of)}"
+            for value in sorted({line[key] for line in of})
+        )
+        for key in ("resize", "depth")
+    ]
+
+
+def _summary(cells):
+    resize = _by_set(cells, "resize=auto", depth=0)
+    both = _by_set(cells, "both=auto")
+    for title, of in (("resize", resize), ("both", both)):
+        print_table([f"{title}: set", "regret"], [[k, with_error(v)] for k, v in of.items()])
+    gains = {
+        name: np.concatenate(
+            [
+                c["crop 1"] - c["crop 0"]
+                for (s, _), c in cells.items()
+                if s == name and "crop 1" in c
+            ]
+        )
+        for name in {name for name, cell in cells if "crop 1" in cells[name, cell]}
+    }
+    print_table(["depth 1 - depth 0", "points"], [[k, with_error(v)] for k, v in gains.items()])
+    for title, of, mean, worst in (("resize=auto", resize, 0.5, 1.5), ("both", both, 1.0, 2.5)):
+        means = [values.mean() for values in of.values()]
+        judge(f"{title}: mean regret", np.mean(means) if means else None, at_most=mean)
+        judge(f"{title}: worst regret", max(means, default=None), at_most=worst)
+    means = [values.mean() for values in gains.values()]
+    judge("depth 1: mean gain", np.mean(means) if means else None, at_least=2)
+
+
+def _by_set(cells, what, depth=None):
+    """Regrets of a choice by set, over its splits and backbones."""
+    found = defaultdict(list)
+    for (name, _), cell in cells.items():
+        if what in cell:
+            found[name].append(regrets(cell, depth=depth)[1][what])
+    return {name: np.concatenate(values) for name, values in found.items()}
+
+
+def _costs(lines):
+    costs = [(key, line) for key, line in lines.items() if key[3].endswith("no cache")]
+    rows = [
+        [name, network, what, line["seconds"], line["pictures"]]
+        for (name, network, _, what), line in costs
+    ]
+    print_table(["set", "backbone", "fit", "seconds", "pictures per row"], rows)
+
+
+def main():
+    arguments = parser(__doc__)
+    arguments.add_argument("sets", nargs="*", default=list(SETS), help="names of data sets")
+    arguments.add_argument("--results", type=Path, default=Path("regret.jsonl"))
+    arguments.add_argument("--splits", type=int, nargs="+", default=list(range(10)))
+    arguments.add_argument("--backbones", nargs="+", default=["MobileNetV2", "Lite0"])
+    arguments.add_argument("--image-size", type=int, help="sides of pictures, but of digits")
+    arguments.add_argument("--cache", type=Path, help="folder of stored activations")
+    arguments.add_argument("--only", nargs="+", help="configurations, or how they begin")
+    arguments.add_argument("--costs", action="store_true", help="measure fits without a cache too")
+    arguments.add_argument("--report", action="store_true", help="fit nothing")
+    options = arguments.parse_args()
+    print_machine()
+    if not options.report:
+        with TemporaryDirectory() as folder:
+            measure(options, options.cache or folder)
+    report(known_lines(options.results))
+
+
+if __name__ == "__main__":
+    main()

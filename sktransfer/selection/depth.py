@@ -1,0 +1,144 @@
+"""The choice of `unfreeze_depth`: how many of the last stages are worth training."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from sktransfer.activations.results import Known
+from sktransfer.activations.streaming import FrozenPass
+from sktransfer.activations.views import FixedViews
+from sktransfer.backbones.freezing import TrainableStages
+from sktransfer.backbones.frozen import FrozenNetwork
+from sktransfer.selection.cross_validation import make_folds, unseen
+from sktransfer.selection.pictures import LabelledPictures
+from sktransfer.selection.scores import Score, compared, smallest_within_error
+from sktransfer.training.batches import Rows
+from sktransfer.training.calibration import as_evidence, best_temperature
+from sktransfer.training.data import TrainingData
+from sktransfer.training.settings import TrainingSettings
+from sktransfer.training.train import train
+
+# Candidates are 0 to this depth.
+DEEPEST = 2
+# Trials train on two thirds of so many rows at most, and are judged on the other third. So they
+# cost a small part of the fit of some thousand rows.
+_ROWS = 500
+_FOLDS = 3
+# Each depth is tried twice. On eight sets of 150 to 250 rows, one trial could seldom tell a gain of
+# 7 points of accuracy from noise, and three were no better than two. Shorter trials won't do: after
+# four of ten epochs, stages have not yet learned enough to make up for their first steps.
+_TRIALS = 2
+
+# From a depth to the stages that stay frozen, and fresh copies of those that train.
+Cut = Callable[[int], tuple[FrozenNetwork, TrainableStages]]
+
+
+@dataclass(frozen=True)
+class DepthChoice:
+    """The choice, and its evidence.
+
+    Parameters
+    ----------
+    depth : int
+    scores : mapping of int to Score, or None
+        Of each depth that was tried; None if there were too few rows to compare them.
+    known : Known or None
+        Activations of the drawn pictures, before the stages that train.
+    """
+
+    depth: int
+    scores: Mapping[int, Score] | None = None
+    known: Known | None = None
+
+
+def choose_depth(
+    pictures: LabelledPictures,
+    one_pass: FrozenPass,
+    cut: Cut,
+    deepest: int,
+    settings: TrainingSettings,
+) -> DepthChoice:
+    """Choose by the log-likelihood of rows that did not train, in trials of each depth.
+
+    The smallest depth stays whose score is within one standard error of the best one's. Depths are
+    tried in order, and no deeper one after one that was worse than the one before it.
+
+    Parameters
+    ----------
+    pictures : LabelledPictures
+        They are taken as they are, without augmentation.
+    one_pass : FrozenPass
+        With any network. With a `cache`, each picture passes the network once for all depths.
+    cut : callable
+    deepest : int
+        The largest candidate.
+    settings : TrainingSettings
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If a trial is interrupted.
+    """
+    drawn = pictures.drawn(_ROWS, settings.seed)
+    y, weights, groups = pictures.y[drawn], pictures.weights[drawn], pictures.groups_of(drawn)
+    folds = make_folds(y, groups, settings.seed, _FOLDS)
+    if not folds:
+        return DepthChoice(0)
+    folds = folds[:_TRIALS]
+    held_out = np.concatenate([fold[1] for fold in folds])
+    images, activations = pictures.images.taken(drawn.tolist()), {}
+    # The deepest first: its activations are those of an earlier link, from which the other passes
+    # go on.
+    for depth in range(deepest, -1, -1):
+        to_depth = replace(one_pass, network=cut(depth)[0], may_map=deepest + 1)
+        activations[depth], _ = to_depth.collect(images)
+    rows = Rows.of(FixedViews([activations[0]]), y, weights)
+    counts = rows.counted(settings.sampling).targets.weights.numpy().astype(np.float64)[held_out]
+    among = None if groups is None else groups[held_out]
+    of_rows: dict[int, np.ndarray] = {}
+    for depth in range(deepest + 1):
+        at_depth = rows.with_X(activations[depth])
+        trials = [_tried(settings, cut(depth)[1], at_depth, *fold) for fold in folds]
+        of_rows[depth] = np.concatenate(trials)
+        if depth and counts @ of_rows[depth] < counts @ of_rows[depth - 1]:
+            break
+    chosen = smallest_within_error(of_rows, counts, among)
+    known = Known(drawn.tolist(), activations[chosen])
+    return DepthChoice(chosen, compared(of_rows, counts, among), known)
+
+
+def _tried(
+    settings: TrainingSettings,
+    stages: TrainableStages,
+    rows: Rows,
+    learned: np.ndarray,
+    held_out: np.ndarray,
+) -> np.ndarray:
+    """Log-likelihoods of the held-out rows, by a training on others that is thrown away.
+
+    Scores are divided by the temperature that suits these rows best. Stages that have trained for
+    a few dozen steps are less sure of their predictions than a solved head, however right they are.
+    """
+    with warnings.catch_warnings():
+        # The training on all rows will warn where there is a reason.
+        warnings.simplefilter("ignore")
+        net = train(settings.for_a_trial(), TrainingData(stages, rows.drawn(_index(learned)))).net
+    if net.interrupted_:
+        raise KeyboardInterrupt
+    judged = rows.drawn(_index(held_out))
+    scores, (y, weights, *_) = net.scores_of(judged).numpy(), judged.targets
+    of_rows, task = as_evidence(weights.numpy()), settings.task
+    temperature = best_temperature(task, scores, y.numpy(), of_rows, scale=np.inf)
+    found = -task.log_losses(scores.astype(np.float64) / temperature, y.numpy())
+    # As in `log_likelihoods`: chance would decide on classes that the net has never seen.
+    found[unseen(rows.targets.y.numpy(), learned, held_out)] = -np.log(settings.n_classes)
+    return found
+
+
+def _index(rows: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(rows)
