@@ -255,6 +255,7 @@ CLASSIFIER = {
     "lr": Case(1e-3, DESCENDED),
     "lr_decay": Case(0.1, TUNED),
     "weight_decay": Case(1.0),
+    "feature_penalty": Case(10.0, TUNED),
     "schedule": Case(None, DESCENDED),
     "gradient_clipping": Case(1e-2, {**DESCENDED, "optimizer": "sgd"}),
     "ema_decay": Case(0.9, DESCENDED),
