@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -127,7 +128,9 @@ def test_a_search_judges_what_it_delivers(prefer, picture_files, decoded, tmp_pa
         make_auto(cache=tmp_path / "cache"), {"unfreeze_depth": [0, "auto"]}, cv=2
     ).fit(np.array(paths), y)
     assert search.best_estimator_.unfreeze_depth in (0, "auto")
-    assert sorted(decoded) == sorted(paths)
+    # Once for each place at which the network is cut: for depth 0, the deepest trial, the choice.
+    assert set(decoded) == set(paths)
+    assert max(Counter(decoded).values()) <= 3
 
 
 @pytest.mark.parametrize("in_pieces", [False, True])
@@ -192,10 +195,9 @@ def test_groups_stay_together(prefer, pictures):
         assert not set(groups[train][learned]) & set(groups[train][held_out])
 
 
-@pytest.mark.parametrize("n", [1, 2])
-def test_too_few_rows_give_the_head_alone(pictures, n):
+def test_too_few_rows_give_the_head_alone(pictures):
     X, y = pictures
-    auto = make_auto().fit(X[:n], y[:n])
+    auto = make_auto().fit(X[:2], y[:2])  # one of each class
     assert (auto.unfreeze_depth_, auto.unfreeze_depth_scores_) == (0, None)
 
 
@@ -228,6 +230,7 @@ def test_other_parameters(pictures, parameters):
     assert auto.predict_proba(X).shape == (24, 2)
 
 
+@pytest.mark.filterwarnings("ignore::sktransfer.exceptions.ForgettingWarning")
 def test_several_labels_and_a_teacher(pictures):
     X, y = pictures
     labels = np.column_stack([y, 1 - y])
