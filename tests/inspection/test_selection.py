@@ -1,3 +1,5 @@
+import warnings
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -9,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from sktransfer import PretrainedImageClassifier, SelectionDisplay
+from sktransfer import SelectionDisplay
 from sktransfer.exceptions import ParameterError
 from tests.conftest import make_pictures
 from tests.small_estimators import make_classifier, make_extractor
@@ -106,18 +108,14 @@ def test_from_estimator_draws_the_evidence_of_the_fit(wide_pictures):
         assert display.scores == {"resize": classifier.resize_scores_}
 
 
-class WithDepth(PretrainedImageClassifier):
-    """A classifier that has decided its depth too."""
-
-    unfreeze_depth_ = 1
-    unfreeze_depth_scores_ = DEPTH
-
-
 def test_from_estimator_draws_each_decision(wide_pictures):
-    parameters = make_classifier(resize="auto").get_params()
-    classifier = WithDepth(**parameters).fit(*wide_pictures)
+    classifier = make_classifier(resize="auto", unfreeze_depth="auto", max_epochs=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one epoch is short
+        classifier.fit(*wide_pictures)
     display = SelectionDisplay.from_estimator(classifier)
-    assert display.chosen == {"resize": classifier.resize_, "unfreeze_depth": 1}
+    depth = classifier.unfreeze_depth_
+    assert display.chosen == {"resize": classifier.resize_, "unfreeze_depth": depth}
     assert list(display.errorbars_) == ["resize", "unfreeze_depth"]
 
 
