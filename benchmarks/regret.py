@@ -165,7 +165,9 @@ def measure(options, cache):
 
 
 def _wanted(what, options):
-    return not options.only or any(what == each or what.startswith(each) for each in options.only)
+    if options.without_views and what.endswith("light"):
+        return False
+    return not options.only or any(what.startswith(each) for each in options.only)
 
 
 def by_cell(lines):
@@ -291,6 +293,7 @@ def main():
     arguments.add_argument("--image-size", type=int, help="sides of pictures, but of digits")
     arguments.add_argument("--cache", type=Path, help="folder of stored activations")
     arguments.add_argument("--only", nargs="+", help="configurations, or how they begin")
+    arguments.add_argument("--without-views", action="store_true", help="no augmentation")
     arguments.add_argument("--costs", action="store_true", help="measure fits without a cache too")
     arguments.add_argument("--report", action="store_true", help="fit nothing")
     options = arguments.parse_args()
