@@ -145,4 +145,4 @@ def test_stages_train_slowly_with_a_head_that_goes_on(pictures, head_init):
     classifier = make_classifier(warm_start=True, head_init=head_init).fit(*pictures)
     classifier.set_params(unfreeze_depth=1, max_epochs=2, schedule=None).fit(*pictures)
     assert classifier.history_[-1]["phase"] == "fine-tune"
-    assert classifier.history_[-1]["lr"] == pytest.approx(1e-4)
+    assert classifier.history_[-1]["lr"] == pytest.approx(3e-4)
