@@ -214,7 +214,7 @@ def regrets(cell, *, depth=None):
 
 
 def report(lines):
-    cells = by_cell(lines)
+    cells = {cell: of for cell, of in by_cell(lines).items() if set(of) & set(grid())}
     for (name, network), cell in cells.items():
         best, loss = regrets(cell)
         n = len(cell[best])

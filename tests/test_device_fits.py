@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Fine-tuning ended"),
 ]
 
-X, y = make_pictures(16)
+X, y = make_pictures(20)
 
 # Together these reach every place where training, its check of the probe, calibration or
 # prediction creates a tensor.
@@ -45,6 +45,8 @@ FITS = {
         "validation_fraction": 0.25,
         "calibrate": "temperature",
     },
+    "depth by evidence": {"unfreeze_depth": "auto", "sampling": "oversample"},
+    "both by evidence": {"unfreeze_depth": "auto", "resize": "auto", "mixup": 0.2},
     "resize by evidence": {"resize": "auto", "sampling": "oversample"},
     "resize by evidence, tuned": {
         "resize": "auto",

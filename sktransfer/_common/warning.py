@@ -34,6 +34,7 @@ class Line(NamedTuple):
 # The stack of a thread that works for a call does not lead back to the caller, so the line is
 # handed over to the thread.
 _thread_line = threading.local()
+_silent = threading.local()
 
 
 def warn(message: str, category: type[Warning]) -> None:
@@ -45,6 +46,8 @@ def warn(message: str, category: type[Warning]) -> None:
     category : type
         A class from `sktransfer.exceptions` or `sklearn.exceptions`.
     """
+    if getattr(_silent, "on", False):
+        return
     # `warnings.warn` would need a fixed `stacklevel`, and there is none: `fit` may be called by
     # the user, by a pipeline or by a search. Its `skip_file_prefixes` needs Python 3.12.
     line: Line = getattr(_thread_line, "line", None) or users_line()
@@ -52,6 +55,20 @@ def warn(message: str, category: type[Warning]) -> None:
     registry = line.names.setdefault("__warningregistry__", {})
     module = line.names.get("__name__", "")
     warnings.warn_explicit(message, category, line.filename, line.lineno, module, registry)
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Emit no warnings of this library from this thread, for as long as the block runs.
+
+    `warnings.catch_warnings` would change the filters of all threads, and two threads whose blocks
+    overlap would leave them changed.
+    """
+    before, _silent.on = getattr(_silent, "on", False), True
+    try:
+        yield
+    finally:
+        _silent.on = before
 
 
 def users_line() -> Line:

@@ -183,6 +183,7 @@ class Backbone:
         stages = TrainableStages(
             named,
             fixed_statistics=self.pretrained if fixed_statistics is None else fixed_statistics,
+            pretrained=self.pretrained,
             depths={stage.name: stage.depth for stage in trainable},
         )
         return self.frozen_network(unfreeze_depth, pooling), stages

@@ -25,6 +25,8 @@ class TrainableStages(nn.Sequential):
         Copied, so that the shared originals stay as they are.
     fixed_statistics : bool
         False lets BatchNorm statistics move: random weights have none worth keeping.
+    pretrained : bool
+        False for random weights.
     depths : mapping of str to int, optional
         The smallest ``unfreeze_depth`` that trains each stage.
     """
@@ -34,12 +36,14 @@ class TrainableStages(nn.Sequential):
         stages: Iterable[tuple[str, nn.Module]] = (),
         *,
         fixed_statistics: bool = True,
+        pretrained: bool = True,
         depths: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
         for name, module in stages:
             self.add_module(name, copy.deepcopy(module).requires_grad_(True))
         self.fixed_statistics = fixed_statistics
+        self.pretrained = pretrained
         self.depths = dict(depths or {})
 
     def train(self, mode: bool = True) -> "TrainableStages":

@@ -99,7 +99,7 @@ def _chosen_resize(
 ) -> ResizeChoice:
     architecture = _deepest(given.architecture, backbone)
     frozen, stages = split_network(architecture, backbone)
-    one_pass = backbone.frozen_pass(frozen, options, "Comparing ways to resize")
+    one_pass = backbone.frozen_pass(frozen, options, "Comparing resize")
     return choose_resize(
         *(pictures, one_pass, stages, given.settings),
         activations_are_used=classifier.augment is None,
@@ -115,7 +115,7 @@ def _chosen_depth(
         return split_network(replace(deepest, unfreeze_depth=depth), backbone)
 
     depth = int(deepest.unfreeze_depth)
-    one_pass = backbone.frozen_pass(cut(depth)[0], options, "Comparing depths")
+    one_pass = backbone.frozen_pass(cut(depth)[0], options, "Running frozen stages")
     return choose_depth(pictures, one_pass, cut, depth, given.settings)
 
 

@@ -65,10 +65,12 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         (encoder blocks for transformers); those without weight matrices are not counted.
         Frozen stages keep their weights and BatchNorm statistics bit for bit. Unfrozen
         stages keep their BatchNorm statistics too, unless `batch_norm` says otherwise.
-        "auto" tries 0, 1 and 2 on at most 500 of the training rows: each depth is trained twice
-        on two thirds of them, and judged by its log loss on the other third. The smallest depth
-        within a standard error of the best one stays. Trials take the pictures as they are,
-        without `augment` and `distill_from`. A continued fit keeps the first choice.
+        "auto" tries 0, 1 and 2 on at most 500 of the training rows: each depth is trained two
+        times on two thirds of them, with the parameters of the fit, and judged by its log loss
+        on the other third. The smallest depth stays that the best one does not beat by more than
+        the standard error of the difference; 0 if there are fewer than 20 rows. Trials take the
+        pictures as they are, without `augment` and `distill_from`. A continued fit, by
+        `warm_start` or `partial_fit`, keeps the depth of the first one.
 
     pooling : {"native", "avg", "max", "flatten"}, default="native"
         How the last map becomes the head's input: as in the network itself, by the mean or
@@ -176,10 +178,11 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
 
     feature_penalty : float or "auto", default="auto"
         Where stages train: strength of the penalty that holds the features of each picture near
-        those that the untrained stages gave it. This times the mean squared distance is added to
-        the loss, on a scale where the features of different pictures are at a mean squared
-        distance of 1 from their mean (DELTA, Li et al., ICLR 2019). "auto" is 0.01 for pretrained
-        stages with a head that was trained first, and 0 elsewhere; 0 holds nothing.
+        those that the stages gave it before this fit. This times the mean squared distance is
+        added to the loss, on a scale where the features of different pictures are at a mean
+        squared distance of 1 from their mean, so that a value means the same for every network
+        (DELTA, Li et al., ICLR 2019). "auto" is 0.01 for pretrained stages with a head that was
+        trained first, and 0 elsewhere; 0 holds nothing. Without effect at depth 0.
 
     schedule : {"cosine", "onecycle", "plateau"}, class or None, default="cosine"
         "cosine": the learning rate climbs during the first tenth of the steps, one epoch or 50
@@ -530,7 +533,8 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         validation_data : tuple (X, y), optional
             Pictures to validate on, instead of a `validation_fraction` of X.
         groups : array-like of shape (n,), optional
-            For a splitter given as `validation_fraction`: rows that belong together.
+            Rows that belong together, such as pictures of one animal: for a splitter given as
+            `validation_fraction`, and for what is "auto" by evidence.
 
         Returns
         -------
@@ -769,8 +773,9 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         return isinstance(self.random_state, Integral)
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
-        # Comments tell of the decisions of a fit, so the text remains Python code.
-        lines = [super().__repr__(N_CHAR_MAX), *(f"# {line}" for line in self._decisions())]
+        # Comments tell of the decisions of a fit, so the text remains Python code. They come first:
+        # in the repr of a list, a comment at the end would take in the closing bracket.
+        lines = [*(f"# {line}" for line in self._decisions()), super().__repr__(N_CHAR_MAX)]
         return "\n".join(lines)
 
     @property

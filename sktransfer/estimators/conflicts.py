@@ -25,7 +25,6 @@ _CONVEX: dict[str, tuple[Any, ...]] = {
 # L-BFGS does not clip gradients. optimizer="auto" may ignore that, but a user who asks for L-BFGS
 # by name has to know.
 _LBFGS = {**_CONVEX, "gradient_clipping": (None,)}
-_MAY_BE_CHOSEN = ", which 'auto' may choose,"
 
 
 def check_conflicts(classifier: Any, *, held_out: bool, groups: bool, validation: bool) -> None:
@@ -51,11 +50,17 @@ def check_conflicts(classifier: Any, *, held_out: bool, groups: bool, validation
 def _conflicts(it: Any, held_out: bool, groups: bool, validation: bool) -> Iterator[str]:
     if it.optimizer == "lbfgs":
         yield from _against_lbfgs(it, _LBFGS)
-    if groups and not hasattr(it.validation_fraction, "split"):
+    decides = "auto" in (it.resize, it.unfreeze_depth)
+    if groups and not decides and not hasattr(it.validation_fraction, "split"):
         yield (
-            "groups say which rows a validation split must keep together, but "
-            f"validation_fraction={it.validation_fraction!r} does not use them. Use "
-            "validation_fraction=GroupShuffleSplit(1), or leave groups out."
+            "groups say which rows a validation split, or a choice by evidence, must keep "
+            f"together, but validation_fraction={it.validation_fraction!r} does not use them and "
+            "nothing is chosen. Use validation_fraction=GroupShuffleSplit(1), or leave groups out."
+        )
+    if groups and decides and isinstance(it.validation_fraction, Real):
+        yield (
+            f"groups must stay together, but validation_fraction={it.validation_fraction!r} holds "
+            "out rows one by one. Use validation_fraction=GroupShuffleSplit(1), or None."
         )
     if validation and it.validation_fraction is not None:
         yield (
@@ -73,9 +78,9 @@ def _conflicts(it: Any, held_out: bool, groups: bool, validation: bool) -> Itera
         yield f"n_views={it.n_views} counts augmented views, but augment=None. Set augment='light'."
     if it.cutmix and it.unfreeze_depth in (0, "auto"):
         yield (
-            f"cutmix={it.cutmix} pastes boxes of maps, but with unfreeze_depth=0"
-            f"{_MAY_BE_CHOSEN if it.unfreeze_depth else ''} the head gets features, which have no "
-            "height and width. Use mixup, or unfreeze_depth=1."
+            f"cutmix={it.cutmix} pastes boxes of maps, but unfreeze_depth={it.unfreeze_depth!r}"
+            f"{', which may choose 0' if it.unfreeze_depth else ''}: the head then gets features, "
+            "which have no height and width. Use mixup, or unfreeze_depth=1."
         )
     if it.mc_dropout is not None and not it.dropout:
         yield f"mc_dropout={it.mc_dropout} draws from dropout, but dropout=0. Set dropout=0.5."
@@ -105,7 +110,8 @@ def _against_lbfgs(it: Any, allowed: dict[str, tuple[Any, ...]], **changed: Any)
         if (float(value) if isinstance(value, Real) else value) not in convex:
             yield (
                 "optimizer='lbfgs' is for the convex problem, a linear head on a frozen "
-                f"backbone, but {name}={value!r}. Use optimizer='auto' or 'adamw'."
+                f"backbone, but {name}={value!r}. Use optimizer='auto' or 'adamw', or "
+                f"{name}={convex[0]!r}."
             )
     if it.augment is not None and it.n_views is None:
         yield (
@@ -122,9 +128,9 @@ def _about_unfreezing(it: Any) -> Iterator[str]:
         return
     if it.unfreeze_depth in (0, "auto"):
         yield (
-            f"gradual_unfreezing={begins!r} has nothing to unfreeze with unfreeze_depth=0"
-            f"{_MAY_BE_CHOSEN if it.unfreeze_depth else ''}. Set unfreeze_depth to the number of "
-            "stages that train in the end."
+            f"gradual_unfreezing={begins!r} has nothing to unfreeze, but unfreeze_depth="
+            f"{it.unfreeze_depth!r}{', which may choose 0' if it.unfreeze_depth else ''}. Set "
+            "unfreeze_depth to the number of stages that train in the end."
         )
     elif listed:
         whole = all(isinstance(epoch, Integral) and int(epoch) >= 0 for epoch in begins)

@@ -39,7 +39,7 @@ def split_rows(
     labels : Labels
     weights : ndarray of shape (n,)
     groups : array-like of shape (n,) or None
-        For a splitter.
+        Of all rows; for a splitter.
     seed : int
         For a fraction.
 
@@ -48,13 +48,13 @@ def split_rows(
     ValueError
         If the split leaves a class nothing to train on, or nothing to validate with.
     """
+    if groups is not None:
+        check_consistent_length(labels.y, groups)
     present = np.flatnonzero(weights)
     # Every row trains unless a split was asked for: small sets can't spare a hidden one.
     if validation_fraction is None:
         return Split(present)
     if hasattr(validation_fraction, "split"):
-        if groups is not None:
-            check_consistent_length(labels.y, groups)
         # The splitter gets all rows, those of weight 0 too: `groups` counts them.
         every = np.arange(len(labels.y))
         train, held_out = next(validation_fraction.split(every, labels.y, groups))

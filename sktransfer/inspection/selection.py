@@ -22,8 +22,10 @@ class SelectionDisplay:
     """The scores of the candidates that a fit has compared, with their errors.
 
     A point shows the gain of a candidate in cross-validated log-likelihood over the simplest one,
-    and its bar one standard error of the gain to each side. The best candidate is chosen, and
-    coloured, if its bar does not reach the line of no gain; otherwise the simplest one is.
+    and its bar one standard error of the gain to each side. The chosen candidate is coloured. For
+    `resize` it is the best one, if its bar does not reach the line of no gain, and otherwise
+    "crop". For `unfreeze_depth` it is the smallest depth that the best one does not beat by more
+    than the standard error of their difference, which is not drawn.
 
     Use :meth:`from_estimator` to create one.
 
@@ -185,8 +187,9 @@ def _nothing_decided(estimator: Any) -> str:
     autos = [parameter for parameter in deciding if getattr(estimator, parameter) == "auto"]
     if autos:
         return (
-            f"{name} compared nothing, since there were too few rows: {autos[0]}='auto' needs at "
-            "least two rows of one class. Fit it on more pictures."
+            f"{name} compared nothing, though {autos[0]}='auto': it kept what an earlier fit had, "
+            "or had too few rows (resize needs two rows of one class, unfreeze_depth 20 rows). "
+            "Fit it anew, on more pictures."
         )
     given = " and ".join(f"{parameter}={getattr(estimator, parameter)!r}" for parameter in deciding)
     remedy = " or ".join(f"{parameter}='auto'" for parameter in deciding)

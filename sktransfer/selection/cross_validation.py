@@ -68,7 +68,8 @@ def log_likelihoods(settings: TrainingSettings, rows: Rows, folds: Folds) -> np.
     """
     X, targets = rows[:]
     task, y, n_classes = settings.task, targets.y.numpy(), settings.n_classes
-    if y.ndim == 1:  # classes that no row has would only take time
+    # Classes that no row has would only take time, unless targets are spread over all classes.
+    if y.ndim == 1 and not settings.label_smoothing:
         present, y = np.unique(y, return_inverse=True)
         n_classes = len(present)
     loss = RowLoss(

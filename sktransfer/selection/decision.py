@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,10 +37,16 @@ class Decision:
             return "too few rows to compare it with others"
         simplest, *others = self.scores
         if self.chosen != simplest:
+            rest = self._gains(name for name in others if name != self.chosen)
             gain = _gain(self.scores[self.chosen])
-            return f"cross-validated log-likelihood {gain} against {simplest!r}"
-        gains = ", ".join(f"{name!r} {_gain(self.scores[name])}" for name in others)
-        return f"no gain in cross-validated log-likelihood beyond a standard error ({gains})"
+            return f"cross-validated log-likelihood {gain} against {simplest!r}{rest}"
+        gains = self._gains(others)
+        return f"no gain in cross-validated log-likelihood beyond a standard error{gains}"
+
+    def _gains(self, candidates: Iterable[Any]) -> str:
+        assert self.scores is not None
+        gains = [f"{name!r}: {_gain(self.scores[name])}" for name in candidates]
+        return f" ({', '.join(gains)})" if gains else ""
 
 
 def _gain(score: Score) -> str:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from sktransfer._common.warning import silenced, warn
+from sktransfer.activations.progress import tell
 from sktransfer.activations.results import Known
 from sktransfer.activations.streaming import FrozenPass
 from sktransfer.activations.views import FixedViews
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.backbones.frozen import FrozenNetwork
+from sktransfer.exceptions import DeviceMemoryError, TrainingDivergedError, TrainingWarning
 from sktransfer.selection.cross_validation import make_folds, unseen
 from sktransfer.selection.pictures import LabelledPictures
 from sktransfer.selection.scores import Score, compared, smallest_within_error
 from sktransfer.training.batches import Rows
 from sktransfer.training.calibration import as_evidence, best_temperature
 from sktransfer.training.data import TrainingData
+from sktransfer.training.device_memory import computing_within_memory
 from sktransfer.training.settings import TrainingSettings
 from sktransfer.training.train import train
 
@@ -33,6 +36,8 @@ _FOLDS = 3
 # 7 points of accuracy from noise, and three were no better than two. Shorter trials won't do: after
 # four of ten epochs, stages have not yet learned enough to make up for their first steps.
 _TRIALS = 2
+# Of fewer rows, trials would train on a dozen and be judged by a handful.
+_FEWEST_ROWS = 20
 
 # From a depth to the stages that stay frozen, and fresh copies of those that train.
 Cut = Callable[[int], tuple[FrozenNetwork, TrainableStages]]
@@ -87,7 +92,7 @@ def choose_depth(
     drawn = pictures.drawn(_ROWS, settings.seed)
     y, weights, groups = pictures.y[drawn], pictures.weights[drawn], pictures.groups_of(drawn)
     folds = make_folds(y, groups, settings.seed, _FOLDS)
-    if not folds:
+    if not folds or len(drawn) < _FEWEST_ROWS:
         return DepthChoice(0)
     folds = folds[:_TRIALS]
     held_out = np.concatenate([fold[1] for fold in folds])
@@ -102,8 +107,20 @@ def choose_depth(
     among = None if groups is None else groups[held_out]
     of_rows: dict[int, np.ndarray] = {}
     for depth in range(deepest + 1):
+        if settings.verbose:
+            tell(f"Trying unfreeze_depth={depth} on {len(folds[0][0])} rows, {len(folds)} times")
         at_depth = rows.with_X(activations[depth])
-        trials = [_tried(settings, cut(depth)[1], at_depth, *fold) for fold in folds]
+        try:
+            trials = [_tried(settings, cut(depth)[1], at_depth, groups, *fold) for fold in folds]
+        except (DeviceMemoryError, TrainingDivergedError) as error:
+            if depth == 0:
+                raise
+            warn(
+                f"unfreeze_depth='auto' leaves out depth {depth} and more, which can't train: "
+                f"{error}",
+                TrainingWarning,
+            )
+            break
         of_rows[depth] = np.concatenate(trials)
         if depth and counts @ of_rows[depth] < counts @ of_rows[depth - 1]:
             break
@@ -116,6 +133,7 @@ def _tried(
     settings: TrainingSettings,
     stages: TrainableStages,
     rows: Rows,
+    groups: np.ndarray | None,
     learned: np.ndarray,
     held_out: np.ndarray,
 ) -> np.ndarray:
@@ -124,21 +142,36 @@ def _tried(
     Scores are divided by the temperature that suits these rows best. Stages that have trained for
     a few dozen steps are less sure of their predictions than a solved head, however right they are.
     """
-    with warnings.catch_warnings():
-        # The training on all rows will warn where there is a reason.
-        warnings.simplefilter("ignore")
-        net = train(settings.for_a_trial(), TrainingData(stages, rows.drawn(_index(learned)))).net
+    settings, task = settings.for_a_trial(), settings.task
+    with silenced():  # the training on all rows will warn where there is a reason
+        net = train(settings, _trial_data(settings, stages, rows, groups, learned)).net
     if net.interrupted_:
         raise KeyboardInterrupt
-    judged = rows.drawn(_index(held_out))
-    scores, (y, weights, *_) = net.scores_of(judged).numpy(), judged.targets
-    of_rows, task = as_evidence(weights.numpy()), settings.task
-    temperature = best_temperature(task, scores, y.numpy(), of_rows, scale=np.inf)
-    found = -task.log_losses(scores.astype(np.float64) / temperature, y.numpy())
+    judged = rows.drawn(torch.from_numpy(held_out))
+    with computing_within_memory(settings):
+        scores = net.scores_of(judged).numpy()
+    y, weights = judged.targets.y.numpy(), as_evidence(judged.targets.weights.numpy())
+    temperature = best_temperature(task, scores, y, weights, scale=np.inf)
+    found: np.ndarray = -task.log_losses(scores.astype(np.float64) / temperature, y)
     # As in `log_likelihoods`: chance would decide on classes that the net has never seen.
     found[unseen(rows.targets.y.numpy(), learned, held_out)] = -np.log(settings.n_classes)
     return found
 
 
-def _index(rows: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(rows)
+def _trial_data(
+    settings: TrainingSettings,
+    stages: TrainableStages,
+    rows: Rows,
+    groups: np.ndarray | None,
+    learned: np.ndarray,
+) -> TrainingData:
+    """The rows to train on; with early stopping, a fifth of them tells when to stop."""
+    drawn = rows.drawn(torch.from_numpy(learned))
+    if not settings.early_stopping:
+        return TrainingData(stages, drawn)
+    of_learned = None if groups is None else groups[learned]
+    inner = make_folds(drawn.targets.y.numpy(), of_learned, settings.seed)
+    if not inner:
+        return TrainingData(stages, drawn, drawn)
+    train_rows, stop_rows = (drawn.drawn(torch.from_numpy(part)) for part in inner[0])
+    return TrainingData(stages, train_rows, stop_rows)

@@ -84,7 +84,8 @@ def choose_resize(
     for resize in RESIZES:
         if resize == "pad" and images.all_square():
             continue  # there is nothing to fill: it would give the pixels of "squash" again
-        with_it = replace(comparing, preprocessing=preset.resized(resize))
+        title = comparing.progress and f"{comparing.progress}: {resize}"
+        with_it = replace(comparing, preprocessing=preset.resized(resize), progress=title)
         activations[resize] = with_it.collect(images)[0]
         with computing_within_memory(settings):
             rows = Rows.of(FixedViews([activations[resize]]), y, weights)

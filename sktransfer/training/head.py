@@ -134,6 +134,11 @@ class NormalisedLinear(nn.Module):
         squares = squares + share * (1 - share) * (step**2).sum()
         return own + share * step, squares.sqrt()
 
+    @property
+    def spread(self) -> float:
+        """Mean squared length of the centred features; 0 if they are equal but for rounding."""
+        return float(self.length * self._row_length) ** 2 if self._has_length else 0.0
+
     def per_feature(self) -> "NormalisedLinear":
         """The same scores, from feature vectors whose single features have a mean square of 1.
 

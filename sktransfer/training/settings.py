@@ -130,7 +130,6 @@ class TrainingSettings:
         return replace(
             self,
             **of_a_fit,
-            early_stopping=False,
             gradual_unfreezing=False,
             callbacks=(),
             checkpoint_dir=None,

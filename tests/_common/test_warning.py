@@ -105,3 +105,17 @@ def test_code_that_calls_the_library_is_left_as_it_is_where_nothing_warns():
     names = {"users_line": users_line}
     exec("line = users_line()", names)
     assert "__warningregistry__" not in names
+
+
+def test_silence_is_of_one_thread_and_ends():
+    before = list(warnings.filters)
+    with silenced():
+        warn("unheard", UserWarning)
+        with silenced():
+            pass
+        warn("unheard", UserWarning)  # the inner block does not end the outer one
+        with ThreadPoolExecutor(1) as pool, pytest.warns(UserWarning, match="heard elsewhere"):
+            pool.submit(warn, "heard elsewhere", UserWarning).result()
+        assert warnings.filters[-len(before):] == before
+    with pytest.warns(UserWarning, match="heard again"):
+        warn("heard again", UserWarning)

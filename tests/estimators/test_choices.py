@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,15 @@ from skorch.callbacks import Callback, LRScheduler
 from torch.optim.lr_scheduler import StepLR
 
 from sktransfer import find_lr
-from sktransfer.exceptions import ParameterError
+from sktransfer.exceptions import (
+    DeviceMemoryError,
+    ParameterError,
+    TrainingDivergedError,
+    TrainingWarning,
+)
 from sktransfer.selection import cross_validation
 from sktransfer.selection import depth as selection
+from tests.conftest import make_pictures
 from tests.small_estimators import LITE0, make_classifier
 
 make_auto = partial(
@@ -37,7 +44,7 @@ def prefer(monkeypatch):
     def prefer(depth):
         trials = []
 
-        def tried(settings, stages, rows, learned, held_out):
+        def tried(settings, stages, rows, _groups, learned, held_out):
             found = max(stages.depths.values(), default=0)
             trials.append((found, settings, rows, learned, held_out))
             # Rows differ, as errors of measured gains do.
@@ -174,30 +181,40 @@ def test_predictions_keep_the_choice(prefer, pictures):
 
 
 def test_held_out_rows_and_rows_without_weight_are_no_evidence(prefer, pictures):
-    X, y = pictures
-    weights = np.ones(24)
-    weights[:4] = 0
+    (first, codes), (second, _) = pictures, make_pictures(24, seed=1)
+    X, y = np.concatenate([first, second]), np.concatenate([codes, codes])
+    weights = np.ones(48)
+    weights[:20] = 0
     trials = prefer(0)
     auto = make_auto(validation_fraction=0.25).fit(X, y, sample_weight=weights)
-    assert {len(rows) for _, _, rows, _, _ in trials} == {15}
+    assert {len(rows) for _, _, rows, _, _ in trials} == {21}
     assert auto.history_[0]["valid_loss"] >= 0
 
 
 def test_groups_stay_together(prefer, pictures):
     X, y = pictures
     groups = np.arange(24) // 4
-    trials = prefer(0)
-    split = GroupShuffleSplit(1, test_size=0.25, random_state=0)
-    auto = make_auto(validation_fraction=split)
-    auto.fit(X, y, groups=groups)
-    train, _ = next(split.split(X, y, groups))
-    for *_, learned, held_out in trials:
-        assert not set(groups[train][learned]) & set(groups[train][held_out])
+    for split in (None, GroupShuffleSplit(1, test_size=0.1, random_state=0)):
+        trials = prefer(0)
+        make_auto(validation_fraction=split).fit(X, y, groups=groups)
+        train = np.arange(24) if split is None else next(split.split(X, y, groups))[0]
+        assert trials
+        for *_, learned, held_out in trials:
+            assert not set(groups[train][learned]) & set(groups[train][held_out])
 
 
-def test_too_few_rows_give_the_head_alone(pictures):
+def test_groups_are_checked(pictures):
     X, y = pictures
-    auto = make_auto().fit(X[:2], y[:2])  # one of each class
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        make_auto().fit(X, y, groups=[0, 1])
+    with pytest.raises(ParameterError, match=r"validation_fraction=0\.2 holds out rows one by one"):
+        make_auto(validation_fraction=0.2).fit(X, y, groups=np.arange(24))
+
+
+@pytest.mark.parametrize("n", [2, 19])
+def test_too_few_rows_give_the_head_alone(pictures, n):
+    X, y = pictures
+    auto = make_auto().fit(X[:n], y[:n])
     assert (auto.unfreeze_depth_, auto.unfreeze_depth_scores_) == (0, None)
 
 
@@ -268,9 +285,9 @@ def test_networks_of_one_stage_have_two_candidates(pictures):
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"cutmix": 1.0}, ["cutmix=1.0", "which 'auto' may choose", "unfreeze_depth=1"]),
-        ({"gradual_unfreezing": True}, ["gradual_unfreezing=True", "which 'auto' may choose"]),
-        ({"gradual_unfreezing": [0]}, ["gradual_unfreezing=[0]", "which 'auto' may choose"]),
+        ({"cutmix": 1.0}, ["cutmix=1.0", "'auto', which may choose 0", "unfreeze_depth=1"]),
+        ({"gradual_unfreezing": True}, ["gradual_unfreezing=True", "'auto', which may choose 0."]),
+        ({"gradual_unfreezing": [0]}, ["gradual_unfreezing=[0]", "'auto', which may choose 0."]),
         ({"optimizer": "lbfgs"}, ["optimizer='lbfgs'", "unfreeze_depth='auto'"]),
         ({"callbacks": [LRScheduler(StepLR, step_size=1)], "schedule": None}, ["LRScheduler"]),
         ({"unfreeze_depth": "deep"}, ["unfreeze_depth", "deep"]),
@@ -280,6 +297,54 @@ def test_networks_of_one_stage_have_two_candidates(pictures):
 def test_what_can_not_be_used_with_it(pictures, parameters, words):
     with pytest.raises(ValueError, match=".*".join(map(re.escape, words))):
         make_auto(**parameters).fit(*pictures)
+
+
+@pytest.mark.parametrize("error", [DeviceMemoryError, TrainingDivergedError])
+def test_a_depth_that_can_not_train_is_left_out(pictures, monkeypatch, error):
+    original = selection.train
+
+    def train(settings, data):
+        if len(data.stages):
+            raise error("this depth can't train.")
+        return original(settings, data)
+
+    monkeypatch.setattr(selection, "train", train)
+    with pytest.warns(TrainingWarning, match="leaves out depth 1 and more, .* can't train"):
+        auto = make_auto().fit(*pictures)
+    assert auto.unfreeze_depth_ == 0
+    assert list(auto.unfreeze_depth_scores_) == [0]
+
+
+def test_trials_stop_early_as_the_fit_does(monkeypatch):
+    lengths = []
+    original = selection.train
+
+    def train(settings, data):
+        lengths.append(len(data.rows) + len(data.validation))
+        return original(settings, data)
+
+    monkeypatch.setattr(selection, "train", train)
+    X, y = np.concatenate([make_pictures(24, seed=seed)[0] for seed in (0, 1)]), np.arange(48) % 2
+    auto = make_auto(early_stopping=True, validation_fraction=0.25, max_epochs=20, lr=0.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that no epoch was better, and others of so high a rate
+        auto.fit(X, y, groups=None)
+    assert set(lengths) == {24}  # two thirds of 36
+
+
+def test_trials_leave_the_filters_of_warnings_alone(pictures, monkeypatch):
+    seen = []
+    original = selection.train
+
+    def train(settings, data):
+        seen.append(list(warnings.filters))
+        return original(settings, data)
+
+    monkeypatch.setattr(selection, "train", train)
+    before = list(warnings.filters)
+    make_auto().fit(*pictures)
+    assert seen
+    assert all(filters == before for filters in seen)
 
 
 def test_a_rate_is_found_for_a_known_depth(pictures):

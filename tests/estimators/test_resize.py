@@ -298,11 +298,13 @@ def test_the_repr_tells_the_choice_and_stays_code():
     classifier = make_auto()
     code = repr(classifier)
     classifier.fit(X, y)
-    assert repr(classifier) == f"{code}\n# {decision_of(classifier)}"
+    assert repr(classifier) == f"# {decision_of(classifier)}\n{code}"
     made = eval(repr(classifier), {"PretrainedImageClassifier": PretrainedImageClassifier})
     assert made.get_params() == classifier.get_params()
     assert repr(made) == repr(clone(classifier)) == code
-    assert repr(make_auto(resize="squash").fit(X, y)).count("\n#") == 0
+    [within] = eval(repr([classifier]), {"PretrainedImageClassifier": PretrainedImageClassifier})
+    assert within.get_params() == classifier.get_params()
+    assert repr(make_auto(resize="squash").fit(X, y)).count("#") == 0
 
 
 def test_a_long_repr_is_broken_into_lines():

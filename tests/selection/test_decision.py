@@ -11,12 +11,13 @@ CROP, SQUASH, PAD = Score(-0.8, 0.0, 0.0), Score(-0.7387, 0.0613, 0.0142), Score
     [
         (
             Decision("resize", "squash", {"crop": CROP, "squash": SQUASH, "pad": PAD}),
-            "resize='squash': cross-validated log-likelihood +0.061 +/- 0.014 against 'crop'",
+            "resize='squash': cross-validated log-likelihood +0.061 +/- 0.014 against "
+            "'crop' ('pad': -0.020 +/- 0.030)",
         ),
         (
             Decision("resize", "crop", {"crop": CROP, "pad": PAD}),
             "resize='crop': no gain in cross-validated log-likelihood beyond a standard error "
-            "('pad' -0.020 +/- 0.030)",
+            "('pad': -0.020 +/- 0.030)",
         ),
         (
             Decision("unfreeze_depth", 1, {0: CROP, 1: SQUASH}),

@@ -102,7 +102,7 @@ def test_the_smallest_depth_stays_where_features_tell_all():
 def test_no_deeper_one_is_tried_after_one_that_is_worse(monkeypatch):
     tried = []
 
-    def likelihoods(_settings, stages, _rows, _learned, held_out):
+    def likelihoods(_settings, stages, _rows, _groups, _learned, held_out):
         tried.append(len(stages))
         return np.full(len(held_out), -1.0 - len(stages))
 
@@ -166,9 +166,9 @@ def test_weights_count():
     assert weighted > choose(X, seen).scores[0].mean + 0.1
 
 
-@pytest.mark.parametrize("y", [[0], [0, 1, 2]], ids=["one row", "one row of each class"])
+@pytest.mark.parametrize("y", [[0], [0, 1, 2], [0, 1] * 9 + [0]], ids=["one", "one of each", "19"])
 def test_too_few_rows_are_no_evidence(y):
-    X, _ = pictures_of(3)
+    X, _ = pictures_of(19)
     assert choose(X[: len(y)], np.array(y)) == module.DepthChoice(0)
 
 
@@ -191,12 +191,11 @@ def test_trials_are_those_of_the_fit_but_for_what_watches_it(monkeypatch):
         return original(settings, data)
 
     monkeypatch.setattr(module, "train", train)
-    choose(*pictures_of(18), max_epochs=2, loss="focal", optimizer="sgd", verbose=1, seed=5)
+    choose(*pictures_of(21), max_epochs=2, loss="focal", optimizer="sgd", verbose=1, seed=5)
     for settings in seen:
         assert settings.loss.name == "focal"
         assert (settings.max_epochs, settings.optimizer, settings.seed) == (2, "sgd", 5)
         assert (settings.verbose, settings.callbacks, settings.checkpoint_dir) == (0, (), None)
-        assert not settings.early_stopping
 
 
 def test_a_first_piece_is_judged_like_a_fit():

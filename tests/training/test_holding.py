@@ -15,6 +15,12 @@ from tests.training.helpers import map_rows, maps, settings_of, small_stages, ze
 LEARNED = FirstHead(nn.Sequential(zero_linear()), learned=True, history=[])
 
 
+def random_stages():
+    stages = small_stages()
+    stages.pretrained = False
+    return stages
+
+
 def features(stages, rows):
     return untrained_features(settings_of(), stages, rows)(0)
 
@@ -29,7 +35,7 @@ def test_rows_are_held_near_their_first_features():
     start = rows.targets.start
     torch.testing.assert_close(start, features(small_stages(), map_rows()))
     spread = (start - start.mean(0)).square().sum(1).mean().item()
-    assert strength == pytest.approx(0.5 / spread)
+    assert strength == pytest.approx(0.5 / spread, rel=1e-5)
 
 
 def test_the_scale_of_features_has_no_meaning():
@@ -64,7 +70,7 @@ def test_features_of_the_first_head_are_not_computed_again(monkeypatch):
         {"feature_penalty": 0.0},
         {"feature_penalty": 0},
         {"first": LEARNED._replace(learned=False)},
-        {"stages": small_stages(fixed_statistics=False)},
+        {"stages": random_stages()},
         {"stages": TrainableStages(), "feature_penalty": 1.0},
         {"rows": Rows(torch.zeros(6, 2, 4, 4), torch.arange(6) % 3)},
     ],
@@ -77,8 +83,29 @@ def test_nothing_is_held(case):
 
 
 def test_what_is_given_holds_random_weights_too():
-    stages = small_stages(fixed_statistics=False)
-    assert hold(stages, feature_penalty=0.1).strength > 0
+    assert hold(random_stages(), feature_penalty=0.1).strength > 0
+
+
+def test_statistics_that_move_are_held_too():
+    assert hold(small_stages(fixed_statistics=False)).strength > 0
+
+
+@pytest.mark.parametrize("penalty", ["auto", 1.0])
+def test_rows_that_are_equal_but_for_rounding_have_no_scale(penalty):
+    X = torch.randn(1, 2, 4, 4).expand(16, 2, 4, 4)
+    rows = Rows(X * (1 + 1e-7 * torch.randn(16, 1, 1, 1)), torch.arange(16) % 3)
+    assert hold(rows=rows, feature_penalty=penalty).strength == 0
+
+
+def test_a_later_piece_is_held_on_the_scale_of_the_first():
+    data = TrainingData(small_stages(), map_rows())
+    first = first_head(settings_of(), data, CheckpointFiles(None, str))
+    usual = hold(first=first).strength
+    X, y = maps()
+    alike = Rows(X[:1] + 1e-3 * torch.randn(26, 2, 4, 4), y)
+    assert hold(rows=alike, first=first._replace(features=None)).strength == usual
+    other = hold(rows=alike).strength  # of a head without a scale
+    assert other > 100 * usual
 
 
 def test_rows_of_weight_0_do_not_count_in_the_spread():
