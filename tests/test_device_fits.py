@@ -17,6 +17,7 @@ from sktransfer._common.devices import available_devices
 from sktransfer._common.random import seeded
 from sktransfer.exceptions import DeviceWarning
 from sktransfer.inspection import find_lr
+from sktransfer.selection import depth
 from tests.conftest import make_pictures
 from tests.pretended_devices import having
 from tests.small_estimators import LITE0, make_classifier, make_extractor
@@ -28,7 +29,14 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Fine-tuning ended"),
 ]
 
-X, y = make_pictures(20)
+X, y = make_pictures(16)
+
+
+@pytest.fixture(autouse=True)
+def few_rows_are_enough(monkeypatch):
+    """Try depths on these few rows."""
+    monkeypatch.setattr(depth, "_FEWEST_ROWS", 4)
+
 
 # Together these reach every place where training, its check of the probe, calibration or
 # prediction creates a tensor.

@@ -1,6 +1,7 @@
 import inspect
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from sktransfer._common.warning import users_line, warn, warning_at
+from sktransfer._common.warning import silenced, users_line, warn, warning_at
 from sktransfer.exceptions import ImageWarning, ShortTrainingWarning
 from tests.conftest import make_pictures
 from tests.small_estimators import make_classifier, make_extractor
@@ -116,6 +117,6 @@ def test_silence_is_of_one_thread_and_ends():
         warn("unheard", UserWarning)  # the inner block does not end the outer one
         with ThreadPoolExecutor(1) as pool, pytest.warns(UserWarning, match="heard elsewhere"):
             pool.submit(warn, "heard elsewhere", UserWarning).result()
-        assert warnings.filters[-len(before):] == before
+        assert warnings.filters[-len(before) :] == before
     with pytest.warns(UserWarning, match="heard again"):
         warn("heard again", UserWarning)
