@@ -35,6 +35,7 @@ def ants_bees(data):
     for title, parameters in {
         "classifier, defaults": {},
         "classifier, unfreeze_depth=1": {"unfreeze_depth": 1},
+        'classifier, unfreeze_depth="auto"': {"unfreeze_depth": "auto"},
         "classifier, hidden_layer_sizes=(1024,)": {"hidden_layer_sizes": (1024,)},
     }.items():
         # With defaults the problem is convex, and its solution does not depend on the seed.

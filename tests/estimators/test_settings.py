@@ -38,6 +38,7 @@ def test_parameters_of_the_same_name_arrive_as_they_are():
         "lr": 0.01,
         "lr_decay": 0.8,
         "weight_decay": 0.02,
+        "feature_penalty": 0.03,
         "schedule": "plateau",
         "gradient_clipping": 1.5,
         "ema_decay": 0.99,
