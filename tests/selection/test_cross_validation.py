@@ -153,6 +153,16 @@ def test_classes_without_rows_change_nothing():
     np.testing.assert_array_equal(many, few)
 
 
+def test_targets_are_smoothed_over_classes_without_rows_too():
+    rows = feature_rows(30)
+    folds = make_folds(rows.targets.y.numpy(), None, seed=0)
+    few, many = (
+        log_likelihoods(settings_of(n_classes=n, label_smoothing=0.3), rows, folds) for n in (3, 40)
+    )
+    # The other classes get their share of each target, and so of the probabilities.
+    assert many.mean() < few.mean() - 0.2
+
+
 def test_rows_that_weigh_nothing_beside_another_teach_nothing():
     rows = feature_rows(30)
     weights = torch.zeros(30)  # as float32, which training uses, they are 0
