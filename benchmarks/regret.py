@@ -30,16 +30,18 @@ from benchmarks._common import judge, mobilenet, parser, print_machine, print_ta
 from benchmarks.heads import whole
 from sktransfer import PretrainedImageClassifier, load_clipart, load_image_folder
 from sktransfer.activations import streaming
+from sktransfer.images.preprocessing import RESIZES
 
-RESIZES, DEPTHS, VIEWS = ("crop", "squash", "pad"), (0, 1, 2), (None, 2)
-DEFAULT = "default"
+DEPTHS, VIEWS = (0, 1, 2), (None, 2)
 CHOICES = {
-    DEFAULT: {},
+    "default": {},
     "crop": {"resize": "crop"},
     "resize=auto": {"resize": "auto"},
     "depth=auto": {"resize": "crop", "unfreeze_depth": "auto"},
     "both=auto": {"resize": "auto", "unfreeze_depth": "auto"},
 }
+# Columns of the table of accuracies.
+COMPARED = ("crop 0", "crop 1", "crop 2", "resize=auto", "depth=auto", "both=auto")
 # Each set with the number of its training rows.
 SETS = {
     "ants_bees": 244,
@@ -200,36 +202,37 @@ def with_error(differences):
     return f"{np.mean(differences):+.1f} ± {error:.1f}"
 
 
-def regrets(cell, *, depth=None):
-    """Return the regret (splits,) of each configuration and choice against the best of the grid."""
-    explicit = [
-        what
+def best_of(cell, depth=None):
+    """Return the configuration that is best in the mean; with `depth`, of those without views."""
+    configurations = {
+        what: given
         for what, given in grid().items()
-        if what in cell and (depth is None or (given["unfreeze_depth"] == depth))
-    ]
-    if depth is not None:  # as `resize` alone is chosen
-        explicit = [what for what in explicit if not what.endswith("light")]
-    best = max(explicit, key=lambda what: cell[what].mean())
-    return best, {what: cell[best] - values for what, values in cell.items()}
+        if what in cell
+        and (depth is None or (given["unfreeze_depth"] == depth and "augment" not in given))
+    }
+    return max(configurations, key=lambda what: cell[what].mean())
 
 
 def report(lines):
     cells = {cell: of for cell, of in by_cell(lines).items() if set(of) & set(grid())}
     for (name, network), cell in cells.items():
-        best, loss = regrets(cell)
-        n = len(cell[best])
-        print(f"{name}, {network}, {n} splits; the best is {best!r}\n")
+        best = best_of(cell)
+        print(f"{name}, {network}, {len(cell[best])} splits; the best is {best!r}\n")
         rows = [
             [
                 what,
-                float(cell[what].mean()),
-                with_error(loss[what]),
+                values.mean(),
+                with_error(cell[best] - values),
                 *_chosen(lines, name, network, what),
             ]
-            for what in sorted(cell, key=lambda what: loss[what].mean())
+            for what, values in sorted(cell.items(), key=lambda of: -of[1].mean())
         ]
         print_table(["configuration", "accuracy", "regret", "resize", "depth"], rows)
-    _summary(cells)
+    # Only those that have all that is compared.
+    whole_cells = {at: cell for at, cell in cells.items() if set(COMPARED) <= set(cell)}
+    if whole_cells:
+        _accuracies(whole_cells)
+        _regrets(whole_cells)
     _costs(lines)
 
 
@@ -247,37 +250,48 @@ def _chosen(lines, name, network, what):
     ]
 
 
-def _summary(cells):
-    resize = _by_set(cells, "resize=auto", depth=0)
-    both = _by_set(cells, "both=auto")
-    for title, of in (("resize", resize), ("both", both)):
-        print_table([f"{title}: set", "regret"], [[k, with_error(v)] for k, v in of.items()])
-    gains = {
-        name: np.concatenate(
-            [
-                c["crop 1"] - c["crop 0"]
-                for (s, _), c in cells.items()
-                if s == name and "crop 1" in c
-            ]
-        )
-        for name in {name for name, cell in cells if "crop 1" in cells[name, cell]}
+def _accuracies(cells):
+    """Print the accuracies of each set and backbone, and their means."""
+    rows, values = [], []
+    for (name, network), cell in cells.items():
+        best = best_of(cell)
+        values.append([cell[what].mean() for what in (*COMPARED, best)])
+        texts = [f"{value:.1f}" for value in values[-1]]
+        rows.append([name, network, len(cell[best]), *texts[:-1], f"{texts[-1]} ({best})"])
+    means = [f"{value:.1f}" for value in np.mean(values, axis=0)]
+    header = ["data", "backbone", "splits", *COMPARED, "best of the grid"]
+    print_table(header, [*rows, ["mean", "", "", *means]])
+
+
+def _regrets(cells):
+    """Print the regrets of each set over its backbones and splits, and judge them."""
+    columns = {
+        "depth 1 - depth 0": lambda cell: cell["crop 1"] - cell["crop 0"],
+        "depth 0": lambda cell: cell[best_of(cell)] - cell["crop 0"],
+        "depth=auto": lambda cell: cell[best_of(cell)] - cell["depth=auto"],
+        "both=auto": lambda cell: cell[best_of(cell)] - cell["both=auto"],
+        "resize=auto": lambda cell: cell[best_of(cell, depth=0)] - cell["resize=auto"],
     }
-    print_table(["depth 1 - depth 0", "points"], [[k, with_error(v)] for k, v in gains.items()])
-    for title, of, mean, worst in (("resize=auto", resize, 0.5, 1.5), ("both", both, 1.0, 2.5)):
-        means = [values.mean() for values in of.values()]
-        judge(f"{title}: mean regret", np.mean(means) if means else None, at_most=mean)
-        judge(f"{title}: worst regret", max(means, default=None), at_most=worst)
-    means = [values.mean() for values in gains.values()]
-    judge("depth 1: mean gain", np.mean(means) if means else None, at_least=2)
-
-
-def _by_set(cells, what, depth=None):
-    """Regrets of a choice by set, over its splits and backbones."""
-    found = defaultdict(list)
-    for (name, _), cell in cells.items():
-        if what in cell:
-            found[name].append(regrets(cell, depth=depth)[1][what])
-    return {name: np.concatenate(values) for name, values in found.items()}
+    sets = {
+        name: [cell for (each, _), cell in cells.items() if each == name]
+        for name in dict.fromkeys(name for name, _ in cells)
+    }
+    found = {
+        title: [np.concatenate([of(cell) for cell in sets[name]]) for name in sets]
+        for title, of in columns.items()
+    }
+    rows = [
+        [name, len(values[0]), *map(with_error, values)]
+        for name, values in zip(sets, zip(*found.values(), strict=True), strict=True)
+    ]
+    means = {title: [values.mean() for values in of] for title, of in found.items()}
+    rows.append(["mean of the sets", "", *(f"{np.mean(of):+.2f}" for of in means.values())])
+    print("Regrets against the best of the grid; of resize=auto, against the best of depth 0.\n")
+    print_table(["data", "fits", *columns], rows)
+    for what, mean, worst in (("resize=auto", 0.5, 1.5), ("both=auto", 1.0, 2.5)):
+        judge(f"{what}: mean regret", np.mean(means[what]), at_most=mean)
+        judge(f"{what}: worst regret", max(means[what]), at_most=worst)
+    judge("depth 1: mean gain", np.mean(means["depth 1 - depth 0"]), at_least=2)
 
 
 def _costs(lines):
