@@ -20,7 +20,7 @@ from sktransfer.estimators.fitted import Architecture, FittedModel
 from sktransfer.estimators.fitted_backbone import FittedBackbone, RunOptions
 from sktransfer.estimators.training_data import split_network
 from sktransfer.selection.decision import Decision
-from sktransfer.selection.depth import DEEPEST, DepthChoice, choose_depth
+from sktransfer.selection.depth import DEEPEST, Cut, DepthChoice, choose_depth
 from sktransfer.selection.pictures import LabelledPictures
 from sktransfer.selection.resize import ResizeChoice, choose_resize
 from sktransfer.selection.scores import Score
@@ -109,14 +109,18 @@ def _chosen_resize(
 def _chosen_depth(
     given: CheckedInput, pictures: LabelledPictures, backbone: FittedBackbone, options: RunOptions
 ) -> DepthChoice:
-    deepest = _deepest(given.architecture, backbone)
+    deepest, network = _deepest(given.architecture, backbone), backbone.reference.get()
 
-    def cut(depth: int) -> tuple[FrozenNetwork, TrainableStages]:
-        return split_network(replace(deepest, unfreeze_depth=depth), backbone)
+    def frozen(depth: int) -> FrozenNetwork:
+        return network.frozen_network(depth, deepest.pooling)
+
+    def stages(depth: int) -> TrainableStages:
+        return split_network(replace(deepest, unfreeze_depth=depth), backbone)[1]
 
     depth = int(deepest.unfreeze_depth)
-    one_pass = backbone.frozen_pass(cut(depth)[0], options, "Running frozen stages")
-    return choose_depth(pictures, one_pass, cut, depth, given.settings)
+    stages(depth)  # raises if the network can't take these pictures, before any is read
+    one_pass = backbone.frozen_pass(frozen(depth), options, "Running frozen stages")
+    return choose_depth(pictures, one_pass, Cut(frozen, stages), depth, given.settings)
 
 
 def _deepest(architecture: Architecture, backbone: FittedBackbone) -> Architecture:

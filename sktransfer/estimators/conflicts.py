@@ -76,11 +76,10 @@ def _conflicts(it: Any, held_out: bool, groups: bool, validation: bool) -> Itera
             )
     if it.n_views is not None and it.augment is None:
         yield f"n_views={it.n_views} counts augmented views, but augment=None. Set augment='light'."
-    if it.cutmix and it.unfreeze_depth in (0, "auto"):
+    if it.cutmix and _without_stages(it):
         yield (
-            f"cutmix={it.cutmix} pastes boxes of maps, but unfreeze_depth={it.unfreeze_depth!r}"
-            f"{', which may choose 0' if it.unfreeze_depth else ''}: the head then gets features, "
-            "which have no height and width. Use mixup, or unfreeze_depth=1."
+            f"cutmix={it.cutmix} pastes boxes of maps, but {_without_stages(it)}: the head then "
+            "gets features, which have no height and width. Use mixup, or unfreeze_depth=1."
         )
     if it.mc_dropout is not None and not it.dropout:
         yield f"mc_dropout={it.mc_dropout} draws from dropout, but dropout=0. Set dropout=0.5."
@@ -121,16 +120,22 @@ def _against_lbfgs(it: Any, allowed: dict[str, tuple[Any, ...]], **changed: Any)
         )
 
 
+def _without_stages(it: Any) -> str:
+    """The parameter by which no stage trains, or perhaps none; empty if some do."""
+    if it.unfreeze_depth == "auto":
+        return "unfreeze_depth='auto', which may choose 0"
+    return "" if it.unfreeze_depth else f"unfreeze_depth={it.unfreeze_depth!r}"
+
+
 def _about_unfreezing(it: Any) -> Iterator[str]:
     begins = it.gradual_unfreezing
     listed = isinstance(begins, list | tuple)  # else a bool, of Python's or NumPy's
     if not listed and not begins:
         return
-    if it.unfreeze_depth in (0, "auto"):
+    if _without_stages(it):
         yield (
-            f"gradual_unfreezing={begins!r} has nothing to unfreeze, but unfreeze_depth="
-            f"{it.unfreeze_depth!r}{', which may choose 0' if it.unfreeze_depth else ''}. Set "
-            "unfreeze_depth to the number of stages that train in the end."
+            f"gradual_unfreezing={begins!r} has nothing to unfreeze, but {_without_stages(it)}. "
+            "Set unfreeze_depth to the number of stages that train in the end."
         )
     elif listed:
         whole = all(isinstance(epoch, Integral) and int(epoch) >= 0 for epoch in begins)

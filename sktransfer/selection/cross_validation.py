@@ -99,6 +99,12 @@ def _shares(rows: Rows, learned: np.ndarray, sampling: str | None) -> torch.Tens
     return shares
 
 
+def counts_of(rows: Rows, sampling: str | None) -> np.ndarray:
+    """What each row (n,) counts in a comparison: as in the loss, and as often as it is drawn."""
+    counts: np.ndarray = rows.counted(sampling).targets.weights.numpy().astype(np.float64)
+    return counts
+
+
 def unseen(y: np.ndarray, learned: np.ndarray, held_out: np.ndarray) -> np.ndarray:
     """Which held out rows have a class that no other row has; none where labels are several."""
     if y.ndim > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from sktransfer.activations.views import FixedViews
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.exceptions import DeviceMemoryError, TrainingDivergedError, TrainingWarning
-from sktransfer.selection.cross_validation import make_folds, unseen
+from sktransfer.selection.cross_validation import counts_of, make_folds, unseen
 from sktransfer.selection.pictures import LabelledPictures
 from sktransfer.selection.scores import Score, compared, smallest_within_error
 from sktransfer.training.batches import Rows
@@ -39,8 +40,20 @@ _TRIALS = 2
 # Of fewer rows, trials would train on a dozen and be judged by a handful.
 _FEWEST_ROWS = 20
 
-# From a depth to the stages that stay frozen, and fresh copies of those that train.
-Cut = Callable[[int], tuple[FrozenNetwork, TrainableStages]]
+
+class Cut(NamedTuple):
+    """The two parts of a network, by the depth at which it is cut.
+
+    Parameters
+    ----------
+    frozen : callable
+        From a depth to the stages that stay frozen.
+    stages : callable
+        From a depth to fresh copies of the stages that train.
+    """
+
+    frozen: Callable[[int], FrozenNetwork]
+    stages: Callable[[int], TrainableStages]
 
 
 @dataclass(frozen=True)
@@ -79,7 +92,7 @@ def choose_depth(
         They are taken as they are, without augmentation.
     one_pass : FrozenPass
         With any network. With a `cache`, each picture passes the network once for all depths.
-    cut : callable
+    cut : Cut
     deepest : int
         The largest candidate.
     settings : TrainingSettings
@@ -89,21 +102,19 @@ def choose_depth(
     KeyboardInterrupt
         If a trial is interrupted.
     """
-    drawn = pictures.drawn(_ROWS, settings.seed)
-    y, weights, groups = pictures.y[drawn], pictures.weights[drawn], pictures.groups_of(drawn)
-    folds = make_folds(y, groups, settings.seed, _FOLDS)
-    if not folds or len(drawn) < _FEWEST_ROWS:
+    sample, activations = pictures.sample(_ROWS, settings.seed), {}
+    groups = sample.groups
+    folds = make_folds(sample.y, groups, settings.seed, _FOLDS)[:_TRIALS]
+    if not folds or len(sample.rows) < _FEWEST_ROWS:
         return DepthChoice(0)
-    folds = folds[:_TRIALS]
-    held_out = np.concatenate([fold[1] for fold in folds])
-    images, activations = pictures.images.taken(drawn.tolist()), {}
     # The deepest first: its activations are those of an earlier link, from which the other passes
     # go on.
     for depth in range(deepest, -1, -1):
-        to_depth = replace(one_pass, network=cut(depth)[0], may_map=deepest + 1)
-        activations[depth], _ = to_depth.collect(images)
-    rows = Rows.of(FixedViews([activations[0]]), y, weights)
-    counts = rows.counted(settings.sampling).targets.weights.numpy().astype(np.float64)[held_out]
+        to_depth = replace(one_pass, network=cut.frozen(depth), may_map=deepest + 1)
+        activations[depth], _ = to_depth.collect(sample.images)
+    rows = Rows.of(FixedViews([activations[0]]), sample.y, sample.weights)
+    held_out = np.concatenate([fold[1] for fold in folds])
+    counts = counts_of(rows, settings.sampling)[held_out]
     among = None if groups is None else groups[held_out]
     of_rows: dict[int, np.ndarray] = {}
     for depth in range(deepest + 1):
@@ -111,7 +122,9 @@ def choose_depth(
             tell(f"Trying unfreeze_depth={depth} on {len(folds[0][0])} rows, {len(folds)} times")
         at_depth = rows.with_X(activations[depth])
         try:
-            trials = [_tried(settings, cut(depth)[1], at_depth, groups, *fold) for fold in folds]
+            trials = [
+                _tried(settings, cut.stages(depth), at_depth, groups, *fold) for fold in folds
+            ]
         except (DeviceMemoryError, TrainingDivergedError) as error:
             if depth == 0:
                 raise
@@ -125,8 +138,7 @@ def choose_depth(
         if depth and counts @ of_rows[depth] < counts @ of_rows[depth - 1]:
             break
     chosen = smallest_within_error(of_rows, counts, among)
-    known = Known(drawn.tolist(), activations[chosen])
-    return DepthChoice(chosen, compared(of_rows, counts, among), known)
+    return DepthChoice(chosen, compared(of_rows, counts, among), sample.known(activations[chosen]))
 
 
 def _tried(

@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils import resample
+from torch import Tensor
 
+from sktransfer.activations.results import Known
 from sktransfer.images.sources import ImageSource
 
 # With fewer drawn rows of each class, some folds would have none to learn it from.
 _ROWS_OF_A_CLASS = 5
+
+
+class Sample(NamedTuple):
+    """Some of the pictures, and what a comparison needs to know of them.
+
+    Parameters
+    ----------
+    rows : ndarray of int
+        Their positions among all pictures, in order.
+    images : ImageSource
+    y, weights : ndarray
+    groups : ndarray or None
+        See `LabelledPictures.groups_of`.
+    """
+
+    rows: np.ndarray
+    images: ImageSource
+    y: np.ndarray
+    weights: np.ndarray
+    groups: np.ndarray | None
+
+    def known(self, activations: Tensor) -> Known:
+        """Activations of these pictures, for a pass over all."""
+        return Known(self.rows.tolist(), activations)
 
 
 @dataclass(frozen=True)
@@ -32,6 +59,17 @@ class LabelledPictures:
     weights: np.ndarray
     rows: np.ndarray
     groups: np.ndarray | None
+
+    def sample(self, n: int, seed: int) -> Sample:
+        """At most n of the pictures; see `drawn`."""
+        rows = self.drawn(n, seed)
+        return Sample(
+            rows,
+            self.images.taken(rows.tolist()),
+            self.y[rows],
+            self.weights[rows],
+            self.groups_of(rows),
+        )
 
     def drawn(self, n: int, seed: int) -> np.ndarray:
         """At most n of the rows, in order, with each class in proportion.

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from sktransfer.activations.results import Known
 from sktransfer.activations.streaming import FrozenPass
 from sktransfer.activations.views import FixedViews
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.images.preprocessing import RESIZES, Preprocessing
-from sktransfer.selection.cross_validation import log_likelihoods, make_folds
+from sktransfer.selection.cross_validation import counts_of, log_likelihoods, make_folds
 from sktransfer.selection.pictures import LabelledPictures
 from sktransfer.selection.scores import Score, best_beyond_error, compared
 from sktransfer.training.batches import Rows
@@ -69,13 +67,11 @@ def choose_resize(
     preset, n_candidates = one_pass.preprocessing, len(RESIZES)
     assert isinstance(preset, Preprocessing)  # views are made of squares, later
     extra = n_candidates - 1 if activations_are_used else n_candidates
-    drawn = pictures.drawn(_EXTRA_PICTURES // extra, settings.seed)
-    y, weights = pictures.y[drawn], pictures.weights[drawn]
-    groups = pictures.groups_of(drawn)
-    folds = make_folds(y, groups, settings.seed)
+    sample = pictures.sample(_EXTRA_PICTURES // extra, settings.seed)
+    images = sample.images
+    folds = make_folds(sample.y, sample.groups, settings.seed)
     if not folds:
         return ResizeChoice("crop")
-    images = pictures.images.taken(drawn.tolist())
     # The engine that is worth its preparation for all passes together runs each of them.
     further = extra * len(images)
     comparing = replace(one_pass, further=further, may_map=n_candidates)
@@ -88,11 +84,9 @@ def choose_resize(
         with_it = replace(comparing, preprocessing=preset.resized(resize), progress=title)
         activations[resize] = with_it.collect(images)[0]
         with computing_within_memory(settings):
-            rows = Rows.of(FixedViews([activations[resize]]), y, weights)
+            rows = Rows.of(FixedViews([activations[resize]]), sample.y, sample.weights)
             features = untrained_features(settings, stages, rows)
             of_rows[resize] = log_likelihoods(settings, rows.with_X(features), folds)
-    # A row counts as in the loss, and as often as an epoch would draw it.
-    counts = rows.counted(settings.sampling).targets.weights.cpu().numpy().astype(np.float64)
-    scores = compared(of_rows, counts, groups)
+    scores = compared(of_rows, counts_of(rows, settings.sampling), sample.groups)
     chosen = best_beyond_error(scores)
-    return ResizeChoice(chosen, scores, Known(drawn.tolist(), activations[chosen]))
+    return ResizeChoice(chosen, scores, sample.known(activations[chosen]))

@@ -10,7 +10,7 @@ from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.images.preprocessing import Preprocessing
 from sktransfer.images.sources import as_images
 from sktransfer.selection import depth as module
-from sktransfer.selection.depth import choose_depth
+from sktransfer.selection.depth import Cut, choose_depth
 from sktransfer.selection.pictures import LabelledPictures
 from tests.conftest import make_pictures, save_pictures
 from tests.training.helpers import settings_of
@@ -53,16 +53,16 @@ def cut_of(last):
     depths = {"first": 2, "last": 1}
     names = [name for name, _ in links]
 
-    def cut(depth):
+    def frozen(depth):
+        return FrozenNetwork(links[: len(links) - depth])
+
+    def stages(depth):
         n_frozen = len(links) - depth
-        return (
-            FrozenNetwork(links[:n_frozen]),
-            TrainableStages(
-                links[n_frozen:], depths={name: depths[name] for name in names[n_frozen:]}
-            ),
+        return TrainableStages(
+            links[n_frozen:], depths={name: depths[name] for name in names[n_frozen:]}
         )
 
-    return cut
+    return Cut(frozen, stages)
 
 
 def choose(X, y, last=None, *, weights=None, rows=None, groups=None, cache=None, **settings):
@@ -74,7 +74,7 @@ def choose(X, y, last=None, *, weights=None, rows=None, groups=None, cache=None,
         np.arange(len(y)) if rows is None else rows,
         groups,
     )
-    one_pass = FrozenPass(cut(2)[0], PRESET, EngineChoice("torch"), n_jobs=1, cache=cache)
+    one_pass = FrozenPass(cut.frozen(2), PRESET, EngineChoice("torch"), n_jobs=1, cache=cache)
     settings = {"max_epochs": 20, "lr": 0.02, "batch_size": 16, **settings}
     return choose_depth(pictures, one_pass, cut, 2, settings_of(**settings))
 
@@ -117,7 +117,9 @@ def test_activations_of_the_choice_are_kept():
     rows = np.arange(0, 60, 2)
     for last in (Mean(), Blind()):
         choice = choose(X, y, last, rows=rows)
-        expected, _ = FrozenPass(cut_of(last)(choice.depth)[0], PRESET).collect(as_images(X[rows]))
+        expected, _ = FrozenPass(cut_of(last).frozen(choice.depth), PRESET).collect(
+            as_images(X[rows])
+        )
         assert list(choice.known.rows) == rows.tolist()
         torch.testing.assert_close(choice.known.values, expected)
 
