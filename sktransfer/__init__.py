@@ -9,11 +9,13 @@ from sktransfer.estimators.classifier import PretrainedImageClassifier
 from sktransfer.estimators.extractor import PretrainedFeatureExtractor
 from sktransfer.inspection import (
     LearningRateDisplay,
+    RankingDisplay,
     SelectionDisplay,
     TrainingCurveDisplay,
     find_lr,
     plot_augmentations,
 )
+from sktransfer.ranking import rank_backbones
 
 __version__ = "0.1.0"
 
@@ -21,6 +23,7 @@ __all__ = [
     "LearningRateDisplay",
     "PretrainedFeatureExtractor",
     "PretrainedImageClassifier",
+    "RankingDisplay",
     "SelectionDisplay",
     "TrainingCurveDisplay",
     "cache_info",
@@ -32,4 +35,5 @@ __all__ = [
     "load_clipart",
     "load_image_folder",
     "plot_augmentations",
+    "rank_backbones",
 ]

@@ -20,6 +20,7 @@ __all__ = [
     "ImageWarning",
     "InterruptedWarning",
     "ParameterError",
+    "RankingWarning",
     "ShortTrainingWarning",
     "SktransferError",
     "SktransferWarning",
@@ -99,6 +100,10 @@ class InterruptedWarning(TrainingWarning):
 # Also scikit-learn's ConvergenceWarning, so that filters for other estimators apply to it.
 class ShortTrainingWarning(TrainingWarning, ConvergenceWarning):  # type: ignore[misc]
     """Training ended while the loss was still decreasing fast."""
+
+
+class RankingWarning(SktransferWarning):
+    """A ranking lacks some of its candidates, which failed, or were not reached."""
 
 
 class DeviceWarning(SktransferWarning):

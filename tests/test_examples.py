@@ -10,6 +10,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 OUTPUTS = {
     "grid_search_depth.py": "grid_search_depth.png",
     "images_and_table.py": "images_and_table.png",
+    "which_backbone.py": "which_backbone.png",
     "which_view.py": "which_view.png",
 }
 SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py") if path.name != "quickstart.py")

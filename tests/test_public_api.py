@@ -12,6 +12,7 @@ PUBLIC = [
     "LearningRateDisplay",
     "PretrainedFeatureExtractor",
     "PretrainedImageClassifier",
+    "RankingDisplay",
     "SelectionDisplay",
     "TrainingCurveDisplay",
     "cache_info",
@@ -23,6 +24,7 @@ PUBLIC = [
     "load_clipart",
     "load_image_folder",
     "plot_augmentations",
+    "rank_backbones",
 ]
 SIGNATURES = {
     "PretrainedFeatureExtractor": (
@@ -47,6 +49,10 @@ SIGNATURES = {
         "verbose=0"
     ),
     "cache_info": "folder",
+    "rank_backbones": (
+        "X, y, backbones=None, *, cv=None, cache=None, device='auto', n_jobs=None, max_rows=1000, "
+        "fine_tune_top=0, verbose=0"
+    ),
     "clear_cache": "folder",
 }
 ESTIMATORS = [PretrainedFeatureExtractor, PretrainedImageClassifier]

@@ -53,6 +53,9 @@ class FrozenPass:
         worth its preparation depends on all of them.
     progress : str, optional
         Title of a progress bar; no bar without one.
+    watch : callable, optional
+        Called after each batch with its number of rows, and with the number of those whose pictures
+        were read and computed: the others were stored.
     """
 
     network: FrozenNetwork
@@ -65,6 +68,7 @@ class FrozenPass:
     may_map: int = 0
     further: int = 0
     progress: str | None = None
+    watch: Callable[[int, int], object] | None = None
 
     def collect(
         self, source: ImageSource, then: Then | None = None, known: Known | None = None
@@ -119,6 +123,8 @@ class FrozenPass:
             try:
                 for step in running.steps(rows):
                     results.put(step.rows, step.values.wait(), step.unreadable)
+                    if self.watch is not None:
+                        self.watch(len(step.rows), step.n_read)
                     running.keep(step)
             finally:  # activations from before an error or Ctrl-C are worth keeping
                 stored.flush()
@@ -134,6 +140,7 @@ class _Step(NamedTuple):
     unreadable: Sequence[int]
     activations: HostCopy | None  # of all rows; None where nothing is to be stored
     new: Sequence[int]  # rows whose activations were not stored
+    n_read: int  # rows whose pictures were read
 
 
 class _Part(NamedTuple):
@@ -255,9 +262,9 @@ class _RunningPass:
             copy = HostCopy(values)
             new = [row for _, rows, _ in todo for row in rows if row not in batch.unreadable]
             if not new or not self.stored.cache.is_open:
-                return _Step(part.rows, copy, batch.unreadable, None, ())
+                return _Step(part.rows, copy, batch.unreadable, None, (), len(batch.rows))
             whole = copy if self.then is None else HostCopy(activations)
-            return _Step(part.rows, copy, batch.unreadable, whole, sorted(new))
+            return _Step(part.rows, copy, batch.unreadable, whole, sorted(new), len(batch.rows))
 
     def _engine(self, start: int, inputs: Tensor, n_pictures: int) -> Engine:
         cache = self.stored.cache if self.stored.cache.is_open else None

@@ -64,7 +64,7 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
     verbose: int
 
     # Private methods that begin with an underscore are called by the functions of this folder too,
-    # which do the steps of a fit one after the other.
+    # which do the steps of a fit one after the other, and by those of `ranking`.
 
     def _check_parameters(self) -> None:
         """Raise if a parameter has no meaning; before predictions too, after `set_params`."""

@@ -195,12 +195,16 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         self._check_parameters()
         reader = self._reader()
         reader._images(X, self._shape(), reset=True, missing_ok=self.on_error == "nan")
+        fitted = self._fitted_features()
+        self._keep_fit(reader._columns(), _fitted=fitted, _n_features_out=fitted.n_features())
+        return self
+
+    def _fitted_features(self) -> FittedFeatures:
+        """The result of a fit, which depends on parameters only."""
         backbone = self._fitted_backbone(self._settled_choice(), self.resize)
         # A copy: the user may change the list later.
         stage = self.stage if isinstance(self.stage, str | None) else tuple(self.stage)
-        fitted = FittedFeatures(backbone, stage, self.pooling)
-        self._keep_fit(reader._columns(), _fitted=fitted, _n_features_out=fitted.n_features())
-        return self
+        return FittedFeatures(backbone, stage, self.pooling)
 
     @property
     def device_(self) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from sktransfer.activations.augmented import Augmented
+from sktransfer.activations.streaming import FrozenPass
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.estimators.fitted_backbone import FittedBackbone, RunOptions
 from sktransfer.estimators.seeds import Seeds
@@ -47,12 +48,14 @@ class FittedFeatures:
         self, images: ImageSource, options: RunOptions, skip_unreadable: bool
     ) -> tuple[np.ndarray, list[int]]:
         """Features (n, n_features) of pictures, and the positions of those that can't be read."""
-        network = self.backbone.reference.get().feature_network(self.stage, self.pooling)
-        one_pass = self.backbone.frozen_pass(
-            network, options, "Extracting features", skip_unreadable=skip_unreadable
-        )
+        one_pass = self.one_pass(options, "Extracting features", skip_unreadable=skip_unreadable)
         features, unreadable = one_pass.collect(images)
         return features.numpy(), unreadable
+
+    def one_pass(self, options: RunOptions, title: str, **more: Any) -> FrozenPass:
+        """A pass from pictures to features."""
+        network = self.backbone.reference.get().feature_network(self.stage, self.pooling)
+        return self.backbone.frozen_pass(network, options, title, **more)
 
     def n_features(self) -> int:
         """Number of features of one picture.

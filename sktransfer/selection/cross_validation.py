@@ -66,6 +66,35 @@ def log_likelihoods(settings: TrainingSettings, rows: Rows, folds: Folds) -> np.
     folds : list
         Of `make_folds`.
     """
+    scores, y = _scores_of_folds(settings, rows, folds)
+    found = np.empty(len(rows))
+    for (learned, held_out), of_fold in zip(folds, scores, strict=True):
+        found[held_out] = -settings.task.log_losses(of_fold[held_out], y[held_out])
+        # The likelihood of a class that the head has never seen is near 0, by chance more or less
+        # near, and its logarithm would drown all others. So all candidates get the same.
+        found[held_out[unseen(y, learned, held_out)]] = -np.log(settings.n_classes)
+    return found
+
+
+def accuracies(settings: TrainingSettings, rows: Rows, folds: Folds) -> np.ndarray:
+    """The share of right rows (n_folds,) of each fold, by a head that was solved on the others.
+
+    A row whose class no other row has is a mistake, as it is for a classifier that was fitted on
+    the others. Folds may overlap, and leave rows out. Parameters are those of `log_likelihoods`.
+    """
+    scores, y = _scores_of_folds(settings, rows, folds)
+    found = []
+    for (learned, held_out), of_fold in zip(folds, scores, strict=True):
+        at, labels = torch.from_numpy(of_fold[held_out]), torch.from_numpy(y[held_out])
+        right = settings.task.right(at, labels).numpy()
+        found.append(np.mean(right & ~unseen(y, learned, held_out)))
+    return np.array(found)
+
+
+def _scores_of_folds(
+    settings: TrainingSettings, rows: Rows, folds: Folds
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (n_folds, n, n_classes) of all rows by the head of each fold, and their codes."""
     X, targets = rows[:]
     task, y, n_classes = settings.task, targets.y.numpy(), settings.n_classes
     # Classes that no row has would only take time, unless targets are spread over all classes.
@@ -80,14 +109,8 @@ def log_likelihoods(settings: TrainingSettings, rows: Rows, folds: Folds) -> np.
     )
     shares = torch.stack([_shares(rows, learned, settings.sampling) for learned, _ in folds])
     penalty = decay(settings.weight_decay)
-    scores = scores_by_fold(X, torch.from_numpy(y), n_classes, shares, loss, penalty).numpy()
-    found = np.empty(len(rows))
-    for (learned, held_out), of_fold in zip(folds, scores, strict=True):
-        found[held_out] = -task.log_losses(of_fold[held_out], y[held_out])
-        # The likelihood of a class that the head has never seen is near 0, by chance more or less
-        # near, and its logarithm would drown all others. So all candidates get the same.
-        found[held_out[unseen(y, learned, held_out)]] = -np.log(settings.n_classes)
-    return found
+    scores = scores_by_fold(X, torch.from_numpy(y), n_classes, shares, loss, penalty)
+    return scores.numpy(), y
 
 
 def _shares(rows: Rows, learned: np.ndarray, sampling: str | None) -> torch.Tensor:

@@ -398,3 +398,19 @@ def test_no_progress_bar_is_made_without_a_title(pictures, monkeypatch):
     # A disabled bar would leave a thread of tqdm behind.
     monkeypatch.setattr(tqdm, "__init__", None)
     make_pass().collect(as_images(pictures[0]))
+
+
+@pytest.mark.parametrize("n_stored", [0, 5, 7, 12])
+def test_a_watch_is_told_which_pictures_were_read(pictures, tmp_path, n_stored):
+    images, seen = as_images(pictures[0][:12]), []
+    if n_stored:
+        make_pass(cache=tmp_path).collect(images.taken(range(n_stored)))
+    make_pass(cache=tmp_path, watch=lambda *counts: seen.append(counts)).collect(images)
+    read = [min(max(end - n_stored, 0), size) for end, size in ((5, 5), (10, 5), (12, 2))]
+    assert seen == list(zip((5, 5, 2), read, strict=True))
+
+
+def test_without_a_store_all_pictures_are_read(pictures):
+    seen = []
+    make_pass(watch=lambda *counts: seen.append(counts)).collect(as_images(pictures[0][:7]))
+    assert seen == [(5, 5), (2, 2)]

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import ShuffleSplit
 
-from sktransfer.selection.cross_validation import log_likelihoods, make_folds
+from sktransfer.selection.cross_validation import accuracies, log_likelihoods, make_folds
 from sktransfer.training.batches import Rows
 from sktransfer.training.task import SeveralLabels
 from tests.training.helpers import feature_rows, settings_of
@@ -194,3 +195,39 @@ def test_sampling_makes_classes_count_equally():
     y = torch.tensor([0] * 9 + [1] * 3)
     weights = Rows(torch.ones(12, 2), y).counted("oversample").targets.weights
     assert weights[:9].sum() == pytest.approx(weights[9:].sum())
+
+
+def test_accuracies_are_those_of_scikit_learn():
+    rows = feature_rows(60)
+    rows = rows.with_weights(torch.ones(60))
+    X, y = rows.views(0).numpy().astype(float), rows.targets.y.numpy()
+    # They overlap, and leave rows out.
+    folds = list(ShuffleSplit(4, train_size=30, test_size=20, random_state=0).split(X))
+    expected = []
+    for learned, held_out in folds:
+        mean = X[learned].mean(0)
+        length = np.sqrt(((X[learned] - mean) ** 2).sum(1).mean())
+        model = LogisticRegression(C=1 / (1e-2 * len(learned)), tol=1e-10, max_iter=10_000)
+        model.fit((X[learned] - mean) / length, y[learned])
+        expected.append(model.score((X[held_out] - mean) / length, y[held_out]))
+    found = accuracies(settings_of(weight_decay=1e-2), rows, folds)
+    np.testing.assert_allclose(found, expected)
+    assert found.std() > 0
+
+
+def test_a_row_of_a_class_that_no_other_row_has_is_a_mistake():
+    y = torch.tensor([0, 1] * 10 + [2])
+    X = torch.eye(3)[y]
+    folds = make_folds(y.numpy(), None, 0)
+    found = accuracies(settings_of(), Rows(X, y), folds)
+    assert [20 in held_out for _, held_out in folds] == [bool(each < 1) for each in found]
+
+
+def test_with_several_labels_a_row_is_right_if_all_are():
+    y = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]).repeat(10, 1)
+    X = torch.cat([y[:, :1], torch.zeros(40, 1)], dim=1)  # it tells of the first label only
+    settings = settings_of("binary_cross_entropy", n_classes=2, task=SeveralLabels())
+    found = accuracies(settings, Rows(X, y), make_folds(y.numpy(), None, 0))
+    assert 0.2 < found.mean() < 0.8
+    told = accuracies(settings, Rows(y, y), make_folds(y.numpy(), None, 0))
+    assert (told == 1).all()

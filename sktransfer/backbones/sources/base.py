@@ -30,6 +30,8 @@ class Weights:
         Identity of the local file, so that a replaced file counts as other weights.
     aliases : tuple of str
         Other names by which the user may ask for published weights.
+    license : str
+        The licence of published weights: a name of SPDX, or an address.
     """
 
     label: str
@@ -39,6 +41,7 @@ class Weights:
     path: str | None = None
     version: str | None = None
     aliases: tuple[str, ...] = ()
+    license: str = "unknown"
 
     @property
     def is_random(self) -> bool:
@@ -72,6 +75,9 @@ class Source(Protocol):
 
     def preprocessing(self, name: str) -> Preprocessing:
         """Preprocessing of random weights, and of files that do not state their own."""
+
+    def at_hand(self, weights: Weights) -> bool:
+        """True if published weights are on this machine, so that nothing would be downloaded."""
 
     def fetch(self, name: str, weights: Weights) -> Path:
         """Path of published weights that are not a local file yet, downloaded if need be.

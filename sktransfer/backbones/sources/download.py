@@ -32,8 +32,8 @@ def download(name: str, weights: Weights) -> Path:
         If another file than the published one arrived.
     """
     assert weights.origin is not None
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder / weights.origin.rsplit("/", 1)[-1]
+    path = cached_file(weights)
+    folder = path.parent
     digest_start = _digest_in_name(path.name)
     if _is_whole(path, digest_start):
         return path
@@ -51,6 +51,12 @@ def download(name: str, weights: Weights) -> Path:
             "another way and pass its path as weights=."
         ) from error
     return path
+
+
+def cached_file(weights: Weights) -> Path:
+    """Path of a published file in torch's cache, whether it is there or not."""
+    assert weights.origin is not None
+    return Path(torch.hub.get_dir()) / "checkpoints" / weights.origin.rsplit("/", 1)[-1]
 
 
 def _digest_in_name(filename: str) -> str:

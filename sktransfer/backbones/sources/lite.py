@@ -12,7 +12,7 @@ Parts have the names that torchvision gives its EfficientNets: ``features.0`` (s
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import invalidate_caches
 from importlib.util import find_spec
 from pathlib import Path
@@ -79,16 +79,20 @@ class Lite:
     def published_weights(self, name: str) -> Mapping[str, Weights]:
         # Not kept between calls: the package may be installed at any time.
         variant, path = _VARIANTS[name], _path_in_package(name)
-        label, preprocessing, accuracy = "IMAGENET1K_V1", variant.preprocessing, variant.accuracy
+        weights = Weights(
+            "IMAGENET1K_V1", variant.preprocessing, variant.accuracy, license="Apache-2.0"
+        )
         if path is None:
-            weights = Weights(label, preprocessing, accuracy, origin=_package(name))
+            weights = replace(weights, origin=_package(name))
         else:
-            version = file_identity(path)
-            weights = Weights(label, preprocessing, accuracy, path=str(path), version=version)
-        return {label: weights}
+            weights = replace(weights, path=str(path), version=file_identity(path))
+        return {weights.label: weights}
 
     def preprocessing(self, name: str) -> Preprocessing:
         return _VARIANTS[name].preprocessing
+
+    def at_hand(self, weights: Weights) -> bool:
+        return weights.path is not None
 
     def fetch(self, name: str, weights: Weights) -> Path:
         raise WeightsUnavailableError(

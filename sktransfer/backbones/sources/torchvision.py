@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from sktransfer.backbones.sources.base import Weights
-from sktransfer.backbones.sources.download import download
+from sktransfer.backbones.sources.download import cached_file, download
 from sktransfer.backbones.stages import CutNetwork, cut
 from sktransfer.images.preprocessing import Preprocessing
 
@@ -45,6 +45,9 @@ class Torchvision:
         Files found elsewhere are mostly copies of V1, or were trained with its preset.
         """
         return _preprocessing(next(iter(models.get_model_weights(name))))
+
+    def at_hand(self, weights: Weights) -> bool:
+        return cached_file(weights).is_file()
 
     def fetch(self, name: str, weights: Weights) -> Path:
         return download(name, weights)
@@ -93,6 +96,7 @@ def _weights(entry: Any) -> Weights:
         accuracy=float(metrics.get("acc@1", "nan")),
         origin=entry.url,
         aliases=(f"{type(entry).__name__}.{entry.name}",),  # "ResNet18_Weights.IMAGENET1K_V1"
+        license=entry.meta.get("license", "BSD-3-Clause"),  # torchvision's own, unless it names one
     )
 
 

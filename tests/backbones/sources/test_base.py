@@ -47,6 +47,9 @@ class Mine:
     def preprocessing(self, name):
         return PRESET
 
+    def at_hand(self, weights):
+        return Path(self.path).is_file()
+
     def fetch(self, name, weights):
         if not Path(self.path).is_file():
             raise WeightsUnavailableError(f"My disk has no {weights.origin}.")

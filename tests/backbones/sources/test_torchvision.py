@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from sktransfer.backbones.names import source_of
 from sktransfer.backbones.sources.torchvision import Torchvision
@@ -22,6 +23,22 @@ def test_first_published_preset_is_version_one():
 def test_torchvisions_own_names_of_weights_are_aliases():
     weights = published_weights("resnet18")["IMAGENET1K_V1"]
     assert weights.aliases == ("ResNet18_Weights.IMAGENET1K_V1",)
+
+
+def test_weights_are_at_hand_once_they_are_downloaded(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    weights = published_weights("resnet18")["IMAGENET1K_V1"]
+    assert not Torchvision().at_hand(weights)
+    file = tmp_path / "checkpoints" / weights.origin.rsplit("/", 1)[-1]
+    file.parent.mkdir()
+    file.touch()
+    assert Torchvision().at_hand(weights)
+
+
+def test_the_licence_is_torchvisions_unless_weights_name_another():
+    licences = {key: each.license for key, each in published_weights("vit_b_16").items()}
+    assert licences["IMAGENET1K_V1"] == "BSD-3-Clause"
+    assert "SWAG/blob/main/LICENSE" in licences["IMAGENET1K_SWAG_LINEAR_V1"]
 
 
 @pytest.mark.parametrize(

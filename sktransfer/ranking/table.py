@@ -1,0 +1,179 @@
+"""The table of a ranking, and how it is printed."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.utils import Bunch
+
+from sktransfer.ranking.folds import corrected_error
+from sktransfer.ranking.frozen_head import Measured
+from sktransfer.selection.cross_validation import Folds
+
+_COLUMNS = (
+    *("backbone", "accuracy", "accuracy_error", "tied_with_best", "imagenet_accuracy"),
+    *("seconds_per_1000", "parameters", "features", "logme", "license"),
+)
+_FINE_TUNED = ("fine_tuned_accuracy", "fine_tuned_error")
+# Of the standard error of a paired difference: some 95 % of a normal distribution.
+_TIED_WITHIN = 2
+_WIDTH = 96
+
+
+class Ranking(Bunch):  # type: ignore[misc]
+    """The table that :func:`rank_backbones` returns; its columns are described there."""
+
+    def to_frame(self) -> Any:
+        """Make a DataFrame of the columns, with one row for each backbone.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing.
+        """
+        import pandas as pd  # an optional dependency
+
+        return pd.DataFrame({name: self[name] for name in _columns_of(self)})
+
+    def __repr__(self) -> str:
+        # Plain ASCII, since it must print everywhere.
+        lines = [
+            f"Accuracy of a frozen head: the mean of {self.fold_accuracies.shape[1]} folds of "
+            f"{self.n_pictures} pictures +/- its standard error",
+            "",
+            *_aligned([_HEADINGS, *(_cells(self, i) for i in range(len(self.backbone)))]),
+            "",
+            *(line for note in _notes(self) for line in textwrap.wrap(note, _WIDTH)),
+        ]
+        return "\n".join(line.rstrip() for line in lines)
+
+
+def as_table(
+    measured: Sequence[Measured],
+    folds: Folds,
+    *,
+    n_pictures: int,
+    fine_tuned: Mapping[str, np.ndarray] | None,
+    skipped: Mapping[str, str],
+    not_reached: Sequence[str],
+) -> Ranking:
+    """The table, the most accurate candidate first.
+
+    Parameters
+    ----------
+    measured : sequence of Measured
+        At least one.
+    folds : list
+    n_pictures : int
+    fine_tuned : mapping of str to ndarray, or None
+        Accuracies of the first folds, by label; None if that was not requested.
+    skipped : mapping of str to str
+        Labels of candidates that failed, and why.
+    not_reached : sequence of str
+        What an interruption has left out.
+    """
+    measured = sorted(measured, key=lambda each: -each.fold_accuracies.mean())
+    accuracies = np.array([each.fold_accuracies for each in measured])
+    columns: dict[str, Any] = {
+        "backbone": np.array([each.candidate.label for each in measured], dtype=object),
+        "accuracy": accuracies.mean(axis=1),
+        "accuracy_error": np.array([corrected_error(each, folds) for each in accuracies]),
+        "tied_with_best": np.array([_is_tied(accuracies[0] - each, folds) for each in accuracies]),
+        "license": np.array([each.license for each in measured], dtype=object),
+    }
+    for name in ("imagenet_accuracy", "seconds_per_1000", "parameters", "features", "logme"):
+        columns[name] = np.array([getattr(each, name) for each in measured])
+    if fine_tuned is not None:
+        some = [fine_tuned.get(each.candidate.label, np.array([])) for each in measured]
+        columns["fine_tuned_accuracy"] = np.array([_mean(each) for each in some])
+        columns["fine_tuned_error"] = np.array([_error(each, folds) for each in some])
+    return Ranking(
+        **{name: columns[name] for name in (*_COLUMNS, *_FINE_TUNED) if name in columns},
+        extractors=[each.candidate.extractor for each in measured],
+        fold_accuracies=accuracies,
+        n_pictures=n_pictures,
+        skipped=dict(skipped),
+        not_reached=list(not_reached),
+    )
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _error(values: np.ndarray, folds: Folds) -> float:
+    return corrected_error(values, folds[: len(values)]) if len(values) else float("nan")
+
+
+def _is_tied(behind: np.ndarray, folds: Folds) -> bool:
+    return bool(behind.mean() <= _TIED_WITHIN * corrected_error(behind, folds))
+
+
+def _columns_of(ranking: Ranking) -> list[str]:
+    return [name for name in (*_COLUMNS, *_FINE_TUNED) if name in ranking]
+
+
+_HEADINGS = [
+    *("backbone", "accuracy", "tied", "fine-tuned", "ImageNet", "s/1000", "parameters"),
+    *("features", "LogME", "licence"),
+]
+
+
+def _cells(ranking: Ranking, i: int) -> list[str]:
+    return [
+        ranking.backbone[i],
+        f"{ranking.accuracy[i]:.3f} +/- {ranking.accuracy_error[i]:.3f}",
+        ("best" if i == 0 else "yes") if ranking.tied_with_best[i] else "no",
+        _fine_tuned(ranking, i),
+        _or_empty(ranking.imagenet_accuracy[i], ".3f"),
+        _or_empty(ranking.seconds_per_1000[i], ".3g"),
+        f"{ranking.parameters[i] / 1e6:.1f}M",
+        str(ranking.features[i]),
+        f"{ranking.logme[i]:.3f}",
+        ranking.license[i],
+    ]
+
+
+def _fine_tuned(ranking: Ranking, i: int) -> str:
+    if "fine_tuned_accuracy" not in ranking or np.isnan(ranking.fine_tuned_accuracy[i]):
+        return ""
+    return f"{ranking.fine_tuned_accuracy[i]:.3f} +/- {ranking.fine_tuned_error[i]:.3f}"
+
+
+def _or_empty(value: float, form: str) -> str:
+    return "" if np.isnan(value) else format(value, form)
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """Lines of cells in columns; those that are empty in all rows but the first are left out."""
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in columns]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in zip(*columns, strict=True)
+    ]
+
+
+def _notes(ranking: Ranking) -> list[str]:
+    notes = []
+    if (n := len(ranking.backbone)) > 1:
+        notes += [
+            f"tied: behind the best by at most {_TIED_WITHIN} standard errors of the difference, "
+            "which is paired by folds.",
+            f"The best of {n} was chosen by the folds that judge it, which flatters it: its "
+            "accuracy on other pictures will be lower.",
+        ]
+    if np.isnan(ranking.seconds_per_1000).any():
+        notes.append("s/1000 is measured only where pictures are not in the cache yet.")
+    for label, reason in ranking.skipped.items():
+        notes.append(f"Skipped {label}: {textwrap.shorten(reason, 300)}")
+    if ranking.not_reached:
+        notes.append(f"Interrupted before {', '.join(ranking.not_reached)}.")
+    return notes
