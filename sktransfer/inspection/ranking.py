@@ -111,8 +111,9 @@ class RankingDisplay:
             )
         is_new = ax is None
         self.ax_ = axes_or_new(ax, f"{type(self).__name__}.plot")
-        self.figure_, self.errorbars_ = self.ax_.figure, {}
-        drawn = np.flatnonzero(timed)
+        self.figure_ = self.ax_.figure
+        self.errorbars_: dict[str, Any] = {}
+        drawn = np.flatnonzero(timed).tolist()
         front = _pareto_front(ranking.seconds_per_1000, ranking.accuracy)
         (self.front_,) = self.ax_.plot(
             *(ranking.seconds_per_1000[front], ranking.accuracy[front]),

@@ -136,10 +136,11 @@ def _extractor(given: Any, shared: Mapping[str, Any]) -> PretrainedFeatureExtrac
 
 def _label(extractor: PretrainedFeatureExtractor, *, paths: bool = False) -> str:
     """The backbone, and all that its features and speed depend on but for defaults."""
+    own = extractor.get_params()
     told = {
-        name: value
-        for name, value in extractor.get_params().items()
-        if name not in _UNTOLD and value != _DEFAULTS[name]
+        name: own[name]
+        for name, default in _DEFAULTS.items()
+        if name not in _UNTOLD and own[name] != default
     }
     if "weights" in told and told["weights"] is not None and not paths:
         told["weights"] = Path(told["weights"]).name

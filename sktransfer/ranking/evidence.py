@@ -63,8 +63,9 @@ def logme(X: np.ndarray, Y: np.ndarray) -> float:
     ----------
     X : ndarray of shape (n, n_features)
     Y : ndarray of shape (n, n_classes)
-        1 for each label that a row has, else 0.
+        1 for each label that a row has, else 0. Labels that no row has are left out.
     """
+    Y = Y[:, Y.any(axis=0)]
     return float(np.mean([each.value for each in log_evidences(X, Y)]) / len(Y))
 
 

@@ -34,7 +34,7 @@ def folds_of(cv: Any, sample: Sample, n_rows: int) -> Folds:
     """
     if cv is None or isinstance(cv, Integral):
         return _repeated(cv, sample)
-    if hasattr(cv, "split"):
+    if hasattr(cv, "split") and not isinstance(cv, str):
         folds = _split(cv, sample)
     else:
         folds = _among_drawn(_given(cv, n_rows), sample.rows, n_rows)

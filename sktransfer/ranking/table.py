@@ -38,7 +38,7 @@ class Ranking(Bunch):  # type: ignore[misc]
         ImportError
             If pandas is missing.
         """
-        import pandas as pd  # an optional dependency
+        import pandas as pd  # type: ignore[import-untyped]  # an optional dependency
 
         return pd.DataFrame({name: self[name] for name in _columns_of(self)})
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import cross_val_score
 
+from sktransfer import PretrainedImageClassifier
 from sktransfer.ranking import fine_tuning
 from sktransfer.ranking.fine_tuning import fine_tuned_accuracies, worth_fine_tuning
 from tests.ranking.test_frozen_head import LITE, MNASNET, X, Y, candidates_of, comparison_of
@@ -39,17 +40,27 @@ def test_the_best_by_the_head_and_the_best_by_published_accuracy(k, labels):
     assert [each.candidate.label for each in worth_fine_tuning(ALL, k)] == labels
 
 
-def test_accuracies_are_those_of_the_classifier_with_depth_auto(tmp_path):
-    comparison = comparison_of()
+def test_accuracies_are_those_of_the_classifier_with_depth_auto(monkeypatch, tmp_path):
+    depths = []
+
+    class Noted(PretrainedImageClassifier):
+        def fit(self, X, y):
+            depths.append(self.unfreeze_depth)
+            return super().fit(X, y)
+
+    monkeypatch.setattr(fine_tuning, "PretrainedImageClassifier", Noted)
+    comparison = comparison_of(Y[:24])
     candidate, _ = candidates_of(LITE, MNASNET)
     found = fine_tuned_accuracies(SimpleNamespace(candidate=candidate), comparison, "cross_entropy")
+    assert depths == ["auto"] * 3
+    # The folds train on 16 rows: too few to compare depths, which would take many seconds.
     classifier = make_classifier(backbone=LITE0, unfreeze_depth="auto", cache=tmp_path)
-    expected = cross_val_score(classifier, X, Y, cv=comparison.folds[:3])
+    expected = cross_val_score(classifier, X[:24], Y[:24], cv=comparison.folds[:3])
     np.testing.assert_allclose(found, expected)
 
 
 def test_an_interruption_is_not_taken_for_a_result(monkeypatch):
-    class Interrupted(fine_tuning.PretrainedImageClassifier):
+    class Interrupted(PretrainedImageClassifier):
         def fit(self, X, y):
             self.net_found = SimpleNamespace(interrupted_=True)
             return self

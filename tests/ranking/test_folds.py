@@ -79,7 +79,7 @@ SPLITS = [(np.arange(12), np.arange(12, 24)), (np.arange(12, 24), np.arange(12))
         ("5", "cv must be an integer"),
         (2.5, "cv must be an integer"),
         ([1, 2], "cv must be an integer"),
-        (SPLITS[:1], "gives 1 split; at least two"),
+        (SPLITS[:1], "gives 1 split. Give at least two"),
         ([*SPLITS, ([0, 1], [24])], "row numbers from 0 to 23"),
         ([*SPLITS, ([-1, 1], [2])], "row numbers from 0 to 23"),
         ([*SPLITS, (Y == 0, Y == 1)], "row numbers from 0 to 23"),

@@ -72,7 +72,7 @@ def test_the_print_says_what_it_is(ranking):
         *("best", "0.850", "+/-", "0.041", "best", "0.700", "12", "3.4M", "1280", "0.500"),
         "unknown",
     ]
-    assert lines[4].split()[:6] == ["like", "it", "0.825", "+/-", "0.018", "yes"]
+    assert lines[4].split()[:6] == ["like", "it", "0.825", "+/-", "0.035", "yes"]
     assert "The best of 3 was chosen by the folds that judge it, which flatters it" in text
     assert "s/1000 is measured only where" in text
     assert text.isascii()
