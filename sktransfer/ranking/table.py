@@ -167,8 +167,8 @@ def _notes(ranking: Ranking) -> list[str]:
         notes += [
             f"tied: behind the best by at most {_TIED_WITHIN} standard errors of the difference, "
             "which is paired by folds.",
-            f"The best of {n} was chosen by the folds that judge it, which flatters it: its "
-            "accuracy on other pictures will be lower.",
+            f"The best of {n} was chosen by the folds that judge it, which flatters it. Judge it "
+            "once more, on pictures that had no part in the choice.",
         ]
     if np.isnan(ranking.seconds_per_1000).any():
         notes.append("s/1000 is measured only where pictures are not in the cache yet.")
