@@ -108,14 +108,14 @@ def report(names, found):
         }
         title = f"{title} ({len(among)})"
         for what in ("tau", "regret"):
-            table(f"{what.capitalize()}, {title}", facts, {f: (f, what) for f in FIGURES})
+            print_facts(f"{what.capitalize()}, {title}", facts, {f: (f, what) for f in FIGURES})
         if len(among) == len(names):
             columns = {"number": "number", "regret of the best": "loss", "of the worst": "worst"}
             keys = {name: ("tied", key) for name, key in columns.items()}
-            table(f"Those that are tied with the best, {title}", facts, keys)
+            print_facts(f"Those that are tied with the best, {title}", facts, keys)
 
 
-def table(title, facts, columns):
+def print_facts(title, facts, columns):
     """Print a table of facts, with one row for each set; `columns` has their keys."""
     print(f"{title}.\n")
     rows = [
