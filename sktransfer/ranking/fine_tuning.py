@@ -12,11 +12,11 @@ from sklearn.base import clone
 
 from sktransfer._common.warning import silenced
 from sktransfer.estimators.classifier import PretrainedImageClassifier
+from sktransfer.ranking.candidates import Candidate
 from sktransfer.ranking.frozen_head import Comparison, Measured
-from sktransfer.selection.cross_validation import Folds
 
 # A fit with unfreeze_depth="auto" trains up to seven times.
-N_FOLDS = 3
+_FOLDS = 3
 # Parameters of an extractor that mean the same in a classifier.
 _SHARED = (
     *("backbone", "weights", "pooling", "image_size", "resize", "image_shape"),
@@ -24,7 +24,7 @@ _SHARED = (
 )
 
 
-def worth_fine_tuning(measured: Sequence[Measured], k: int) -> list[Measured]:
+def worth_fine_tuning(measured: Sequence[Measured], k: int) -> list[Candidate]:
     """The k best by the head and the k best by published accuracy, of whole networks.
 
     Their union has the least regret: Renggli et al., "Which Model to Transfer? Finding the Needle
@@ -36,10 +36,10 @@ def worth_fine_tuning(measured: Sequence[Measured], k: int) -> list[Measured]:
         *sorted(whole, key=lambda each: -each.fold_accuracies.mean())[:k],
         *sorted(known, key=lambda each: -each.imagenet_accuracy)[:k],
     ]
-    return list({each.candidate.label: each for each in chosen}.values())
+    return list({each.candidate.label: each.candidate for each in chosen}.values())
 
 
-def fine_tuned_accuracies(each: Measured, comparison: Comparison, loss: str) -> np.ndarray:
+def fine_tuned_accuracies(candidate: Candidate, comparison: Comparison) -> np.ndarray:
     """Accuracies (n_folds,) of the first folds, fine-tuned as deep as evidence says.
 
     Raises
@@ -47,7 +47,7 @@ def fine_tuned_accuracies(each: Measured, comparison: Comparison, loss: str) -> 
     KeyboardInterrupt
         If a fit was interrupted.
     """
-    extractor, sample = each.candidate.extractor, comparison.sample
+    extractor, sample = candidate.extractor, comparison.sample
     own = extractor.get_params()
     pictures = list(sample.images.items)
     # Without the user's cache, the folds and depths share one of their own.
@@ -56,20 +56,14 @@ def fine_tuned_accuracies(each: Measured, comparison: Comparison, loss: str) -> 
         classifier = PretrainedImageClassifier(
             **{name: own[name] for name in _SHARED},
             unfreeze_depth="auto",
-            loss=loss,
+            loss=comparison.settings.loss.name,
             cache=temporary or extractor.cache,
             random_state=0,
         )
         found = [
-            _accuracy(classifier, pictures, sample.y, *fold)
-            for fold in fine_tuning_folds(comparison)
+            _accuracy(classifier, pictures, sample.y, *fold) for fold in comparison.folds[:_FOLDS]
         ]
     return np.array(found)
-
-
-def fine_tuning_folds(comparison: Comparison) -> Folds:
-    """The folds by which fine-tuning is judged."""
-    return comparison.folds[:N_FOLDS]
 
 
 def _accuracy(

@@ -66,7 +66,9 @@ class Comparison:
     @classmethod
     def of(cls, sample: Sample, folds: Folds, labels: Labels) -> Comparison:
         """A comparison by the head that a classifier with default parameters trains."""
-        classifier = PretrainedImageClassifier(loss=default_loss(labels))
+        # The default loss is for one label per picture.
+        loss = "binary_cross_entropy" if labels.multilabel else "cross_entropy"
+        classifier = PretrainedImageClassifier(loss=loss)
         settings = training_settings(
             *(classifier, labels, sample.weights), device="cpu", precision="float32", seed=0
         )
@@ -91,11 +93,6 @@ class Comparison:
             logme=logme(features.numpy(), _indicator(self.sample.y)),
             license=weights.license,
         )
-
-
-def default_loss(labels: Labels) -> str:
-    """The classifier's default loss; with several labels per picture, its convex one for them."""
-    return "binary_cross_entropy" if labels.multilabel else "cross_entropy"
 
 
 def _indicator(y: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -19,7 +19,7 @@ from sktransfer.exceptions import BackboneError, ImageError, ParameterError, Ran
 from sktransfer.ranking.candidates import Candidate, as_candidates
 from sktransfer.ranking.fine_tuning import fine_tuned_accuracies, worth_fine_tuning
 from sktransfer.ranking.folds import folds_of
-from sktransfer.ranking.frozen_head import Comparison, Measured, default_loss
+from sktransfer.ranking.frozen_head import Comparison, Measured
 from sktransfer.ranking.table import Ranking, as_table
 from sktransfer.selection.pictures import LabelledPictures
 
@@ -161,7 +161,7 @@ def rank_backbones(
     work.measure(candidates)
     fine_tuned = None
     if fine_tune_top:
-        fine_tuned = work.fine_tune(fine_tune_top, default_loss(labels))
+        fine_tuned = work.fine_tune(fine_tune_top)
     work.warn()
     return as_table(
         work.measured,
@@ -214,17 +214,15 @@ class _Work:
             reasons = "; ".join(f"{label}: {reason}" for label, reason in self.skipped.items())
             raise BackboneError(f"No candidate of backbones could be ranked. {reasons}")
 
-    def fine_tune(self, k: int, loss: str) -> dict[str, np.ndarray]:
+    def fine_tune(self, k: int) -> dict[str, np.ndarray]:
         """Accuracies of the candidates that are fine-tuned, by label."""
-        todo = worth_fine_tuning(self.measured, k)
+        todo = [] if self.not_reached else worth_fine_tuning(self.measured, k)
         found: dict[str, np.ndarray] = {}
-        if self.not_reached:
-            todo.clear()
-        with self._until_interrupted(lambda: [f"fine-tuning {e.candidate.label}" for e in todo]):
+        with self._until_interrupted(lambda: [f"fine-tuning {each.label}" for each in todo]):
             while todo:
-                label = todo[0].candidate.label
+                label = todo[0].label
                 with self._skipping(f"fine-tuning {label}"):
-                    found[label] = fine_tuned_accuracies(todo[0], self.comparison, loss)
+                    found[label] = fine_tuned_accuracies(todo[0], self.comparison)
                     self._tell(f"{label}, fine-tuned", found[label])
                 todo.pop(0)
         return found
@@ -249,7 +247,7 @@ class _Work:
             self.skipped[label] = f"{type(error).__name__}: {error}"
 
     @contextmanager
-    def _until_interrupted(self, left: Any) -> Iterator[None]:
+    def _until_interrupted(self, left: Callable[[], list[str]]) -> Iterator[None]:
         """Note what is left at an interruption."""
         try:
             yield

@@ -37,7 +37,7 @@ ALL = [
     ],
 )
 def test_the_best_by_the_head_and_the_best_by_published_accuracy(k, labels):
-    assert [each.candidate.label for each in worth_fine_tuning(ALL, k)] == labels
+    assert [each.label for each in worth_fine_tuning(ALL, k)] == labels
 
 
 def test_accuracies_are_those_of_the_classifier_with_depth_auto(monkeypatch, tmp_path):
@@ -51,7 +51,7 @@ def test_accuracies_are_those_of_the_classifier_with_depth_auto(monkeypatch, tmp
     monkeypatch.setattr(fine_tuning, "PretrainedImageClassifier", Noted)
     comparison = comparison_of(Y[:24])
     candidate, _ = candidates_of(LITE, MNASNET)
-    found = fine_tuned_accuracies(SimpleNamespace(candidate=candidate), comparison, "cross_entropy")
+    found = fine_tuned_accuracies(candidate, comparison)
     assert depths == ["auto"] * 3
     # The folds train on 16 rows: too few to compare depths, which would take many seconds.
     classifier = make_classifier(backbone=LITE0, unfreeze_depth="auto", cache=tmp_path)
@@ -70,6 +70,4 @@ def test_an_interruption_is_not_taken_for_a_result(monkeypatch):
     monkeypatch.setattr(fine_tuning, "PretrainedImageClassifier", Interrupted)
     candidate, _ = candidates_of(LITE, MNASNET)
     with pytest.raises(KeyboardInterrupt):
-        fine_tuned_accuracies(
-            SimpleNamespace(candidate=candidate), comparison_of(), "cross_entropy"
-        )
+        fine_tuned_accuracies(candidate, comparison_of())
