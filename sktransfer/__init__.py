@@ -3,6 +3,7 @@
 from sktransfer import exceptions
 from sktransfer._common.process_memory import free_memory
 from sktransfer.activations.store.cache import cache_info, clear_cache
+from sktransfer.adaptation import adapt_batch_norm
 from sktransfer.backbones.catalogue import list_backbones
 from sktransfer.datasets import load_clipart, load_image_folder
 from sktransfer.estimators.classifier import PretrainedImageClassifier
@@ -26,6 +27,7 @@ __all__ = [
     "RankingDisplay",
     "SelectionDisplay",
     "TrainingCurveDisplay",
+    "adapt_batch_norm",
     "cache_info",
     "clear_cache",
     "exceptions",

@@ -18,7 +18,7 @@ TESTS = Path(__file__).parent
 # here fails the tests.
 ORDER = [
     *("exceptions", "_common", "images", "backbones", "activations", "training"),
-    *("selection", "estimators", "ranking", "inspection", "__init__"),
+    *("selection", "estimators", "ranking", "adaptation", "inspection", "__init__"),
 ]
 # Data sets import from images only, and no folder that estimators need imports them.
 ASIDE = {"datasets": "images"}

@@ -15,6 +15,7 @@ PUBLIC = [
     "RankingDisplay",
     "SelectionDisplay",
     "TrainingCurveDisplay",
+    "adapt_batch_norm",
     "cache_info",
     "clear_cache",
     "exceptions",
@@ -48,6 +49,7 @@ SIGNATURES = {
         "precision='float32', engine='auto', n_jobs=None, cache=None, random_state=None, "
         "verbose=0"
     ),
+    "adapt_batch_norm": ("estimator, X_target, *, X_source=None, n_source=16, batch_size=64"),
     "cache_info": "folder",
     "rank_backbones": (
         "X, y, backbones=None, *, cv=None, cache=None, device='auto', n_jobs=None, max_rows=1000, "

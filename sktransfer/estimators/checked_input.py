@@ -114,6 +114,7 @@ def checked_input(
     if earlier is not None:
         architecture.check_continues(earlier.architecture)
         earlier.check_resize(it.resize)
+        earlier.backbone.reference.check_continues()
     choice = it._settled_choice()
     # A later piece must have the columns of the first one; any other fit may have its own.
     continues = earlier is not None and given.in_pieces

@@ -18,6 +18,7 @@ import numpy as np
 from sktransfer.activations.augmented import Augmented
 from sktransfer.activations.streaming import FrozenPass
 from sktransfer.backbones.freezing import TrainableStages
+from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.estimators.fitted_backbone import FittedBackbone, RunOptions
 from sktransfer.estimators.seeds import Seeds
 from sktransfer.exceptions import ParameterError
@@ -52,10 +53,13 @@ class FittedFeatures:
         features, unreadable = one_pass.collect(images)
         return features.numpy(), unreadable
 
+    def network(self) -> FrozenNetwork:
+        """The network from pixels to features."""
+        return self.backbone.reference.get().feature_network(self.stage, self.pooling)
+
     def one_pass(self, options: RunOptions, title: str, **more: Any) -> FrozenPass:
         """A pass from pictures to features."""
-        network = self.backbone.reference.get().feature_network(self.stage, self.pooling)
-        return self.backbone.frozen_pass(network, options, title, **more)
+        return self.backbone.frozen_pass(self.network(), options, title, **more)
 
     def n_features(self) -> int:
         """Number of features of one picture.
@@ -199,9 +203,7 @@ class FittedModel:
         scores : ndarray of shape (n, n_draws, n_classes), float32
             One draw for each view and each sample of dropout.
         """
-        split = (self.architecture.unfreeze_depth, self.architecture.pooling)
-        network = self.backbone.reference.get().frozen_network(*split)
-        one_pass = self.backbone.frozen_pass(network, options.run, "Predicting")
+        one_pass = self.backbone.frozen_pass(self.frozen_network(), options.run, "Predicting")
         head = self._head(options.mc_dropout)
         if options.tta is None:
             # The head runs within the pass, so that all activations are never held at once.
@@ -217,6 +219,11 @@ class FittedModel:
         # A pass gives (n, classes), or with mc_dropout (n, draws, classes): both become the latter.
         scores = np.concatenate([each.numpy().reshape(shape) for each in passes], axis=1)
         return scores / np.float32(self.temperature)
+
+    def frozen_network(self) -> FrozenNetwork:
+        """The network from pixels to what the net takes."""
+        split = (self.architecture.unfreeze_depth, self.architecture.pooling)
+        return self.backbone.reference.get().frozen_network(*split)
 
     def _head(self, mc_dropout: int | None) -> Callable[..., Any]:
         """The trained part, from activations to scores."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from sktransfer.activations.streaming import FrozenPass
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.backbones.loading import load_backbone
+from sktransfer.backbones.statistics import Statistics, with_statistics
 from sktransfer.backbones.weights import weights_file
 from sktransfer.exceptions import (
     BackboneError,
     DeviceWarning,
     EngineUnavailableError,
+    ParameterError,
     WeightsError,
 )
 from sktransfer.images.preprocessing import Preprocessing
@@ -44,6 +47,8 @@ class BackboneReference:
         self.name, self.seed = name, seed
         self._loaded: Backbone | None = load_backbone(name, weights, seed)
         self._digest = ""
+        # BatchNorm statistics that are not those of the weights.
+        self._statistics: Mapping[str, Statistics] = {}
 
     def get(self) -> Backbone:
         """The backbone.
@@ -61,6 +66,8 @@ class BackboneReference:
                     f"This estimator was fitted with the weights {str(self.weights)!r} of "
                     f"{self.name}, which are not there. Put the file there again, or fit a clone."
                 ) from error
+            if self._statistics:
+                found = found.adapted(self._statistics)
             found.check_same(self)
             self._loaded = found._loaded
         assert self._loaded is not None
@@ -84,6 +91,30 @@ class BackboneReference:
             raise WeightsError(
                 f"The weights {str(self.weights)!r} of {self.name} are not the ones that this "
                 "estimator was fitted with. Restore the file, or fit a clone."
+            )
+
+    def adapted(self, statistics: Mapping[str, Statistics]) -> BackboneReference:
+        """The same weights with other statistics of some BatchNorm layers; a pickle has them."""
+        adapted = object.__new__(type(self))
+        vars(adapted).update(
+            vars(self),
+            _loaded=with_statistics(self.get(), statistics),
+            _statistics={**self._statistics, **statistics},
+        )
+        return adapted
+
+    def check_continues(self) -> None:
+        """Raise if no fit can continue one with this backbone.
+
+        Raises
+        ------
+        ParameterError
+        """
+        if self._statistics:
+            raise ParameterError(
+                "An earlier fit is continued, but adapt_batch_norm has replaced its BatchNorm "
+                "statistics since. Continue the fit of the original estimator and adapt the "
+                "result, or begin anew: fit with warm_start=False."
             )
 
     # Weights are tens or hundreds of megabytes, and the same in all estimators that use them.
