@@ -219,3 +219,10 @@ def test_a_picture_that_can_not_be_read_is_the_error_of_all(tmp_path):
     (tmp_path / "picture_3.png").write_bytes(b"nothing")
     with pytest.raises(ImageError, match=r"row 3 of X .*picture_3"):
         rank_backbones(paths, Y, BOTH)
+
+
+def test_where_classes_are_many_some_stand_for_all():
+    ranking = rank_backbones(X, Y, BOTH, max_rows=10)
+    assert ranking.n_pictures == 10  # of two classes
+    assert np.isfinite(ranking.logme).all()
+    assert ranking.fold_accuracies.shape == (2, 10)
