@@ -100,8 +100,9 @@ def rank_backbones(
         - ``logme`` : float, see You et al., "LogME", ICML 2021, eq. 2: a score without
           cross-validation, to compare with. Accuracy is the better guide.
         - ``license`` : str, that of published weights, where it is known.
-        - ``fine_tuned_accuracy``, ``fine_tuned_error`` : float, with `fine_tune_top`. NaN for
-          those that were not fine-tuned.
+        - ``fine_tuned_accuracy``, ``fine_tuned_gain``, ``fine_tuned_gain_error`` : float, with
+          `fine_tune_top`; the gain over the frozen head on the same folds, and its paired standard
+          error. NaN for those that were not fine-tuned.
 
         Other entries: ``extractors``, an unfitted extractor for each backbone;
         ``fold_accuracies`` (n_backbones, n_folds); ``n_pictures``; ``skipped``, a dict of

@@ -17,7 +17,7 @@ _COLUMNS = (
     *("backbone", "accuracy", "accuracy_error", "tied_with_best", "imagenet_accuracy"),
     *("seconds_per_1000", "parameters", "features", "logme", "license"),
 )
-_FINE_TUNED = ("fine_tuned_accuracy", "fine_tuned_error")
+_FINE_TUNED = ("fine_tuned_accuracy", "fine_tuned_gain", "fine_tuned_gain_error")
 # Of the standard error of a paired difference: some 95 % of a normal distribution.
 _TIED_WITHIN = 2
 _WIDTH = 96
@@ -91,9 +91,11 @@ def as_table(
     for name in ("imagenet_accuracy", "seconds_per_1000", "parameters", "features", "logme"):
         columns[name] = np.array([getattr(each, name) for each in measured])
     if fine_tuned is not None:
-        some = [fine_tuned.get(each.candidate.label, np.array([])) for each in measured]
-        columns["fine_tuned_accuracy"] = np.array([_mean(each) for each in some])
-        columns["fine_tuned_error"] = np.array([_error(each, folds) for each in some])
+        figures = [
+            _fine_tuned_figures(fine_tuned.get(each.candidate.label), each.fold_accuracies, folds)
+            for each in measured
+        ]
+        columns |= dict(zip(_FINE_TUNED, np.array(figures).T, strict=True))
     return Ranking(
         **{name: columns[name] for name in (*_COLUMNS, *_FINE_TUNED) if name in columns},
         extractors=[each.candidate.extractor for each in measured],
@@ -104,12 +106,15 @@ def as_table(
     )
 
 
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else float("nan")
-
-
-def _error(values: np.ndarray, folds: Folds) -> float:
-    return corrected_error(values, folds[: len(values)]) if len(values) else float("nan")
+def _fine_tuned_figures(
+    fine_tuned: np.ndarray | None, frozen: np.ndarray, folds: Folds
+) -> tuple[float, float, float]:
+    """Accuracy, and its gain over the frozen head on the same folds, with its error."""
+    if fine_tuned is None:
+        return (float("nan"),) * 3
+    n = len(fine_tuned)
+    gains = fine_tuned - frozen[:n]
+    return float(fine_tuned.mean()), float(gains.mean()), corrected_error(gains, folds[:n])
 
 
 def _is_tied(behind: np.ndarray, folds: Folds) -> bool:
@@ -144,7 +149,8 @@ def _cells(ranking: Ranking, i: int) -> list[str]:
 def _fine_tuned(ranking: Ranking, i: int) -> str:
     if "fine_tuned_accuracy" not in ranking or np.isnan(ranking.fine_tuned_accuracy[i]):
         return ""
-    return f"{ranking.fine_tuned_accuracy[i]:.3f} +/- {ranking.fine_tuned_error[i]:.3f}"
+    gain = f"{ranking.fine_tuned_gain[i]:+.3f} +/- {ranking.fine_tuned_gain_error[i]:.3f}"
+    return f"{ranking.fine_tuned_accuracy[i]:.3f} ({gain})"
 
 
 def _or_empty(value: float, form: str) -> str:
@@ -170,6 +176,11 @@ def _notes(ranking: Ranking) -> list[str]:
             f"The best of {n} was chosen by the folds that judge it, which flatters it. Judge it "
             "once more, on pictures that had no part in the choice.",
         ]
+    if "fine_tuned_accuracy" in ranking:
+        notes.append(
+            "fine-tuned: on the first folds only; in brackets the gain over the frozen head on the "
+            "same folds."
+        )
     if np.isnan(ranking.seconds_per_1000).any():
         notes.append("s/1000 is measured only where pictures are not in the cache yet.")
     for label, reason in ranking.skipped.items():

@@ -87,13 +87,16 @@ def test_the_print_says_what_is_missing():
 
 
 def test_fine_tuned_accuracies_have_a_column():
+    gains = np.array([0.1, 0.15, 0.2])
     ranking = table(
-        *(measured("one", BEST), measured("two", BEST - 0.1)), fine_tuned={"two": BEST[:3] + 0.05}
+        *(measured("one", BEST), measured("two", BEST - 0.1)),
+        fine_tuned={"two": BEST[:3] - 0.1 + gains},
     )
     np.testing.assert_allclose(ranking.fine_tuned_accuracy, [np.nan, np.mean(BEST[:3]) + 0.05])
-    assert ranking.fine_tuned_error[1] == pytest.approx(corrected_error(BEST[:3], FOLDS[:3]))
-    assert "fine-tuned" in str(ranking)
-    assert "0.917 +/-" in str(ranking)
+    np.testing.assert_allclose(ranking.fine_tuned_gain, [np.nan, 0.15])  # on the same folds
+    assert ranking.fine_tuned_gain_error[1] == pytest.approx(corrected_error(gains, FOLDS[:3]))
+    assert f"0.917 (+0.150 +/- {ranking.fine_tuned_gain_error[1]:.3f})" in str(ranking)
+    assert "fine-tuned: on the first folds only" in str(ranking)
     assert "fine_tuned_accuracy" not in table(measured("one", BEST))
 
 
