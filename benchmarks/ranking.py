@@ -67,18 +67,24 @@ def measure(extractors, features, X, y, n_rows, seed):
     return figures, np.array(right), ranking.tied_with_best[order]
 
 
-def judged(figures, right, tied, among):
-    """Return tau and regret of each figure, and facts about the ties, among some candidates."""
-    right, tied = right[among], tied[among]
-    facts = {}
+def judged(figures, right, among):
+    """Return tau and regret of each figure, among some candidates."""
+    right, facts = right[among], {}
     for name in FIGURES:
         values = figures[name][among]
         facts[name, "tau"] = kendalltau(values, right).statistic
         facts[name, "regret"] = 100 * (right.max() - right[values.argmax()])
-    facts["tied", "number"] = tied.sum()
-    facts["tied", "loss"] = 100 * (right.max() - right[tied].max())
-    facts["tied", "worst"] = 100 * (right.max() - right[tied].min())
     return facts
+
+
+def of_ties(right, tied):
+    """Return how many candidates are tied with the best, and the regret of two of them."""
+    of_tied = right[tied]
+    return {
+        "number": tied.sum(),
+        "regret of the best": 100 * (right.max() - of_tied.max()),
+        "regret of the worst": 100 * (right.max() - of_tied.min()),
+    }
 
 
 def with_error(values):
@@ -104,32 +110,33 @@ def report(names, found):
     }
     for title, among in some.items():
         facts = {
-            name: [judged(*split, among) for split in splits] for name, splits in found.items()
+            name: [judged(figures, right, among) for figures, right, _ in splits]
+            for name, splits in found.items()
         }
-        title = f"{title} ({len(among)})"
         for what in ("tau", "regret"):
-            print_facts(f"{what.capitalize()}, {title}", facts, {f: (f, what) for f in FIGURES})
-        if len(among) == len(names):
-            columns = {"number": "number", "regret of the best": "loss", "of the worst": "worst"}
-            keys = {name: ("tied", key) for name, key in columns.items()}
-            print_facts(f"Those that are tied with the best, {title}", facts, keys)
+            print(f"{what.capitalize()}, {title} ({len(among)}).\n")
+            print_facts(facts, {figure: (figure, what) for figure in FIGURES})
+    print("Those that are tied with the best, all candidates.\n")
+    ties = {name: [of_ties(right, tied) for _, right, tied in of] for name, of in found.items()}
+    print_facts(ties, {name: name for name in of_ties(*next(iter(found.values()))[0][1:])})
 
 
-def print_facts(title, facts, columns):
-    """Print a table of facts, with one row for each set; `columns` has their keys."""
-    print(f"{title}.\n")
-    rows = [
-        [name, *(with_error([f[key] for f in of]) for key in columns.values())]
-        for name, of in facts.items()
-    ]
-    print_table(["data", *columns], rows)
+def print_facts(facts, columns):
+    """Print means over splits, with one row for each set; `columns` has the keys of facts."""
+    cells = {
+        name: [np.array([each[key] for each in splits]) for key in columns.values()]
+        for name, splits in facts.items()
+    }
+    rows = [[name, *map(with_error, values)] for name, values in cells.items()]
+    means = np.mean([[each.mean() for each in values] for values in cells.values()], axis=0)
+    print_table(["data", *columns], [*rows, ["mean", *(f"{mean:.2f}" for mean in means)]])
 
 
 def main():
     options = parser(__doc__, pictures=700)
     options.add_argument("sets", nargs="*", default=[*SETS], help="names of data sets")
     options.add_argument("--rows", type=int, default=150, help="pictures to rank by")
-    options.add_argument("--seeds", type=int, default=10, help="splits")
+    options.add_argument("--splits", type=int, nargs="+", default=list(range(10)), help="seeds")
     options.add_argument("--image-size", type=int, help="sides of pictures; those of the weights")
     options.add_argument("--cache", default=None)
     options = options.parse_args()
@@ -144,7 +151,7 @@ def main():
             names = list(extractors)
             features = [each.fit_transform(X) for each in extractors.values()]
             split = partial(measure, extractors, features, X, y, options.rows)
-            found[name] = [split(seed) for seed in range(options.seeds)]
+            found[name] = [split(seed) for seed in options.splits]
             print(f"{name}: {len(y)} pictures, {options.rows} of them to rank by", flush=True)
     print()
     report(names, found)

@@ -90,8 +90,8 @@ def rank_backbones(
         - ``backbone`` : str, the name, and parameters that are not an extractor's defaults.
         - ``accuracy``, ``accuracy_error`` : float, mean over the folds, and its standard error,
           which takes into account that folds share training rows (Nadeau & Bengio, 2003).
-        - ``tied_with_best`` : bool, True if the most accurate one is ahead by at most two
-          standard errors of the paired difference.
+        - ``tied_with_best`` : bool, True if the most accurate one is ahead by at most one
+          standard error of the difference, which is paired by folds.
         - ``imagenet_accuracy`` : float, published top-1 accuracy from 0 to 1. NaN for weights
           from a file, random weights and a `stage`.
         - ``seconds_per_1000`` : float, time for 1,000 pictures as measured here, with reading.

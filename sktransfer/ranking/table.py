@@ -18,8 +18,6 @@ _COLUMNS = (
     *("seconds_per_1000", "parameters", "features", "logme", "license"),
 )
 _FINE_TUNED = ("fine_tuned_accuracy", "fine_tuned_gain", "fine_tuned_gain_error")
-# Of the standard error of a paired difference: some 95 % of a normal distribution.
-_TIED_WITHIN = 2
 _WIDTH = 96
 
 
@@ -118,7 +116,8 @@ def _fine_tuned_figures(
 
 
 def _is_tied(behind: np.ndarray, folds: Folds) -> bool:
-    return bool(behind.mean() <= _TIED_WITHIN * corrected_error(behind, folds))
+    # The rule of one standard error, as for all choices by evidence.
+    return bool(behind.mean() <= corrected_error(behind, folds))
 
 
 def _columns_of(ranking: Ranking) -> list[str]:
@@ -171,8 +170,8 @@ def _notes(ranking: Ranking) -> list[str]:
     notes = []
     if (n := len(ranking.backbone)) > 1:
         notes += [
-            f"tied: behind the best by at most {_TIED_WITHIN} standard errors of the difference, "
-            "which is paired by folds.",
+            "tied: behind the best by at most one standard error of the difference, which is "
+            "paired by folds.",
             f"The best of {n} was chosen by the folds that judge it, which flatters it. Judge it "
             "once more, on pictures that had no part in the choice.",
         ]
