@@ -142,6 +142,8 @@ def _label(extractor: PretrainedFeatureExtractor, *, paths: bool = False) -> str
         for name, default in _DEFAULTS.items()
         if name not in _UNTOLD and own[name] != default
     }
-    if "weights" in told and told["weights"] is not None and not paths:
+    if told.get("weights") is not None and not paths:
         told["weights"] = Path(told["weights"]).name
+    if isinstance(told.get("stage"), list | tuple):
+        told["stage"] = "+".join(told["stage"])
     return ", ".join([extractor.backbone, *(f"{name}={value}" for name, value in told.items())])

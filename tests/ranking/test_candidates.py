@@ -26,7 +26,7 @@ def test_labels_name_what_is_not_the_default(tmp_path):
     ]
     assert labels_of(given) == [
         LITE0,
-        "resnet18, weights=None, stage=['layer2', 'layer3']",
+        "resnet18, weights=None, stage=layer2+layer3",
         "resnet18, weights=mine.pth",
     ]
 
