@@ -32,7 +32,7 @@ def log_evidences(X: np.ndarray, Y: np.ndarray) -> list[Evidence]:
     """The largest log-evidence of each column of Y, by linear models on X without intercept.
 
     You, Liu, Wang & Long, "LogME: Practical Assessment of Pre-trained Models for Transfer
-    Learning", ICML 2021, eq. 2. With the prior N(0, 1/alpha) of the weights, targets are
+    Learning", ICML 2021. With the prior N(0, 1/alpha) of the weights, targets are
     N(0, (I + t X X') / beta), where t = beta / alpha. For each t, the best beta is known, so one
     number is searched. In this form there is no term of the weights to forget: the reference code
     omits -(D - k)/2 ln(alpha) of the determinant where the k rows are fewer than the D features.

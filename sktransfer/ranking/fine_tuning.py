@@ -28,7 +28,7 @@ def worth_fine_tuning(measured: Sequence[Measured], k: int) -> list[Candidate]:
     """The k best by the head and the k best by published accuracy, of whole networks.
 
     Their union has the least regret: Renggli et al., "Which Model to Transfer? Finding the Needle
-    in the Growing Haystack", CVPR 2022, section 4.3.
+    in the Growing Haystack", CVPR 2022.
     """
     whole = [each for each in measured if each.candidate.is_whole]
     known = [each for each in whole if not np.isnan(each.imagenet_accuracy)]

@@ -51,7 +51,8 @@ def corrected_error(values: np.ndarray, folds: Folds) -> float:
 
     Training rows are shared by the folds, so that their values vary less than those of other
     data would. Source: Nadeau & Bengio, "Inference for the Generalization Error", Machine Learning
-    52, 2003, section 3: the variance grows by the ratio of test rows to training rows.
+    52, 2003: the variance grows by the ratio of test rows to training rows ("corrected resampled
+    t-test").
 
     Parameters
     ----------

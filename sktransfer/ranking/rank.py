@@ -97,7 +97,7 @@ def rank_backbones(
         - ``seconds_per_1000`` : float, time for 1,000 pictures as measured here, with reading.
           NaN if all batches had pictures from the cache.
         - ``parameters``, ``features`` : int, number of weights, and width of the features.
-        - ``logme`` : float, see You et al., "LogME", ICML 2021, eq. 2: a score without
+        - ``logme`` : float, see You et al., "LogME", ICML 2021: a score without
           cross-validation, to compare with. Accuracy is the better guide.
         - ``license`` : str, that of published weights, where it is known.
         - ``fine_tuned_accuracy``, ``fine_tuned_gain``, ``fine_tuned_gain_error`` : float, with

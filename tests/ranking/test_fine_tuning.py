@@ -1,3 +1,4 @@
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,7 @@ from sktransfer import PretrainedImageClassifier
 from sktransfer.ranking import fine_tuning
 from sktransfer.ranking.fine_tuning import fine_tuned_accuracies, worth_fine_tuning
 from tests.ranking.test_frozen_head import LITE, MNASNET, X, Y, candidates_of, comparison_of
-from tests.small_estimators import LITE0, make_classifier
+from tests.small_estimators import LITE0, make_classifier, make_extractor
 
 
 def measured(label, accuracy, published, *, is_whole=True):
@@ -57,6 +58,26 @@ def test_accuracies_are_those_of_the_classifier_with_depth_auto(monkeypatch, tmp
     classifier = make_classifier(backbone=LITE0, unfreeze_depth="auto", cache=tmp_path)
     expected = cross_val_score(classifier, X[:24], Y[:24], cv=comparison.folds[:3])
     np.testing.assert_allclose(found, expected)
+
+
+def test_fits_share_the_users_cache_or_one_of_their_own(monkeypatch, tmp_path):
+    folders = []
+
+    class Noted(PretrainedImageClassifier):
+        def fit(self, X, y):
+            folders.append((self.cache, Path(self.cache).exists()))
+            return super().fit(X, y)
+
+    monkeypatch.setattr(fine_tuning, "PretrainedImageClassifier", Noted)
+    comparison = comparison_of(Y[:12])
+    for cache in (tmp_path, None):
+        candidate, _ = candidates_of(make_extractor(cache=cache), LITE)
+        fine_tuned_accuracies(candidate, comparison)
+    assert folders[:3] == [(tmp_path, True)] * 3
+    own, *others = folders[3:]
+    assert own != (tmp_path, True)
+    assert others == [own] * 2
+    assert not Path(own[0]).exists()  # once it is not needed any more
 
 
 def test_an_interruption_is_not_taken_for_a_result(monkeypatch):
