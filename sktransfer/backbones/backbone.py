@@ -1,6 +1,5 @@
 """A backbone: preprocessing and named stages, and the networks that are made of them."""
 
-import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,8 +12,9 @@ from sktransfer._common.process_memory import tensor_bytes
 from sktransfer.backbones.features import Normalise, TappedStages
 from sktransfer.backbones.freezing import TrainableStages, freeze
 from sktransfer.backbones.frozen import FrozenNetwork, state_digest
-from sktransfer.backbones.pooling import Pool
+from sktransfer.backbones.pooling import OF_CLASS_TOKEN, POOLINGS, Pool
 from sktransfer.backbones.stages import CutNetwork, NamedModules
+from sktransfer.backbones.without_values import without_values
 from sktransfer.exceptions import BackboneError
 from sktransfer.images.preprocessing import Preprocessing
 
@@ -83,6 +83,16 @@ class Backbone:
         """
         if pooling == "native":
             return self.stages
+        if not self.pieces.maps:
+            raise BackboneError(
+                f"pooling={pooling!r} can't be used: {self.name} is one stage, which ends with a "
+                "vector. Use pooling='native'."
+            )
+        if pooling in OF_CLASS_TOKEN and not self.pieces.has_class_token:
+            raise BackboneError(
+                f"pooling={pooling!r} needs a class token, and {self.name} has none. Use one of "
+                f"{[each for each in POOLINGS if each not in OF_CLASS_TOKEN]}."
+            )
         return _with_depths([*self.pieces.maps, ("neck", Pool(pooling))])
 
     def feature_network(
@@ -106,6 +116,7 @@ class Backbone:
         """Links up to the first tap, and one link for the rest."""
         taps = [stage] if isinstance(stage, str) else list(stage)
         self._check_taps(taps)
+        self.feature_stages(pooling)  # raises if the pooling can't be used
         names = [s.name for s in self.stages]
         classifier, reads = None, ""
         if "logits" in taps:
@@ -237,7 +248,9 @@ class Backbone:
     def _measured_width(self, network: nn.Module, size: int) -> int:
         pixels = torch.empty(1, 3, size, size, dtype=torch.uint8, device="meta")
         try:
-            features: Tensor = _on_meta(network)(pixels)
+            features: Tensor = without_values(network)(pixels)
+        except BackboneError:
+            raise
         except (RuntimeError, AssertionError, ValueError) as error:
             usual = self.preprocessing.crop_size
             raise BackboneError(
@@ -270,10 +283,3 @@ def _with_depths(named: NamedModules) -> list[Stage]:
         stages.append(Stage(name, module, depth + 1))
         depth += counted
     return stages[::-1]
-
-
-def _on_meta(network: nn.Module) -> nn.Module:
-    """A copy with shapes and no values: other threads may be running the shared network."""
-    parameters = {id(p): nn.Parameter(p.to("meta"), False) for p in network.parameters()}
-    buffers = {id(b): b.to("meta") for b in network.buffers()}
-    return copy.deepcopy(network, {**parameters, **buffers})

@@ -1,20 +1,28 @@
 """The catalogue: facts about every backbone, one record each."""
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from torch import nn
 
 from sktransfer.backbones.backbone import Backbone
-from sktransfer.backbones.names import backbone_names, source_of
+from sktransfer.backbones.names import SOURCES, backbone_names, source_of
 from sktransfer.backbones.networks import build_empty
+from sktransfer.backbones.sources.base import Weights
+from sktransfer.exceptions import BackboneError
 
 
-def list_backbones() -> list[dict[str, Any]]:
-    """Names and facts of all backbones.
+def list_backbones(source: str | None = None) -> list[dict[str, Any]]:
+    """Names and facts of backbones.
 
     The first call builds each network's structure, without weights, and takes some
-    seconds; nothing is downloaded.
+    seconds; nothing is downloaded. Networks of timm are not built.
+
+    Parameters
+    ----------
+    source : {"torchvision", "lite", "timm"}, optional
+        Default: all but those of timm, which need the extra ``timm``.
 
     Returns
     -------
@@ -24,12 +32,23 @@ def list_backbones() -> list[dict[str, Any]]:
 
         - ``name`` : str
         - ``stages`` : dict of str to int, in order. Each stage's name with its depth:
-          the smallest ``unfreeze_depth`` that trains it; 0 if it has no parameters.
+          the smallest ``unfreeze_depth`` that trains it; 0 if it has no parameters. None for
+          networks of timm, whose stages are found when they are loaded.
         - ``parameters`` : int, without the classifier.
         - ``input_size`` : int, side of the square input in pixels.
         - ``features`` : int, width of the feature vector.
         - ``weights`` : dict of str to float, names of published weights with their
-          ImageNet top-1 accuracy in percent; the first is what ``"DEFAULT"`` means.
+          ImageNet top-1 accuracy in percent, NaN where unknown; the first is what ``"DEFAULT"``
+          means.
+        - ``license`` : str, of the first weights, as their publishers name it.
+
+        ``parameters`` and ``features`` are None for networks of a version of timm that is newer
+        than the table that sktransfer has of them.
+
+    Raises
+    ------
+    BackboneError
+        If the source is unknown, or its package is not installed.
 
     Examples
     --------
@@ -40,30 +59,47 @@ def list_backbones() -> list[dict[str, Any]]:
     >>> by_name["resnet18"]["weights"]
     {'IMAGENET1K_V1': 69.758}
     """
+    if source is not None and source not in SOURCES:
+        raise BackboneError(f"source={source!r} is unknown; use one of {list(SOURCES)}, or None.")
+    names = backbone_names() if source is None else backbone_names(source)
     # Copies, so that a caller who edits a record does not edit everyone's.
     return [
         {key: dict(value) if isinstance(value, dict) else value for key, value in record.items()}
-        for record in map(_record, backbone_names())
+        for record in map(_record, names)
     ]
 
 
 @cache
 def _record(name: str) -> dict[str, Any]:
     source = source_of(name)
-    weights = source.published_weights(name)
-    default = next((entry.preprocessing for entry in weights.values()), source.preprocessing(name))
-    network = build_empty(name, image_size=default.crop_size)
-    backbone = Backbone(name, source.cut(network, pretrained=False), default)
+    random = Weights("random", source.preprocessing(name))
+    published = source.published_weights(name)
+    weights = next(iter(published.values()), random)
+    sizes = source.known_sizes(name)
+    return {
+        "name": name,
+        **(
+            _built(name, replace(random, preprocessing=weights.preprocessing))
+            if sizes is None
+            else {"stages": None, "parameters": sizes.parameters, "features": sizes.features}
+        ),
+        "input_size": weights.preprocessing.crop_size,
+        "weights": {label: entry.accuracy for label, entry in published.items()},
+        "license": weights.license,
+    }
+
+
+def _built(name: str, weights: Weights) -> dict[str, Any]:
+    """Stages and sizes of a network, which is built without values."""
+    network = build_empty(name, image_size=weights.preprocessing.crop_size)
+    backbone = Backbone(name, source_of(name).cut(network, weights), weights.preprocessing)
     # A stage without parameters has the depth of its neighbour, with which it is unfrozen; in the
     # table it is 0, because nothing of it trains at any depth.
     parameters = {s.name: sum(p.numel() for p in s.module.parameters()) for s in backbone.stages}
     return {
-        "name": name,
         "stages": {s.name: s.depth if parameters[s.name] else 0 for s in backbone.stages},
         "parameters": sum(parameters.values()),
-        "input_size": default.crop_size,
         "features": _features_read_by(backbone.pieces.classifier),
-        "weights": {label: entry.accuracy for label, entry in weights.items()},
     }
 
 

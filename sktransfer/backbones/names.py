@@ -1,19 +1,23 @@
 """Names of all backbones, and the source that each comes from."""
 
+import contextlib
 import difflib
 
 from sktransfer.backbones.sources.base import Source
 from sktransfer.backbones.sources.lite import Lite
+from sktransfer.backbones.sources.timm import Timm
 from sktransfer.backbones.sources.torchvision import Torchvision
 from sktransfer.exceptions import BackboneError
 
 # In the order in which they are asked for a name.
-SOURCES: tuple[Source, ...] = (Torchvision(), Lite())
+SOURCES: dict[str, Source] = {"torchvision": Torchvision(), "lite": Lite(), "timm": Timm()}
+# timm's names, two thousand, are listed only on request: they need its import.
+LISTED = ("torchvision", "lite")
 
 
-def backbone_names() -> tuple[str, ...]:
-    """Names of the backbones of all sources, sorted."""
-    return tuple(sorted(name for source in SOURCES for name in source.names()))
+def backbone_names(*sources: str) -> tuple[str, ...]:
+    """Names of the backbones of some sources, by default of those in `LISTED`, sorted."""
+    return tuple(sorted(name for each in sources or LISTED for name in SOURCES[each].names()))
 
 
 def source_of(name: str) -> Source:
@@ -24,12 +28,25 @@ def source_of(name: str) -> Source:
     BackboneError
         If none has; the message suggests the nearest names.
     """
-    for source in SOURCES:
+    for source in SOURCES.values():
         if source.has(name):
             return source
-    names = backbone_names()
-    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
+    near = _nearest(str(name))
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise BackboneError(
-        f"backbone={name!r} is not a known backbone.{hint} list_backbones() names all {len(names)}."
+        f"backbone={name!r} is not a known backbone.{hint} list_backbones() names all "
+        f"{len(backbone_names())} of torchvision and of the extra 'offline', and "
+        "list_backbones(source='timm') those of timm."
     )
+
+
+def _nearest(name: str) -> list[str]:
+    """The three names that are most like `name`, with a source's prefix or without."""
+    names = {each: each for each in backbone_names()}
+    with contextlib.suppress(BackboneError):  # timm is not installed
+        for each in backbone_names("timm"):
+            # Tags are left out where the user gave none.
+            short = each if "." in name else each.partition(".")[0]
+            names |= {short: short, short.removeprefix("timm/"): short}
+    found = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return list(dict.fromkeys(names[each] for each in found))

@@ -1,8 +1,15 @@
 """Reduce a stage's output to one feature vector per picture."""
 
+import math
+
+import torch
 from torch import Tensor, nn
 
-POOLINGS = ("native", "avg", "max", "flatten")
+from sktransfer.exceptions import BackboneError
+
+POOLINGS = ("native", "avg", "max", "flatten", "cls", "cls+avg")
+# Those that need a class token.
+OF_CLASS_TOKEN = ("cls", "cls+avg")
 
 
 class Pool(nn.Module):
@@ -10,9 +17,10 @@ class Pool(nn.Module):
 
     Parameters
     ----------
-    how : {"avg", "max", "flatten"}
-        Mean or maximum over positions, or all values in the order c, h, w. Of tokens,
-        mean and maximum leave out the class token, which belongs to no position.
+    how : {"avg", "max", "flatten", "cls", "cls+avg"}
+        Mean or maximum over positions, all values in the order c, h, w, the class token, or the
+        class token and then the mean. Tokens of the whole picture (the class token, registers)
+        belong to no position.
     """
 
     def __init__(self, how: str) -> None:
@@ -22,8 +30,19 @@ class Pool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim == 2 or self.how == "flatten":
             return x.flatten(1)
-        positions = x.flatten(2) if x.ndim == 4 else x[:, 1:].transpose(1, 2)
-        return positions.mean(2) if self.how == "avg" else positions.amax(2)
+        if x.ndim == 4:
+            return self._reduced(x.flatten(2))
+        # Pictures are squares, so positions are a square number; other tokens come before them.
+        n_others = x.shape[1] - math.isqrt(x.shape[1]) ** 2
+        positions = x[:, n_others:].transpose(1, 2)
+        if self.how not in OF_CLASS_TOKEN:
+            return self._reduced(positions)
+        if n_others == 0:
+            raise BackboneError(f"pooling={self.how!r} needs a class token; use pooling='avg'.")
+        return x[:, 0] if self.how == "cls" else torch.cat([x[:, 0], positions.mean(2)], dim=1)
+
+    def _reduced(self, positions: Tensor) -> Tensor:
+        return positions.amax(2) if self.how == "max" else positions.mean(2)
 
     def extra_repr(self) -> str:
         return repr(self.how)

@@ -35,6 +35,8 @@ class CutNetwork:
         The network's own reduction of a map to a feature vector.
     reads_map : bool
         True where the classifier works on the last map, before the neck (SqueezeNet).
+    has_class_token : bool
+        If the last stage of `maps` outputs tokens of which the first is for the whole picture.
     """
 
     maps: NamedModules
@@ -42,6 +44,7 @@ class CutNetwork:
     classifier: nn.Module
     pooling: nn.Module
     reads_map: bool = False
+    has_class_token: bool = False
 
 
 class ClassToken(nn.Module):
@@ -254,7 +257,8 @@ def _vision_transformer(net: models.VisionTransformer) -> CutNetwork:
     last_name, last = blocks[-1]
     blocks[-1] = (last_name, _seq(last, net.encoder.ln))
     maps = [("stem", PatchTokens(net)), *blocks]
-    return CutNetwork(maps, [("neck", ClassToken())], net.heads[-1], ClassToken())
+    neck = [("neck", ClassToken())]
+    return CutNetwork(maps, neck, net.heads[-1], ClassToken(), has_class_token=True)
 
 
 _FAMILIES = {

@@ -134,7 +134,7 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _fitted_backbone(self, choice: EngineChoice, resize: str, seed: int = 0) -> FittedBackbone:
         """The backbone that the parameters name, loaded."""
-        reference = BackboneReference(self.backbone, self.weights, seed)
+        reference = BackboneReference(self.backbone, self.weights, seed, self.image_size)
         preset = reference.get().preprocessing.at_size(self.image_size)
         return FittedBackbone(
             reference=reference,

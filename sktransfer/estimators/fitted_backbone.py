@@ -38,14 +38,18 @@ class BackboneReference:
     weights : str, Path or None
     seed : int
         For random weights.
+    image_size : int or None
+        For networks that are built for one size of pictures.
     """
 
-    def __init__(self, name: str, weights: str | Path | None, seed: int = 0) -> None:
+    def __init__(
+        self, name: str, weights: str | Path | None, seed: int = 0, image_size: int | None = None
+    ) -> None:
         file = weights_file(name, weights)
         # A pickle may be opened in another folder.
         self.weights = weights if file is None else file.absolute()
-        self.name, self.seed = name, seed
-        self._loaded: Backbone | None = load_backbone(name, weights, seed)
+        self.name, self.seed, self.image_size = name, seed, image_size
+        self._loaded: Backbone | None = load_backbone(name, weights, seed, image_size)
         self._digest = ""
         # BatchNorm statistics that are not those of the weights.
         self._statistics: Mapping[str, Statistics] = {}
@@ -60,7 +64,7 @@ class BackboneReference:
         """
         if self._loaded is None:
             try:
-                found = BackboneReference(self.name, self.weights, self.seed)
+                found = BackboneReference(self.name, self.weights, self.seed, self.image_size)
             except BackboneError as error:
                 raise WeightsError(
                     f"This estimator was fitted with the weights {str(self.weights)!r} of "

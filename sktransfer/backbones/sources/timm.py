@@ -1,0 +1,265 @@
+"""Networks of timm (``pip install timm``), by ``timm/`` and timm's own name with its tag."""
+
+import logging
+import math
+from collections.abc import Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sktransfer._common.random import seeded
+from sktransfer.backbones.graph_cuts import cut_by_graph, neck_by_graph
+from sktransfer.backbones.pooling import Pool
+from sktransfer.backbones.sources.base import Sizes, Weights
+from sktransfer.backbones.sources.download import download
+from sktransfer.backbones.sources.hub import fetch_from_hub
+from sktransfer.backbones.stages import CutNetwork
+from sktransfer.backbones.tracing import Recorded
+from sktransfer.exceptions import BackboneError, WeightsError
+from sktransfer.images.preprocessing import Preprocessing
+
+logger = logging.getLogger("sktransfer")
+
+PREFIX = "timm/"
+
+
+class Timm:
+    """Networks and published weights of timm; it is imported when one of them is asked for."""
+
+    builds_for_a_size = True
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(PREFIX + name for name in _timm().list_models(pretrained=True))
+
+    def has(self, name: str) -> bool:
+        if not str(name).startswith(PREFIX):
+            return False
+        architecture, tag = _parts(name)
+        known = _timm().is_model(architecture)
+        return known and (not tag or tag in _configurations(architecture))
+
+    def known_sizes(self, name: str) -> Sizes:
+        architecture, _ = _parts(name)
+        return _sizes().get(architecture, Sizes(None, None))
+
+    def published_weights(self, name: str) -> Mapping[str, Weights]:
+        architecture, tag = _parts(name)
+        published = {
+            label: _weights(label, configuration)
+            for label, configuration in _configurations(architecture).items()
+            if configuration.has_weights
+        }
+        first = {tag: published[tag]} if tag in published else {}
+        return {**first, **published}
+
+    def preprocessing(self, name: str) -> Preprocessing:
+        return _preprocessing(_configuration(name))
+
+    def fetch(self, name: str, weights: Weights) -> Path:
+        architecture, _ = _parts(name)
+        configuration = _configurations(architecture)[weights.label]
+        if configuration.hf_hub_id:
+            return fetch_from_hub(name, configuration.hf_hub_id, configuration.hf_hub_filename)
+        if configuration.custom_load:
+            raise WeightsError(
+                f"The weights {weights.label} of {name} are published in a format of their own "
+                f"({configuration.url}). Use other weights, or a .safetensors or .pth file of them."
+            )
+        return download(name, weights)
+
+    def build(self, name: str, num_classes: int, image_size: int | None) -> nn.Module:
+        return _created(name, num_classes, image_size or self.preprocessing(name).crop_size)
+
+    def filled(
+        self, name: str, weights: Weights, state: Mapping[str, Tensor]
+    ) -> tuple[nn.Module, bool]:
+        errors: list[Exception] = []
+        for num_classes, offset in _numbers_of_classes(_configuration(name, weights), state):
+            try:
+                return _loaded(name, weights, state, num_classes, offset), num_classes > 0
+            # Of any type: timm's code for files of other names fails in its own ways.
+            except Exception as error:
+                errors.append(error)
+        raise WeightsError(
+            f"The weights {weights.label} are not those of {name}: {str(errors[0])[:300]}. Does "
+            f"backbone={name!r} fit the file, and can the network have pictures of "
+            f"image_size={weights.preprocessing.crop_size}?"
+        ) from errors[0]
+
+    def cut(self, network: Any, weights: Weights) -> CutNetwork:
+        size = weights.preprocessing.crop_size
+        is_last = str(getattr(network, "output_fmt", "NCHW")) == "NHWC"
+        classifier = _classifier(network)
+        heads = _as_list(network.pretrained_cfg.get("classifier"))
+        try:
+            maps, shape = cut_by_graph(network, _features, size, is_channels_last=is_last)
+            neck = neck_by_graph(network, _pooled, shape, without=heads, is_channels_last=is_last)
+            pieces = CutNetwork(
+                *(maps, [("neck", neck)], classifier, Pool("avg")),
+                has_class_token=getattr(network, "cls_token", None) is not None,
+            )
+            _check_same(network, pieces, size)
+        except BackboneError as error:
+            logger.info(
+                "%s is one stage, because it can't be cut: %s", type(network).__name__, error
+            )
+            whole = Recorded(network, _whole)
+            pieces = CutNetwork([], [("network", whole)], classifier, nn.Identity())
+        return pieces
+
+
+def _timm() -> Any:
+    if find_spec("timm") is None:
+        raise BackboneError(
+            f"Backbones whose name begins with {PREFIX!r} need the package timm. Use: "
+            'pip install "sktransfer[timm]"'
+        )
+    import timm
+
+    return timm
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Architecture and tag: "vit_small_patch14_dinov2" and "lvd142m"."""
+    architecture, _, tag = name.removeprefix(PREFIX).partition(".")
+    return architecture, tag
+
+
+@cache
+def _sizes() -> Mapping[str, Sizes]:
+    """Sizes of timm's networks, from a table: to build them all would take minutes."""
+    lines = (Path(__file__).parent / "timm_sizes.csv").read_text().splitlines()
+    rows = (line.split(",") for line in lines[1:])
+    return {name: Sizes(int(parameters), int(features)) for name, parameters, features in rows}
+
+
+@cache
+def _configurations(architecture: str) -> Mapping[str, Any]:
+    """What timm knows of an architecture's weights, by tag; its default is the first."""
+    models = _timm().models
+    configurations = models.get_arch_pretrained_cfgs(architecture)
+    if not configurations:
+        return {"": models.PretrainedCfg(architecture=architecture)}
+    tags = [name.partition(".")[2] for name in configurations]
+    return dict(zip(tags, configurations.values(), strict=True))
+
+
+def _configuration(name: str, weights: Weights | None = None) -> Any:
+    architecture, tag = _parts(name)
+    of = _configurations(architecture)
+    if weights is not None and weights.label in of:
+        return of[weights.label]
+    return of[tag] if tag else next(iter(of.values()))
+
+
+def _weights(label: str, configuration: Any) -> Weights:
+    hub = configuration.hf_hub_id
+    return Weights(
+        label,
+        _preprocessing(configuration),
+        origin=f"https://huggingface.co/{hub}" if hub else configuration.url,
+        license=configuration.license or "unknown",
+    )
+
+
+def _preprocessing(configuration: Any) -> Preprocessing:
+    data = _timm().data.resolve_data_config(pretrained_cfg=configuration.to_dict())
+    _, height, width = data["input_size"]
+    if height != width:
+        raise BackboneError(
+            f"timm/{configuration.architecture} is for pictures of {height} x {width} pixels, and "
+            "sktransfer makes squares. Use another backbone."
+        )
+    return Preprocessing(
+        resize_size=math.floor(height / data["crop_pct"]),
+        crop_size=height,
+        interpolation=data["interpolation"],
+        mean=tuple(data["mean"]),
+        std=tuple(data["std"]),
+        crop_mode=data["crop_mode"],
+    )
+
+
+def _created(name: str, num_classes: int, image_size: int, **options: Any) -> Any:
+    """The network for pictures of a size, in evaluation mode."""
+    architecture, tag = _parts(name)
+    if _configuration(name).fixed_input_size:
+        options["img_size"] = image_size
+    # Tags may stand for different networks: the name that timm builds by has one.
+    full = f"{architecture}.{tag}" if tag else architecture
+    return _timm().create_model(full, num_classes=num_classes, **options).eval()
+
+
+def _loaded(
+    name: str, weights: Weights, state: Mapping[str, Tensor], num_classes: int, offset: int
+) -> Any:
+    """The network with tensors that timm renames and interpolates as it needs them."""
+    overlay = {
+        "state_dict": dict(state),
+        "num_classes": num_classes,
+        "label_offset": offset,
+        "custom_load": False,
+    }
+    with seeded(0):  # timm draws weights before it loads others
+        network = _created(
+            *(name, num_classes, weights.preprocessing.crop_size),
+            pretrained=True,
+            pretrained_cfg_overlay=overlay,
+        )
+    del network.pretrained_cfg["state_dict"]  # a second copy of all weights
+    return network
+
+
+def _numbers_of_classes(configuration: Any, state: Mapping[str, Tensor]) -> list[tuple[int, int]]:
+    """Numbers of classes that a file may have, 0 for no classifier, and of those before them."""
+    heads = [f"{head}.weight" for head in _as_list(configuration.classifier)]
+    published, offset = configuration.num_classes, configuration.label_offset or 0
+    for head in heads:
+        if head in state:
+            n_classes = len(state[head])
+            return [(published, offset) if n_classes == published + offset else (n_classes, 0)]
+    # Files of others than timm may have another name for the classifier.
+    return [(0, 0)] if published == 0 else [(published, offset), (0, 0)]
+
+
+def _as_list(names: Any) -> list[str]:
+    return [names] if isinstance(names, str) else list(names or [])
+
+
+def _features(network: Any, x: Tensor) -> Any:
+    return network.forward_features(x)
+
+
+def _pooled(network: Any, x: Tensor) -> Any:
+    return network.forward_head(x, pre_logits=True)
+
+
+def _whole(network: Any, x: Tensor) -> Any:
+    return _pooled(network, _features(network, x))
+
+
+def _classifier(network: Any) -> nn.Module:
+    classifier = network.get_classifier()
+    return classifier if isinstance(classifier, nn.Linear) else nn.Identity()
+
+
+def _check_same(network: nn.Module, pieces: CutNetwork, size: int) -> None:
+    """Raise unless the pieces compute on two pictures what the network computes.
+
+    Raises
+    ------
+    BackboneError
+    """
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randn(2, 3, size, size, generator=generator)
+    with torch.inference_mode():
+        x, expected = pictures, _whole(network, pictures)
+        for _, module in (*pieces.maps, *pieces.neck):
+            x = module(x)
+    largest = expected.abs().max()
+    if not torch.allclose(x, expected, rtol=0, atol=1e-5 * float(largest)):
+        raise BackboneError("Its parts give other features than the whole.")
