@@ -9,7 +9,7 @@ from torch import nn
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.names import SOURCES, backbone_names, source_of
 from sktransfer.backbones.networks import build_empty
-from sktransfer.backbones.sources.base import Weights
+from sktransfer.backbones.sources.base import Sizes, Weights
 from sktransfer.exceptions import BackboneError
 
 
@@ -61,11 +61,10 @@ def list_backbones(source: str | None = None) -> list[dict[str, Any]]:
     """
     if source is not None and source not in SOURCES:
         raise BackboneError(f"source={source!r} is unknown; use one of {list(SOURCES)}, or None.")
-    names = backbone_names() if source is None else backbone_names(source)
     # Copies, so that a caller who edits a record does not edit everyone's.
     return [
         {key: dict(value) if isinstance(value, dict) else value for key, value in record.items()}
-        for record in map(_record, names)
+        for record in map(_record, backbone_names(source))
     ]
 
 
@@ -76,31 +75,31 @@ def _record(name: str) -> dict[str, Any]:
     published = source.published_weights(name)
     weights = next(iter(published.values()), random)
     sizes = source.known_sizes(name)
+    if sizes is None:
+        stages, sizes = _built(name, replace(random, preprocessing=weights.preprocessing))
+    else:
+        stages = None
     return {
         "name": name,
-        **(
-            _built(name, replace(random, preprocessing=weights.preprocessing))
-            if sizes is None
-            else {"stages": None, "parameters": sizes.parameters, "features": sizes.features}
-        ),
+        "stages": stages,
+        "parameters": sizes.parameters,
         "input_size": weights.preprocessing.crop_size,
+        "features": sizes.features,
         "weights": {label: entry.accuracy for label, entry in published.items()},
         "license": weights.license,
     }
 
 
-def _built(name: str, weights: Weights) -> dict[str, Any]:
+def _built(name: str, weights: Weights) -> tuple[dict[str, int] | None, Sizes]:
     """Stages and sizes of a network, which is built without values."""
     network = build_empty(name, image_size=weights.preprocessing.crop_size)
     backbone = Backbone(name, source_of(name).cut(network, weights), weights.preprocessing)
     # A stage without parameters has the depth of its neighbour, with which it is unfrozen; in the
     # table it is 0, because nothing of it trains at any depth.
     parameters = {s.name: sum(p.numel() for p in s.module.parameters()) for s in backbone.stages}
-    return {
-        "stages": {s.name: s.depth if parameters[s.name] else 0 for s in backbone.stages},
-        "parameters": sum(parameters.values()),
-        "features": _features_read_by(backbone.pieces.classifier),
-    }
+    stages = {s.name: s.depth if parameters[s.name] else 0 for s in backbone.stages}
+    features = _features_read_by(backbone.pieces.classifier)
+    return stages, Sizes(sum(parameters.values()), features)
 
 
 def _features_read_by(classifier: nn.Module) -> int:

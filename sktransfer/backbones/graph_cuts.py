@@ -131,8 +131,8 @@ class _GraphCut:
         # What does not vary, such as position embeddings, is computed in every piece that needs it.
         self.variable = {node for node in self.nodes[:-1] if varies(node)}
         self.start = self.nodes[0]
-        (self.end,) = self.nodes[-1].all_input_nodes
-        if not isinstance(_value(self.end), Tensor):
+        self.end = self.nodes[-1].args[0]
+        if not isinstance(self.end, fx.Node) or not isinstance(_value(self.end), Tensor):
             raise TypeError("its output is not one tensor")
         # By place: the one tensor that all nodes behind it need.
         self.tensors = self._tensors()
@@ -155,7 +155,9 @@ class _GraphCut:
     def levels(self) -> tuple[list[str], list[int]]:
         """Names of the levels of resolution, and the places between them."""
         places: list[int] = []
-        for place, following in pairwise(self.tensors):
+        # Not after functions: between them, tokens may lie in another order.
+        of_modules = [i for i in self.tensors if self.nodes[i].op == "call_module"]
+        for place, following in pairwise(of_modules):
             start = places[-1] if places else 0
             changes = _side(self.tensors[place]) != _side(self.tensors[following])
             if changes and self._has_matrices(start, place):
@@ -173,9 +175,16 @@ class _GraphCut:
             return ["network"], []
         parent = counts.most_common(1)[0][0]
         blocks = [node for node in numbered if _parent(node) == parent]
-        names = [str(node.target).replace(".", "_") for node in blocks]
+        names, places = [str(blocks[-1].target).replace(".", "_")], list[int]()
+        # Blocks that can't be parted are one stage, which has the name of the last of them.
+        for block, following in reversed([*pairwise(blocks)]):
+            place = self._first_cut(block, following)
+            if place is not None:
+                names.insert(0, str(block.target).replace(".", "_"))
+                places.insert(0, place)
         before = [place for place in self.tensors if place < self.place[blocks[0]]]
-        places = [self._first_cut(node, until) for node, until in pairwise(blocks)]
+        if not places:
+            return ["network"], []
         if before and self._has_matrices(0, before[-1]):
             names, places = ["stem", *names], [before[-1], *places]
         return names, places
@@ -191,15 +200,17 @@ class _GraphCut:
         places = [self.place[node] for node in calls]
         if places != sorted(places):
             raise BackboneError(f"It does not call {list(stages)} in this order.")
-        return [self._first_cut(node, until) for node, until in pairwise(calls)]
+        found = []
+        for stage, (node, until) in zip(stages, pairwise(calls), strict=False):
+            place = self._first_cut(node, until)
+            if place is None:
+                raise BackboneError(f"After {stage!r}, more than one tensor is needed later.")
+            found.append(place)
+        return found
 
-    def _first_cut(self, node: fx.Node, until: fx.Node) -> int:
-        for place in range(self.place[node], self.place[until]):
-            if place in self.tensors:
-                return place
-        raise BackboneError(
-            f"Between {node.target!r} and {until.target!r}, more than one tensor is needed later."
-        )
+    def _first_cut(self, node: fx.Node, until: fx.Node) -> int | None:
+        places = range(self.place[node], self.place[until])
+        return next((place for place in places if place in self.tensors), None)
 
     def _has_matrices(self, after: int, to: int) -> bool:
         modules = [

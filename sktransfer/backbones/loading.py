@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from sktransfer._common.process_memory import get_or_prepare
 from sktransfer._common.threads import fork_safe_threads
@@ -63,10 +64,12 @@ def _load(name: str, weights: Weights, seed: int) -> Backbone:
         network, has_classifier = source.filled(name, weights, read_weights(name, weights))
     # Convolutions on CPUs and GPUs run up to twice as fast in this order of memory.
     network = network.to(memory_format=torch.channels_last)
+    pieces = source.cut(network, weights)
     return Backbone(
         name,
-        source.cut(network, weights),
+        pieces,
         weights.preprocessing,
         pretrained=not weights.is_random,
-        has_classifier=has_classifier,
+        # Some networks have no module that computes scores from features.
+        has_classifier=has_classifier and not isinstance(pieces.classifier, nn.Identity),
     )

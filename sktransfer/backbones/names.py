@@ -11,13 +11,12 @@ from sktransfer.exceptions import BackboneError
 
 # In the order in which they are asked for a name.
 SOURCES: dict[str, Source] = {"torchvision": Torchvision(), "lite": Lite(), "timm": Timm()}
-# timm's names, two thousand, are listed only on request: they need its import.
-LISTED = ("torchvision", "lite")
 
 
-def backbone_names(*sources: str) -> tuple[str, ...]:
-    """Names of the backbones of some sources, by default of those in `LISTED`, sorted."""
-    return tuple(sorted(name for each in sources or LISTED for name in SOURCES[each].names()))
+def backbone_names(source: str | None = None) -> tuple[str, ...]:
+    """Names of the backbones of a source, by default of all that are listed unasked, sorted."""
+    asked = [SOURCES[source]] if source else [each for each in SOURCES.values() if each.is_listed]
+    return tuple(sorted(name for each in asked for name in each.names()))
 
 
 def source_of(name: str) -> Source:
@@ -47,6 +46,7 @@ def _nearest(name: str) -> list[str]:
         for each in backbone_names("timm"):
             # Tags are left out where the user gave none.
             short = each if "." in name else each.partition(".")[0]
-            names |= {short: short, short.removeprefix("timm/"): short}
+            names.setdefault(short, short)
+            names.setdefault(short.removeprefix("timm/"), short)
     found = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     return list(dict.fromkeys(names[each] for each in found))

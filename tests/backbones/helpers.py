@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.names import source_of
 from sktransfer.backbones.networks import build_empty, build_random
+from sktransfer.backbones.sources.base import Weights
 from sktransfer.images.preprocessing import Preprocessing
 
 PRESET = Preprocessing(64, 64, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -32,7 +33,11 @@ def lively_network(name, size=64):
     Freshly built networks hide their faults: layers start at zero or at a millionth, and
     BatchNorm that has seen no picture lets the signal fade until only biases are left.
     """
-    network = build_random(name, seed=0)
+    return enlivened(build_random(name, seed=0), size)
+
+
+def enlivened(network, size):
+    """Change a network, in place, so that every layer matters."""
     generator = torch.Generator().manual_seed(1)
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     with torch.no_grad():
@@ -55,7 +60,8 @@ def lively_network(name, size=64):
 
 
 def cut(name, network, pretrained=False):
-    return source_of(name).cut(network, pretrained=pretrained)
+    weights = Weights("test", PRESET, path="a file" if pretrained else None)
+    return source_of(name).cut(network, weights)
 
 
 def empty_backbone(name, size=224, pretrained=False, **options):

@@ -5,7 +5,7 @@ import pytest
 from sktransfer.backbones.catalogue import list_backbones
 from sktransfer.backbones.names import backbone_names
 
-KEYS = ["name", "stages", "parameters", "input_size", "features", "weights"]
+KEYS = ["name", "stages", "parameters", "input_size", "features", "weights", "license"]
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,7 @@ def test_name_like_no_other_gets_no_hint(name):
 
 
 def test_each_source_has_the_names_it_lists_and_no_other():
-    for source in SOURCES:
+    for source in SOURCES.values():
+        others = [name for each in SOURCES.values() if each is not source for name in each.names()]
         assert all(source.has(name) for name in source.names())
-        assert not any(source.has(name) for s in SOURCES if s is not source for name in s.names())
+        assert not any(source.has(name) for name in others)

@@ -75,11 +75,14 @@ class Source(Protocol):
 
     Parameters
     ----------
+    is_listed : bool
+        If its names are listed unasked.
     builds_for_a_size : bool
         If a network is another one for other sizes of pictures, as where position embeddings are
         interpolated.
     """
 
+    is_listed: bool
     builds_for_a_size: bool
 
     def names(self) -> tuple[str, ...]:

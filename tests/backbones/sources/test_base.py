@@ -12,6 +12,7 @@ from sktransfer.backbones import names
 from sktransfer.backbones.loading import load_backbone
 from sktransfer.backbones.names import backbone_names, source_of
 from sktransfer.backbones.sources.base import Weights
+from sktransfer.backbones.sources.filling import filled_by_names
 from sktransfer.backbones.stages import CutNetwork
 from sktransfer.exceptions import BackboneError, WeightsUnavailableError
 from tests.backbones.helpers import PRESET
@@ -31,6 +32,8 @@ class TwoLayers(nn.Module):
 class Mine:
     """A source of one network, whose published weights are a file with a prefix in its names."""
 
+    is_listed, builds_for_a_size = True, False
+
     def __init__(self, name, path=None):
         self.name = name
         self.path = path
@@ -40,6 +43,9 @@ class Mine:
 
     def has(self, name):
         return name == self.name
+
+    def known_sizes(self, name):
+        return None
 
     def published_weights(self, name):
         return {"V1": Weights("V1", PRESET, 50.0, str(self.path))} if self.path else {}
@@ -55,13 +61,14 @@ class Mine:
             raise WeightsUnavailableError(f"My disk has no {weights.origin}.")
         return Path(self.path)
 
-    def renamed(self, name, state):
-        return {key.removeprefix("my_"): value for key, value in state.items()}
+    def filled(self, name, weights, state):
+        state = {key.removeprefix("my_"): value for key, value in state.items()}
+        return filled_by_names(name, TwoLayers, weights, state)
 
     def build(self, name, num_classes, image_size):
         return TwoLayers(num_classes)
 
-    def cut(self, network, *, pretrained):
+    def cut(self, network, weights):
         maps = [("first", network.first), ("second", network.second)]
         return CutNetwork(maps, [("neck", network.pooling)], network.fc, network.pooling)
 
@@ -72,7 +79,7 @@ def mine(tmp_path, monkeypatch):
     torch.manual_seed(0)
     state = TwoLayers(5).state_dict()
     torch.save({f"my_{key}": value for key, value in state.items()}, source.path)
-    monkeypatch.setattr(names, "SOURCES", (*names.SOURCES, source))
+    monkeypatch.setitem(names.SOURCES, "mine", source)
     return source
 
 
@@ -114,7 +121,7 @@ def test_a_source_may_say_what_to_install(monkeypatch):
                 raise BackboneError(f"backbone={name!r} needs a package. Install it by ...")
             return False
 
-    monkeypatch.setattr(names, "SOURCES", (*names.SOURCES, Missing(NAME)))
+    monkeypatch.setitem(names.SOURCES, "mine", Missing(NAME))
     with pytest.raises(BackboneError, match=f"'{NAME}' needs a package"):
         load_backbone(NAME)
     with pytest.raises(BackboneError, match="Did you mean 'resnet18'"):
@@ -138,7 +145,7 @@ def test_estimators_take_its_names():
 
 def test_without_published_weights(monkeypatch):
     name = "mine/without_weights"  # records are kept by name
-    monkeypatch.setattr(names, "SOURCES", (*names.SOURCES, Mine(name)))
+    monkeypatch.setitem(names.SOURCES, "mine", Mine(name))
     assert not load_backbone(name, None).pretrained
     assert record_of(name)["weights"] == {}
     with pytest.raises(BackboneError, match=f"published name for {name}. Use a path to"):
