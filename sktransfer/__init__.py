@@ -5,6 +5,7 @@ from sktransfer._common.process_memory import free_memory
 from sktransfer.activations.store.cache import cache_info, clear_cache
 from sktransfer.adaptation import adapt_batch_norm
 from sktransfer.backbones.catalogue import list_backbones
+from sktransfer.backbones.registration import register_backbone
 from sktransfer.datasets import load_clipart, load_image_folder
 from sktransfer.estimators.classifier import PretrainedImageClassifier
 from sktransfer.estimators.extractor import PretrainedFeatureExtractor
@@ -38,4 +39,5 @@ __all__ = [
     "load_image_folder",
     "plot_augmentations",
     "rank_backbones",
+    "register_backbone",
 ]

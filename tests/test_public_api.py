@@ -26,6 +26,7 @@ PUBLIC = [
     "load_image_folder",
     "plot_augmentations",
     "rank_backbones",
+    "register_backbone",
 ]
 SIGNATURES = {
     "PretrainedFeatureExtractor": (

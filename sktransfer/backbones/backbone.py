@@ -128,15 +128,16 @@ class Backbone:
         pool = self.pieces.pooling if pooling == "native" else Pool(pooling)
         needed = self.stages[min(places) : max(places) + 1]
         tail = TappedStages([(s.name, s.module) for s in needed], taps, pool, classifier, reads)
-        name = f"{self.name} {' '.join(taps)} {pooling}"
+        name = f"{self.name} {self.pieces.code} {' '.join(taps)} {pooling}".replace("  ", " ")
         return [*self._links(self.stages[: min(places)]), (name, tail)]
 
     def _links(self, stages: Sequence[Stage], pooling: str = "native") -> NamedModules:
         """Normalisation and `stages`, under names that no other backbone gives them."""
         # A pooling has no weights: in a digest, only the name tells it from another one.
         n_maps = len(self.pieces.maps)
+        name = f"{self.name} {self.pieces.code}".strip()
         named = [
-            (f"{self.name} {s.name}" + (f" {pooling}" if i >= n_maps else ""), s.module)
+            (f"{name} {s.name}" + (f" {pooling}" if i >= n_maps else ""), s.module)
             for i, s in enumerate(stages)
         ]
         # The first link has no backbone's name: backbones with the same preset share it.
@@ -246,9 +247,13 @@ class Backbone:
         return self._widths[key]
 
     def _measured_width(self, network: nn.Module, size: int) -> int:
-        pixels = torch.empty(1, 3, size, size, dtype=torch.uint8, device="meta")
+        pixels = torch.zeros(1, 3, size, size, dtype=torch.uint8)
+        # A network of one stage may need values: it could not be recorded without them.
+        if self.pieces.maps:
+            network, pixels = without_values(network), pixels.to("meta")
         try:
-            features: Tensor = without_values(network)(pixels)
+            with torch.inference_mode():
+                features: Tensor = network(pixels)
         except BackboneError:
             raise
         except (RuntimeError, AssertionError, ValueError) as error:
@@ -266,7 +271,7 @@ class Backbone:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of everything that determines the features and the classifier's scores."""
-        sha = hashlib.sha256(f"{self.name} {self.preprocessing}".encode())
+        sha = hashlib.sha256(f"{self.name} {self.preprocessing}{self.pieces.code}".encode())
         for stage in self.stages:
             sha.update(stage.name.encode() + state_digest(stage.module))
         if self.has_classifier:  # else its tensors may be without values

@@ -21,7 +21,7 @@ def list_backbones(source: str | None = None) -> list[dict[str, Any]]:
 
     Parameters
     ----------
-    source : {"torchvision", "lite", "timm"}, optional
+    source : {"torchvision", "lite", "timm", "registered"}, optional
         Default: all but those of timm, which need the extra ``timm``.
 
     Returns
@@ -76,12 +76,10 @@ def _record(name: str) -> dict[str, Any]:
     weights = next(iter(published.values()), random)
     sizes = source.known_sizes(name)
     if sizes is None:
-        stages, sizes = _built(name, replace(random, preprocessing=weights.preprocessing))
-    else:
-        stages = None
+        sizes = _built(name, replace(random, preprocessing=weights.preprocessing))
     return {
         "name": name,
-        "stages": stages,
+        "stages": sizes.stages,
         "parameters": sizes.parameters,
         "input_size": weights.preprocessing.crop_size,
         "features": sizes.features,
@@ -90,16 +88,25 @@ def _record(name: str) -> dict[str, Any]:
     }
 
 
-def _built(name: str, weights: Weights) -> tuple[dict[str, int] | None, Sizes]:
+def forget_records() -> None:
+    """Let the next listing make all records again."""
+    _record.cache_clear()
+
+
+def _built(name: str, weights: Weights) -> Sizes:
     """Stages and sizes of a network, which is built without values."""
     network = build_empty(name, image_size=weights.preprocessing.crop_size)
-    backbone = Backbone(name, source_of(name).cut(network, weights), weights.preprocessing)
+    backbone = Backbone(name, source_of(name).cut(name, network, weights), weights.preprocessing)
+    return sizes_of(backbone, _features_read_by(backbone.pieces.classifier))
+
+
+def sizes_of(backbone: Backbone, features: int) -> Sizes:
+    """Sizes of a network whose stages are known."""
     # A stage without parameters has the depth of its neighbour, with which it is unfrozen; in the
     # table it is 0, because nothing of it trains at any depth.
     parameters = {s.name: sum(p.numel() for p in s.module.parameters()) for s in backbone.stages}
     stages = {s.name: s.depth if parameters[s.name] else 0 for s in backbone.stages}
-    features = _features_read_by(backbone.pieces.classifier)
-    return stages, Sizes(sum(parameters.values()), features)
+    return Sizes(sum(parameters.values()), features, stages)
 
 
 def _features_read_by(classifier: nn.Module) -> int:

@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 from torchvision.ops import Permute
 
-from sktransfer.backbones.stages import NamedModules
+from sktransfer.backbones.pooling import Pool
+from sktransfer.backbones.stages import CutNetwork, NamedModules
 from sktransfer.backbones.tracing import BATCH, recorded, varies
 from sktransfer.backbones.without_values import without_values
 from sktransfer.exceptions import BackboneError
@@ -60,12 +62,14 @@ def cut_by_graph(
         If the network can't be cut so.
     """
     cut = _recorded_cut(network, call, (n_channels, image_size, image_size), stages or ())
-    if stages:
-        names, places = list(stages), cut.after(stages)
-    else:
-        names, places = cut.levels()
-        if len(names) == 1:
-            names, places = cut.blocks()
+    names, places = cut.named(stages)
+    return _turned(cut, names, places, is_channels_last), _shape(cut.end)[1:]
+
+
+def _turned(
+    cut: "_GraphCut", names: Sequence[str], places: Sequence[int], is_channels_last: bool = False
+) -> NamedModules:
+    """The pieces, between which maps are (n, c, h, w)."""
     ends = [cut.tensors[place] for place in places]
     turned = [_is_channels_last(_shape(end), is_channels_last) for end in (*ends, cut.end)]
     modules = []
@@ -74,7 +78,51 @@ def cut_by_graph(
         to_first = [Permute([0, 3, 1, 2])] if after else []
         turns = to_last or to_first
         modules.append(nn.Sequential(*to_last, piece, *to_first) if turns else piece)
-    return list(zip(names, modules, strict=True)), _shape(cut.end)[1:]
+    return list(zip(names, modules, strict=True))
+
+
+def cut_whole_by_graph(
+    network: nn.Module,
+    image_size: int,
+    *,
+    classifier: str | None = None,
+    stages: Sequence[str] | None = None,
+) -> tuple[NamedModules, NamedModules]:
+    """Cut a network whose own ``forward`` gives features, or scores by its classifier.
+
+    Parameters
+    ----------
+    classifier : str, optional
+        Name of the submodule whose input are the features.
+
+    Returns
+    -------
+    maps, neck : list of (str, Module)
+        The stages up to the last map or tokens, and what makes a vector of these.
+
+    Raises
+    ------
+    BackboneError
+        If the network can't be cut so.
+    """
+    parts = [*(stages or ()), *([classifier] if classifier else [])]
+    cut = _recorded_cut(network, forward, (3, image_size, image_size), parts)
+    if classifier:
+        cut.end_before(classifier)
+    names, places = cut.named(stages)
+    maps = [i for i, tensor in cut.tensors.items() if len(_shape(tensor)) > 2]
+    last = max(maps, default=0)
+    if len(_shape(cut.end)) > 2:
+        return _turned(cut, names, places), [("neck", Pool("avg"))]
+    if last <= max(places, default=0):
+        raise BackboneError("It has no map or tokens after its last stage.")
+    *stages_of_maps, (_, neck) = _turned(cut, [*names, "neck"], [*places, last])
+    return stages_of_maps, [("neck", neck)]
+
+
+def forward(network: nn.Module, x: Tensor) -> Any:
+    """Call a network as torch does."""
+    return network(x)
 
 
 def neck_by_graph(
@@ -111,6 +159,27 @@ def _recorded_cut(
     # Networks are code of others, which can fail in any way when it is recorded.
     except Exception as error:
         raise BackboneError(f"It can't be recorded: {type(error).__name__}: {error}") from error
+
+
+def check_pieces(pieces: CutNetwork, pictures: Tensor, features: Tensor) -> None:
+    """Raise unless the pieces compute from pictures what the network has computed.
+
+    Raises
+    ------
+    BackboneError
+    """
+    x = pictures
+    with torch.inference_mode():
+        for _, module in (*pieces.maps, *pieces.neck):
+            x = module(x)
+    if not are_close(x, features):
+        raise BackboneError("Its parts give other features than the whole.")
+
+
+def are_close(found: Tensor, expected: Tensor) -> bool:
+    """True where only the order of additions differs."""
+    tolerance = 1e-5 * float(expected.abs().max())
+    return found.shape == expected.shape and torch.allclose(found, expected, 0, tolerance)
 
 
 class _GraphCut:
@@ -151,6 +220,22 @@ class _GraphCut:
             if is_cut and i > 0 and _shape(tensors[0])[:1] == (BATCH,):
                 found[i] = tensors[0]
         return found
+
+    def end_before(self, module: str) -> None:
+        """Let the graph end with the input of a submodule."""
+        calls = [node for node in self.nodes if node.target == module]
+        if len(calls) != 1 or len(calls[0].all_input_nodes) != 1:
+            raise BackboneError(f"It does not call classifier={module!r} once, on one tensor.")
+        (self.end,) = calls[0].all_input_nodes
+        last = self.place[self.end]
+        self.tensors = {place: at for place, at in self.tensors.items() if place < last}
+
+    def named(self, stages: Sequence[str] | None) -> tuple[list[str], list[int]]:
+        """Names of the stages, by default found, and the places between them."""
+        if stages:
+            return [stage.replace(".", "_") for stage in stages], self.after(stages)
+        names, places = self.levels()
+        return (names, places) if len(names) > 1 else self.blocks()
 
     def levels(self) -> tuple[list[str], list[int]]:
         """Names of the levels of resolution, and the places between them."""

@@ -64,7 +64,7 @@ def _load(name: str, weights: Weights, seed: int) -> Backbone:
         network, has_classifier = source.filled(name, weights, read_weights(name, weights))
     # Convolutions on CPUs and GPUs run up to twice as fast in this order of memory.
     network = network.to(memory_format=torch.channels_last)
-    pieces = source.cut(network, weights)
+    pieces = source.cut(name, network, weights)
     return Backbone(
         name,
         pieces,

@@ -5,12 +5,19 @@ import difflib
 
 from sktransfer.backbones.sources.base import Source
 from sktransfer.backbones.sources.lite import Lite
+from sktransfer.backbones.sources.registered import Registered
 from sktransfer.backbones.sources.timm import Timm
 from sktransfer.backbones.sources.torchvision import Torchvision
 from sktransfer.exceptions import BackboneError
 
 # In the order in which they are asked for a name.
-SOURCES: dict[str, Source] = {"torchvision": Torchvision(), "lite": Lite(), "timm": Timm()}
+REGISTERED = Registered()
+SOURCES: dict[str, Source] = {
+    "torchvision": Torchvision(),
+    "lite": Lite(),
+    "timm": Timm(),
+    "registered": REGISTERED,
+}
 
 
 def backbone_names(source: str | None = None) -> tuple[str, ...]:
@@ -35,7 +42,8 @@ def source_of(name: str) -> Source:
     raise BackboneError(
         f"backbone={name!r} is not a known backbone.{hint} list_backbones() names all "
         f"{len(backbone_names())} of torchvision and of the extra 'offline', and "
-        "list_backbones(source='timm') those of timm."
+        "list_backbones(source='timm') those of timm. A network of your own is known after "
+        "register_backbone was called in this process."
     )
 
 

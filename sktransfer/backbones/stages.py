@@ -37,6 +37,9 @@ class CutNetwork:
         True where the classifier works on the last map, before the neck (SqueezeNet).
     has_class_token : bool
         If the last stage of `maps` outputs tokens of which the first is for the whole picture.
+    code : str
+        Identity of the code of a network that is not of a library: stored activations of other
+        code are not used.
     """
 
     maps: NamedModules
@@ -45,6 +48,7 @@ class CutNetwork:
     pooling: nn.Module
     reads_map: bool = False
     has_class_token: bool = False
+    code: str = ""
 
 
 class ClassToken(nn.Module):

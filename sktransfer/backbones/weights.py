@@ -84,7 +84,8 @@ def read_weights(name: str, weights: Weights) -> Mapping[str, Tensor]:
         If published weights can't be fetched.
     """
     if weights.path is None:
-        return read_state_dict(source_of(name).fetch(name, weights))
+        path = source_of(name).fetch(name, weights)
+        return {} if path is None else read_state_dict(path)
     state = read_state_dict(Path(weights.path))
     # The version is part of the key under which the backbone is kept for the whole process.
     if file_identity(weights.path) != weights.version:

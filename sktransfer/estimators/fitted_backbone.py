@@ -14,6 +14,7 @@ from sktransfer.activations.streaming import FrozenPass
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.backbones.loading import load_backbone
+from sktransfer.backbones.names import source_of
 from sktransfer.backbones.statistics import Statistics, with_statistics
 from sktransfer.backbones.weights import weights_file
 from sktransfer.exceptions import (
@@ -66,6 +67,7 @@ class BackboneReference:
             try:
                 found = BackboneReference(self.name, self.weights, self.seed, self.image_size)
             except BackboneError as error:
+                source_of(self.name)  # says what is missing if the name is unknown here
                 raise WeightsError(
                     f"This estimator was fitted with the weights {str(self.weights)!r} of "
                     f"{self.name}, which are not there. Put the file there again, or fit a clone."

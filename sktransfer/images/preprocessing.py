@@ -8,7 +8,7 @@ from PIL import Image
 # A decoded picture: uint8 pixels (h, w, 3), or a PIL image of mode "RGB".
 Picture = Image.Image | np.ndarray
 
-_RESAMPLING = {
+RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -118,7 +118,7 @@ class Preprocessing:
         """Return the whole picture at a size, by one resize with antialiasing."""
         if isinstance(picture, np.ndarray) and size == _size(picture):
             return picture
-        return np.asarray(as_image(picture).resize(size, _RESAMPLING[self.interpolation]))
+        return np.asarray(as_image(picture).resize(size, RESAMPLING[self.interpolation]))
 
     def _padded(self, picture: Picture, colour: tuple[int, ...] | None = None) -> np.ndarray:
         """Return the whole picture in the middle of a square, by default of its border's colour."""
@@ -141,7 +141,7 @@ class Preprocessing:
             # Pillow would copy all pixels twice, holding the interpreter lock meanwhile.
             return picture[top : top + crop, left : left + crop]
         image = as_image(picture)
-        resample = _RESAMPLING[self.interpolation]
+        resample = RESAMPLING[self.interpolation]
         # Bicubic interpolation overshoots, and Pillow clips between its horizontal and its
         # vertical pass. The result therefore depends on their order, which Pillow chooses by
         # the output size: only resizing the whole picture gives torchvision's pixels. Very long

@@ -61,7 +61,7 @@ def enlivened(network, size):
 
 def cut(name, network, pretrained=False):
     weights = Weights("test", PRESET, path="a file" if pretrained else None)
-    return source_of(name).cut(network, weights)
+    return source_of(name).cut(name, network, weights)
 
 
 def empty_backbone(name, size=224, pretrained=False, **options):

@@ -61,10 +61,13 @@ class Sizes:
         Number of them, without the classifier.
     features : int or None
         Width of the feature vector.
+    stages : mapping of str to int, or None
+        The smallest ``unfreeze_depth`` that trains each stage; 0 if it has no parameters.
     """
 
     parameters: int | None
     features: int | None
+    stages: Mapping[str, int] | None = None
 
 
 class Source(Protocol):
@@ -111,8 +114,10 @@ class Source(Protocol):
     def at_hand(self, weights: Weights) -> bool:
         """True if published weights are on this machine, so that nothing would be downloaded."""
 
-    def fetch(self, name: str, weights: Weights) -> Path:
+    def fetch(self, name: str, weights: Weights) -> Path | None:
         """Path of published weights that are not a local file yet, downloaded if need be.
+
+        None where `build` makes the network with its weights.
 
         Raises
         ------
@@ -140,5 +145,5 @@ class Source(Protocol):
         to networks that are built for one size; None is their usual one.
         """
 
-    def cut(self, network: nn.Module, weights: Weights) -> CutNetwork:
-        """The stages of a network that was built for `weights`."""
+    def cut(self, name: str, network: nn.Module, weights: Weights) -> CutNetwork:
+        """The stages of the network `name` that was built for `weights`."""

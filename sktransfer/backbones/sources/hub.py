@@ -4,6 +4,8 @@ from pathlib import Path
 
 from sktransfer.exceptions import WeightsUnavailableError
 
+_HUB, _FILE = "https://huggingface.co/", "/resolve/main/"
+
 
 def fetch_from_hub(name: str, repository: str, filename: str | None = None) -> Path:
     """Path of a file with weights in the hub's cache, downloaded if absent.
@@ -44,6 +46,31 @@ def fetch_from_hub(name: str, repository: str, filename: str | None = None) -> P
         'its cache folder here; (2) pass the path of their file, weights="/path/to/file". '
         "(weights=None is random.)"
     ) from error
+
+
+def hub_url(repository: str, filename: str | None = None) -> str:
+    """The address of a repository, or of a file in it."""
+    return f"{_HUB}{repository}" + (f"{_FILE}{filename}" if filename else "")
+
+
+def hub_file(url: str) -> tuple[str, str | None] | None:
+    """Repository and file name of an address that `hub_url` made; None of others."""
+    if not url.startswith(_HUB):
+        return None
+    repository, _, filename = url.removeprefix(_HUB).partition(_FILE)
+    return repository, filename or None
+
+
+def in_hub_cache(repository: str, filename: str | None = None) -> bool:
+    """True if a file with weights is in the hub's cache on this machine."""
+    from huggingface_hub import try_to_load_from_cache
+
+    repo_id, _, revision = repository.partition("@")
+    found = (
+        try_to_load_from_cache(repo_id, each, revision=revision or None)
+        for each in _candidates(filename)
+    )
+    return any(isinstance(each, str) for each in found)
 
 
 def _candidates(filename: str | None) -> list[str]:

@@ -123,7 +123,7 @@ class Lite:
     def build(self, name: str, num_classes: int, image_size: int | None) -> nn.Module:
         return EfficientNetLite(_stages(name), num_classes)
 
-    def cut(self, network: nn.Module, weights: Weights) -> CutNetwork:
+    def cut(self, name: str, network: nn.Module, weights: Weights) -> CutNetwork:
         return cut_features(network)
 
 

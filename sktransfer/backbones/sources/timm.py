@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from sktransfer._common.random import seeded
-from sktransfer.backbones.graph_cuts import cut_by_graph, neck_by_graph
+from sktransfer.backbones.graph_cuts import are_close, check_pieces, cut_by_graph, neck_by_graph
 from sktransfer.backbones.pooling import Pool
 from sktransfer.backbones.sources.base import Sizes, Weights
-from sktransfer.backbones.sources.download import download
-from sktransfer.backbones.sources.hub import fetch_from_hub
+from sktransfer.backbones.sources.download import cached_file, download
+from sktransfer.backbones.sources.hub import fetch_from_hub, hub_file, hub_url, in_hub_cache
 from sktransfer.backbones.stages import CutNetwork
 from sktransfer.backbones.tracing import Recorded
 from sktransfer.exceptions import BackboneError, WeightsError
@@ -62,15 +62,18 @@ class Timm:
     def preprocessing(self, name: str) -> Preprocessing:
         return _preprocessing(_configuration(name))
 
+    def at_hand(self, weights: Weights) -> bool:
+        file = hub_file(str(weights.origin))
+        return in_hub_cache(*file) if file else cached_file(weights).is_file()
+
     def fetch(self, name: str, weights: Weights) -> Path:
-        architecture, _ = _parts(name)
-        configuration = _configurations(architecture)[weights.label]
-        if configuration.hf_hub_id:
-            return fetch_from_hub(name, configuration.hf_hub_id, configuration.hf_hub_filename)
-        if configuration.custom_load:
+        file = hub_file(str(weights.origin))
+        if file:
+            return fetch_from_hub(name, *file)
+        if _configuration(name, weights).custom_load:
             raise WeightsError(
                 f"The weights {weights.label} of {name} are published in a format of their own "
-                f"({configuration.url}). Use other weights, or a .safetensors or .pth file of them."
+                f"({weights.origin}). Use other weights, or a .safetensors or .pth file of them."
             )
         return download(name, weights)
 
@@ -95,12 +98,12 @@ class Timm:
             f"image_size={weights.preprocessing.crop_size}?"
         ) from errors[0]
 
-    def cut(self, network: Any, weights: Weights) -> CutNetwork:
+    def cut(self, name: str, network: Any, weights: Weights) -> CutNetwork:
         size = weights.preprocessing.crop_size
         is_last = str(getattr(network, "output_fmt", "NCHW")) == "NHWC"
         heads = _as_list(network.pretrained_cfg.get("classifier"))
         pictures = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-        with _at_size(type(network).__name__, size), torch.inference_mode():
+        with _at_size(name, size), torch.inference_mode():
             features = _whole(network, pictures)
             classifier = _classifier(network, features, network(pictures))
         try:
@@ -110,11 +113,9 @@ class Timm:
                 *(maps, [("neck", neck)], classifier, Pool("avg")),
                 has_class_token=getattr(network, "cls_token", None) is not None,
             )
-            _check_same(pieces, pictures, features)
+            check_pieces(pieces, pictures, features)
         except BackboneError as error:
-            logger.info(
-                "%s is one stage, because it can't be cut: %s", type(network).__name__, error
-            )
+            logger.info("%s is one stage, because it can't be cut: %s", name, error)
             whole = Recorded(network, _whole)
             pieces = CutNetwork([], [("network", whole)], classifier, nn.Identity())
         return pieces
@@ -165,11 +166,11 @@ def _configuration(name: str, weights: Weights | None = None) -> Any:
 
 
 def _weights(label: str, configuration: Any) -> Weights:
-    hub = configuration.hf_hub_id
+    repository, filename = configuration.hf_hub_id, configuration.hf_hub_filename
     return Weights(
         label,
         _preprocessing(configuration),
-        origin=f"https://huggingface.co/{hub}" if hub else configuration.url,
+        origin=hub_url(repository, filename) if repository else configuration.url,
         license=configuration.license or "unknown",
     )
 
@@ -271,26 +272,4 @@ def _classifier(network: Any, features: Tensor, scores: Tensor) -> nn.Module:
     classifier = network.get_classifier()
     if not isinstance(classifier, nn.Linear) or classifier.in_features != features.shape[-1]:
         return nn.Identity()
-    return classifier if _are_close(classifier(features), scores) else nn.Identity()
-
-
-def _check_same(pieces: CutNetwork, pictures: Tensor, features: Tensor) -> None:
-    """Raise unless the pieces compute from pictures what the network has computed.
-
-    Raises
-    ------
-    BackboneError
-    """
-    x = pictures
-    with torch.inference_mode():
-        for _, module in (*pieces.maps, *pieces.neck):
-            x = module(x)
-    if not _are_close(x, features):
-        raise BackboneError("Its parts give other features than the whole.")
-
-
-def _are_close(found: Tensor, expected: Tensor) -> bool:
-    largest = float(expected.abs().max())
-    return found.shape == expected.shape and torch.allclose(
-        found, expected, rtol=0, atol=1e-5 * largest
-    )
+    return classifier if are_close(classifier(features), scores) else nn.Identity()

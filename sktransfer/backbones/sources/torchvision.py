@@ -85,7 +85,7 @@ class Torchvision:
             warnings.filterwarnings("ignore", "Initializing zero-element tensors", UserWarning)
             return models.get_model(name, weights=None, num_classes=num_classes, **options)
 
-    def cut(self, network: nn.Module, weights: Weights) -> CutNetwork:
+    def cut(self, name: str, network: nn.Module, weights: Weights) -> CutNetwork:
         if isinstance(network, models.GoogLeNet | models.Inception3):
             # Their weights come from TensorFlow and expect pixels from -1 to 1. torchvision's
             # builders switch this on along with the weights, which are not loaded by them here.

@@ -68,7 +68,7 @@ class Mine:
     def build(self, name, num_classes, image_size):
         return TwoLayers(num_classes)
 
-    def cut(self, network, weights):
+    def cut(self, name, network, weights):
         maps = [("first", network.first), ("second", network.second)]
         return CutNetwork(maps, [("neck", network.pooling)], network.fc, network.pooling)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from sktransfer.backbones.sources.hub import fetch_from_hub
+from sktransfer.backbones.sources.hub import fetch_from_hub, hub_file, hub_url, in_hub_cache
 from sktransfer.exceptions import WeightsUnavailableError
 from tests.backbones.sources.hub_folder import put_into_hub_cache
 
@@ -41,6 +41,20 @@ def test_a_revision(hub):
     assert fetch_from_hub("net", "a/b@v1").read_bytes() == b"old"
     with pytest.raises(WeightsUnavailableError):
         fetch_from_hub("net", "a/b")
+
+
+@pytest.mark.parametrize("filename", [None, "special.bin"])
+def test_in_the_cache_or_not(hub, filename):
+    assert not in_hub_cache("a/b", filename)
+    put_into_hub_cache(hub, "a/b", filename or "model.safetensors", b"")
+    assert in_hub_cache("a/b", filename)
+    assert not in_hub_cache("a/c", filename)
+
+
+@pytest.mark.parametrize("file", [("a/b", None), ("a/b@v2", "w.bin")])
+def test_addresses(file):
+    assert hub_file(hub_url(*file)) == file
+    assert hub_file("https://example.org/a/b") is None
 
 
 def test_what_is_not_there():

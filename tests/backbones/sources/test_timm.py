@@ -132,7 +132,7 @@ def check_pieces(name, n_stages):
     weights = Weights("test", SOURCES["timm"].preprocessing(name), path="a file")
     size = weights.preprocessing.crop_size
     enlivened(network, size)
-    pieces = SOURCES["timm"].cut(network, weights)
+    pieces = SOURCES["timm"].cut(name, network, weights)
     backbone = Backbone(name, pieces, weights.preprocessing, pretrained=True)
     x = torch.randn(3, 3, size, size)
     with torch.inference_mode():
@@ -168,7 +168,7 @@ def test_a_network_that_can_not_be_cut_says_so(caplog):
     with caplog.at_level(logging.INFO, logger="sktransfer"):
         backbone = load_backbone("timm/coat_tiny", None, image_size=64)
     assert [stage.name for stage in backbone.stages] == ["network"]
-    assert "CoaT is one stage" in caplog.text
+    assert "timm/coat_tiny is one stage" in caplog.text
     with pytest.raises(BackboneError, match="is one stage, which ends with a vector"):
         backbone.feature_network(pooling="avg")
 
