@@ -186,6 +186,13 @@ def test_features_of_the_target_are_spread_as_those_of_the_source_are():
         assert distances[1] < 0.3 * distances[0]
 
 
+def test_a_missing_source_is_told(extractor, caplog):
+    with_source(extractor, T)
+    assert not caplog.records
+    alone(extractor, T)
+    assert ["Give some of these pictures as X_source" in each for each in caplog.messages] == [True]
+
+
 def test_pictures_of_the_source_that_can_not_be_used_are_told(extractor):
     with pytest.raises(ImageError, match="X_source can't be used: "):
         with_source(extractor, T, source=[])
