@@ -211,7 +211,7 @@ QUESTIONS = {f.__name__: f for f in (corruptions, few, shares, mixed)}
 
 def main():
     arguments = parser(__doc__)
-    arguments.add_argument("questions", nargs="*", choices=QUESTIONS)
+    arguments.add_argument("questions", nargs="*", default=list(QUESTIONS))
     arguments.add_argument("--sets", nargs="+", choices=CONSTANTS, default=list(CONSTANTS))
     networks = ["Lite0", "MobileNetV2"]
     arguments.add_argument("--networks", nargs="+", choices=networks, default=networks)
@@ -224,7 +224,7 @@ def main():
     options = arguments.parse_args()
     print_machine()
     with TemporaryDirectory() as options.cache:
-        for question in options.questions or QUESTIONS:
+        for question in options.questions:
             QUESTIONS[question](options)
 
 

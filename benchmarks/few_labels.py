@@ -170,7 +170,7 @@ QUESTIONS = {f.__name__: f for f in (curves, prototypes, unlabelled)}
 
 def main():
     options = parser(__doc__, pictures=3000)
-    options.add_argument("questions", nargs="*", choices=QUESTIONS)
+    options.add_argument("questions", nargs="*", default=list(QUESTIONS))
     sets = ["cifar10_subset", "clip-art"]
     options.add_argument("--sets", nargs="+", choices=[*sets, "digits", "ants_bees"], default=sets)
     options.add_argument("--seeds", type=int, default=10)
@@ -185,7 +185,7 @@ def main():
         X, y, reading = pictures(name, options)
         size = {"image_size": options.image_size}
         X = features(options, X, backbone="efficientnet_lite0", **size, **reading)
-        for question in options.questions or QUESTIONS:
+        for question in options.questions:
             QUESTIONS[question](options, name, X, y)
 
 
