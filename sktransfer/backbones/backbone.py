@@ -213,7 +213,8 @@ class Backbone:
 
     def deepest(self, pooling: str = "native") -> int:
         """The largest number of stages that can train."""
-        return max(stage.depth for stage in self.feature_stages(pooling))
+        stages = self.feature_stages(pooling)
+        return max((s.depth for s in stages if any(True for _ in s.module.parameters())), default=0)
 
     def _parts(self, unfreeze_depth: int | str, pooling: str) -> tuple[list[Stage], list[Stage]]:
         """The stages that stay frozen, and those that train."""

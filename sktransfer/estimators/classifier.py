@@ -52,11 +52,12 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
     Parameters
     ----------
     backbone : str, default="resnet18"
-        Name of any torchvision classification network, or ``"efficientnet_lite0"`` to
-        ``"efficientnet_lite2"``; :func:`list_backbones` lists them.
+        Name of any torchvision classification network, ``"efficientnet_lite0"`` to
+        ``"efficientnet_lite2"``, ``"timm/"`` and a name of timm (extra ``timm``), or a name that
+        :func:`register_backbone` made known; :func:`list_backbones` lists them.
 
     weights : str, path or None, default="DEFAULT"
-        ``"DEFAULT"``, another of torchvision's names for the backbone's weights, the path
+        ``"DEFAULT"``, another published name of the backbone's weights, the path
         of a ``.safetensors`` or ``.pth`` file, or None for random weights drawn from
         `random_state`.
 
@@ -72,10 +73,11 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         pictures as they are, without `augment` and `distill_from`. A continued fit, by
         `warm_start` or `partial_fit`, keeps the depth of the first one.
 
-    pooling : {"native", "avg", "max", "flatten"}, default="native"
+    pooling : {"native", "avg", "max", "flatten", "cls", "cls+avg"}, default="native"
         How the last map becomes the head's input: as in the network itself, by the mean or
-        the maximum over positions, or as all values. Anything but "native" replaces the
-        network's pooling and all that follows it.
+        the maximum over positions, or as all values. Networks of tokens also have "cls", the
+        class token, and "cls+avg", the class token beside the mean of the positions. Anything but
+        "native" replaces the network's pooling and all that follows it.
 
     hidden_layer_sizes : int or tuple of int, default=()
         Dense layers with ReLU between the features and the scores; ``(1024,)`` is the

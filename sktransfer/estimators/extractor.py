@@ -28,11 +28,12 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
     Parameters
     ----------
     backbone : str, default="resnet18"
-        Name of any torchvision classification network, or ``"efficientnet_lite0"`` to
-        ``"efficientnet_lite2"``; :func:`list_backbones` lists them.
+        Name of any torchvision classification network, ``"efficientnet_lite0"`` to
+        ``"efficientnet_lite2"``, ``"timm/"`` and a name of timm (extra ``timm``), or a name that
+        :func:`register_backbone` made known; :func:`list_backbones` lists them.
 
     weights : str, path or None, default="DEFAULT"
-        ``"DEFAULT"``, another of torchvision's names for the backbone's weights, the path
+        ``"DEFAULT"``, another published name of the backbone's weights, the path
         of a ``.safetensors`` or ``.pth`` file, or None for random weights (always the same
         ones).
 
@@ -41,11 +42,13 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         (the input of its last Linear layer), the name of a stage, several names (concatenated,
         still one pass), or ``"logits"`` for the scores of the pretrained classifier.
 
-    pooling : {"native", "avg", "max", "flatten"}, default="native"
+    pooling : {"native", "avg", "max", "flatten", "cls", "cls+avg"}, default="native"
         How a map of activations becomes features: as in the network itself, by the mean or the
         maximum over positions, or as all values. With ``stage=None``, anything but "native"
         replaces the network's pooling and all that follows it. Tokens of transformers are
-        averaged without the class token, which by itself is their "native" pooling.
+        averaged without those of the whole picture: the class token ("cls") and registers.
+        "cls+avg" puts the class token before the mean, as DINOv2 was evaluated (Oquab et al.,
+        "DINOv2: Learning Robust Visual Features without Supervision", TMLR 2024, appendix B.3).
 
     image_size : int or None, default=None
         Side in pixels of the square that the network sees; None for the size that the
