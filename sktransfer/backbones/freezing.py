@@ -40,8 +40,9 @@ class TrainableStages(nn.Sequential):
         depths: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
-        for name, module in stages:
-            self.add_module(name, copy.deepcopy(module).requires_grad_(True))
+        # Copied together: stages may share parameters, which then train as one.
+        for name, module in copy.deepcopy([*stages]):
+            self.add_module(name, module.requires_grad_(True))
         self.fixed_statistics = fixed_statistics
         self.pretrained = pretrained
         self.depths = dict(depths or {})

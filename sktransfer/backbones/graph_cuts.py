@@ -241,7 +241,7 @@ class _GraphCut:
         """Names of the levels of resolution, and the places between them."""
         places: list[int] = []
         # Not after functions: between them, tokens may lie in another order.
-        of_modules = [i for i in self.tensors if self.nodes[i].op == "call_module"]
+        of_modules = [i for i in self.tensors if self._is_output_of_module(self.nodes[i])]
         for place, following in pairwise(of_modules):
             start = places[-1] if places else 0
             changes = _side(self.tensors[place]) != _side(self.tensors[following])
@@ -251,6 +251,11 @@ class _GraphCut:
         if places and not self._has_matrices(places[-1], len(self.nodes)):
             places.pop()
         return [f"level{i + 1}" for i in range(len(places) + 1)], places
+
+    def _is_output_of_module(self, node: fx.Node) -> bool:
+        if node.target is operator.getitem:  # of a module that returns a tuple
+            node = node.all_input_nodes[0]
+        return node.op == "call_module"
 
     def blocks(self) -> tuple[list[str], list[int]]:
         """Names of the blocks of a network of one resolution, and the places between them."""

@@ -101,3 +101,13 @@ def test_a_batchnorm_that_does_not_train_yet_keeps_its_statistics():
     stages(torch.randn(8, 2, 3, 3) + 5)
     assert torch.equal(stages.get_submodule("waits").running_mean, torch.zeros(2))
     assert not torch.equal(stages.get_submodule("trains").running_mean, torch.zeros(2))
+
+
+def test_stages_that_share_a_parameter_train_it_as_one():
+    shared = nn.Linear(3, 3)
+    stages = TrainableStages(
+        [("a", nn.Sequential(shared)), ("b", nn.Sequential(shared, nn.ReLU()))]
+    )
+    assert stages.a[0] is stages.b[0]
+    assert stages.a[0] is not shared
+    assert len(list(stages.parameters())) == 2

@@ -140,7 +140,7 @@ def test_copies_and_pickles():
 def test_named_stages():
     network = Levels()
     stages = cut(network, stages=["first", "layers.0", "layers.1"])
-    assert list(stages) == ["first", "layers.0", "layers.1"]
+    assert list(stages) == ["first", "layers_0", "layers_1"]
     x = torch.randn(2, 3, 16, 16)
     assert torch.equal(run(stages, x), network(x))
     assert stages["first"](x).shape == (2, 4, 8, 8)
