@@ -78,7 +78,7 @@ def strategies(n_classes, seed):
     return {
         "random": on_units(RandomSampling(random_state=seed)),
         "TypiClust": on_units(by_type),
-        "ProbCover": on_units(ProbCover(n_classes=n_classes, random_state=seed)),
+        "ProbCover": on_units(ProbCover(n_classes=int(n_classes), random_state=seed)),
         "TypiClust, then margin": first_types_then_margin,
     }
 
@@ -180,7 +180,8 @@ def main():
     torch.set_num_threads(1)
     print_machine()
     warnings.simplefilter("ignore", ConvergenceWarning)
-    warnings.filterwarnings("ignore", "self.within_class_std_dev_")  # of NearestCentroid
+    # NearestCentroid computes a spread within classes, of which it makes no use here.
+    warnings.filterwarnings("ignore", "self.within_class_std_dev_|invalid value encountered")
     for name in options.sets:
         X, y, reading = pictures(name, options)
         size = {"image_size": options.image_size}

@@ -111,6 +111,13 @@ def test_scores_of_the_pretrained_classifier_are_adapted():
     )
 
 
+def test_networks_of_timm_are_adapted():
+    pytest.importorskip("timm")  # its BatchNorm layers activate too
+    fitted = make_extractor(backbone="timm/resnet18.a1_in1k", engine="torch").fit(X)
+    expected = in_training(fitted._fitted.network(), fitted._fitted.backbone).numpy()
+    close(alone(fitted, T).transform(T), expected)
+
+
 def test_the_more_the_source_weighs_the_less_changes(extractor):
     before = extractor.transform(T)
     changes = [
