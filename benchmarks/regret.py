@@ -228,6 +228,7 @@ def report(lines):
             for what, values in sorted(cell.items(), key=lambda of: -of[1].mean())
         ]
         print_table(["configuration", "accuracy", "regret", "resize", "depth"], rows)
+    _depths(lines)
     # Only those that have all that is compared.
     whole_cells = {at: cell for at, cell in cells.items() if set(COMPARED) <= set(cell)}
     if whole_cells:
@@ -261,6 +262,21 @@ def _accuracies(cells):
     means = [f"{value:.1f}" for value in np.mean(values, axis=0)]
     header = ["data", "backbone", "splits", *COMPARED, "best of the grid"]
     print_table(header, [*rows, ["mean", "", "", *means]])
+
+
+def _depths(lines):
+    """Print the gain of depths 1 and 2 over depth 0, on all splits that have the three."""
+    wanted = [f"crop {depth}" for depth in DEPTHS]
+    cells = by_cell({key: line for key, line in lines.items() if key[3] in wanted})
+    rows = []
+    for name in dict.fromkeys(name for name, _ in cells):
+        of = [
+            cell for (each, _), cell in cells.items() if each == name and set(cell) == set(wanted)
+        ]
+        if of:
+            gains = [np.concatenate([cell[d] - cell["crop 0"] for cell in of]) for d in wanted[1:]]
+            rows.append([name, len(gains[0]), *map(with_error, gains)])
+    print_table(["data", "fits", "depth 1 - depth 0", "depth 2 - depth 0"], rows)
 
 
 def _regrets(cells):
