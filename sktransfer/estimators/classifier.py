@@ -272,7 +272,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         same.
 
     engine : {"auto", "torch", "openvino"}, default="auto"
-        Backend that runs the frozen stages. OpenVINO (extra ``openvino``) is 1.2 to 2.9 times as
+        Backend that runs the frozen stages. OpenVINO (extra ``openvino``) is 1.1 to 2.9 times as
         fast on CPUs and needs some seconds per process, or once with `cache`, to convert a
         network; "auto" uses it where it is installed and there are enough pictures to repay
         that. The engines agree to 1e-4 of the largest value. In "bfloat16" they differ in the
