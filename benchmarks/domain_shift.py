@@ -9,10 +9,11 @@ pictures as `X_source`; another copy had no `X_source`. Gains are paired by pict
 accuracy with their standard error.
 
 Further tables show where adapting fails: few target pictures, other shares of the classes, several
-corruptions at once. These take cifar10_subset and EfficientNet-Lite0.
+corruptions at once; and how much the size of batches matters. These take cifar10_subset and
+EfficientNet-Lite0.
 
 Run with ``python -m benchmarks.domain_shift``, optionally with names of questions (corruptions,
-few, shares, mixed).
+few, batches, shares, mixed).
 """
 
 from io import BytesIO
@@ -175,6 +176,29 @@ def few(options):
         print_table([title, *(f"n_source={N}" for N in (0, 16))], rows)
 
 
+def batches(options):
+    """Gain by the size of batches, and agreement with one batch of all pictures."""
+    *_, X, y = pictures(options, FURTHER)
+    model = classifier(options, FURTHER, "Lite0")
+    for kind in options.kinds:
+        target = corrupted(X, kind, CONSTANTS[FURTHER][kind][options.severity - 1])
+        before = right(model, target, y)
+        sizes = (len(y), 64, 16)
+        labels = [
+            adapted(options, FURTHER, model, target, batch_size=size).predict(target)
+            for size in sizes
+        ]
+        rows = [
+            [
+                size,
+                with_error(100.0 * (each == y) - before),
+                f"{100 * np.mean(each == labels[0]):.1f}",
+            ]
+            for size, each in zip(sizes, labels, strict=True)
+        ]
+        print_table([f"{kind}: batch_size", "gain", "same label as in one batch, %"], rows)
+
+
 def shares(options):
     """Gain where the target has only some of the classes, on pictures of these classes."""
     for kind in options.kinds:
@@ -206,7 +230,7 @@ def mixed(options):
     print_table(["corruption", "a copy for each", "one copy for all"], rows)
 
 
-QUESTIONS = {f.__name__: f for f in (corruptions, few, shares, mixed)}
+QUESTIONS = {f.__name__: f for f in (corruptions, few, batches, shares, mixed)}
 
 
 def main():
