@@ -97,6 +97,14 @@ FITS = {
         "class_weight": "balanced",
         "batch_norm": "train",
     },
+    "a transformer of timm": {
+        "backbone": "timm/test_vit",
+        "unfreeze_depth": 2,
+        "pooling": "cls+avg",
+        "validation_fraction": 0.25,
+        "calibrate": "temperature",
+    },
+    "rotary positions": {"backbone": "timm/vit_tiny_patch16_dinov3_qkvb", "unfreeze_depth": 1},
     "dropout": {"dropout": 0.5, "mixup": 0.2, "ema_decay": 0.5},
     "bfloat16": {
         "unfreeze_depth": 1,

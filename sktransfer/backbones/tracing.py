@@ -1,6 +1,7 @@
 """Record a network as a graph of the modules that it calls, with the shapes between them."""
 
 import operator
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,10 @@ from torch import Tensor, fx, nn
 # of it depend on the batch and stay variables; all others become plain numbers, so that networks
 # may branch on them. A prime, so that no other size is a multiple of it.
 BATCH = 1_000_003
+
+
+# torch replaces methods of all modules while it records, and puts them back afterwards.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class Recorded(nn.Module):
@@ -63,7 +68,8 @@ def recorded(
     """
     example = torch.empty(BATCH, *shape, device="meta")
     recorder = _Recorder({f"network.{name}" for name in opened}, example)
-    graph = recorder.trace(Recorded(network, call))
+    with _ONE_AT_A_TIME:
+        graph = recorder.trace(Recorded(network, call))
     for node in graph.nodes:
         if node.op == "get_attr" and not node.target.startswith("network."):
             node.meta["constant"] = getattr(recorder.root, node.target)
@@ -81,6 +87,7 @@ class _Recorder(fx.Tracer):
     def __init__(self, opened: set[str], example: Tensor) -> None:
         super().__init__()
         self._opened, self._example, self._is_computing = opened, example, False
+        self._thread = threading.get_ident()
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         is_open = type(module) is nn.Sequential or name in self._opened or name == "network"
@@ -89,18 +96,20 @@ class _Recorder(fx.Tracer):
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _ProxyWithShape(node, self)
 
-    # While a value is computed, modules and parameters are those of torch, not of the recording.
+    @property
+    def _is_recording(self) -> bool:
+        # While a value is computed, and in other threads, modules and parameters are torch's own.
+        return not self._is_computing and threading.get_ident() == self._thread
+
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]
     ) -> Any:
-        return (forward if self._is_computing else self._recorded_call(m, forward))(*args, **kwargs)
-
-    def _recorded_call(self, m: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
-        recorded = super().call_module
-        return lambda *args, **kwargs: recorded(m, forward, args, dict(kwargs))
+        if self._is_recording:
+            return super().call_module(m, forward, args, dict(kwargs))
+        return forward(*args, **kwargs)
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
-        if self._is_computing:
+        if not self._is_recording:
             return attr_val
         return super().getattr(attr, attr_val, parameter_proxy_cache)
 

@@ -1,3 +1,6 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -82,3 +85,27 @@ def test_constants_that_the_network_makes():
     graph = record(Branches(), call)
     (constant,) = (node for node in graph.nodes if "constant" in node.meta)
     assert torch.equal(constant.meta["constant"], torch.arange(4.0)[:, None, None])
+
+
+def test_other_threads_run_modules_meanwhile():
+    """torch replaces the calls of all modules while it records."""
+    network, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU()), torch.randn(2, 3)
+    expected, found = network(x), []
+
+    def call(recorded_network, value):
+        thread = threading.Thread(target=lambda: found.append(network(x)))
+        thread.start()
+        thread.join()
+        return recorded_network(value)
+
+    graph = record(Branches(), call)
+    assert torch.equal(found[0], expected)
+    assert any(node.target == "conv" for node in graph.nodes)
+
+
+def test_threads_record_one_after_the_other():
+    original = nn.Module.__call__
+    with ThreadPoolExecutor(4) as pool:
+        graphs = list(pool.map(lambda _: record(Branches()), range(8)))
+    assert len({len(graph.nodes) for graph in graphs}) == 1
+    assert nn.Module.__call__ is original
