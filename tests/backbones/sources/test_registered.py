@@ -10,7 +10,7 @@ from sktransfer.backbones.loading import load_backbone
 from sktransfer.backbones.names import REGISTERED, source_of
 from sktransfer.backbones.sources.registered import identity_of_code
 from sktransfer.exceptions import BackboneError
-from tests.backbones.test_graph_cuts import Blocks, Levels
+from tests.backbones.graph_networks import Blocks, Levels
 from tests.backbones.test_registration import PRESET, forget
 from tests.conftest import make_pictures
 
