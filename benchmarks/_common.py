@@ -48,6 +48,19 @@ def parser(description: str, pictures: int | tuple[int, ...] | None = None):
     return arguments
 
 
+def add_questions(parser: argparse.ArgumentParser, questions: Iterable[str]) -> None:
+    """Let a command line name the questions that a benchmark answers; by default all."""
+    known = list(questions)
+
+    def one_of_them(name: str) -> str:
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+        return name
+
+    # Not `choices`, which some versions of Python compare with the whole default.
+    parser.add_argument("questions", nargs="*", type=one_of_them, default=known)
+
+
 def arguments(description: str) -> argparse.Namespace:
     """Parse the command line of a benchmark without arguments of its own."""
     return parser(description).parse_args()

@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks._common import (
+    add_questions,
     alternate,
     ants_and_bees,
     mobilenet,
@@ -162,7 +163,7 @@ QUESTIONS = {f.__name__: f for f in (offline, pairs, sizes)}
 
 def main():
     options = parser(__doc__, pictures=1000)
-    options.add_argument("questions", nargs="*", choices=QUESTIONS, default=list(QUESTIONS))
+    add_questions(options, QUESTIONS)
     options.add_argument("--seeds", type=int, default=10, help="splits")
     options.add_argument("--sets", nargs="*", choices=SETS, default=list(SETS))
     options.add_argument("--cache", default=None)

@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter
 
-from benchmarks._common import mobilenet, parser, print_machine, print_table
+from benchmarks._common import add_questions, mobilenet, parser, print_machine, print_table
 from benchmarks.heads import whole
 from sktransfer import PretrainedImageClassifier, adapt_batch_norm
 
@@ -235,7 +235,7 @@ QUESTIONS = {f.__name__: f for f in (corruptions, few, batches, shares, mixed)}
 
 def main():
     arguments = parser(__doc__)
-    arguments.add_argument("questions", nargs="*", default=list(QUESTIONS))
+    add_questions(arguments, QUESTIONS)
     arguments.add_argument("--sets", nargs="+", choices=CONSTANTS, default=list(CONSTANTS))
     networks = ["Lite0", "MobileNetV2"]
     arguments.add_argument("--networks", nargs="+", choices=networks, default=networks)

@@ -30,7 +30,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 
-from benchmarks._common import parser, print_machine, print_table
+from benchmarks._common import add_questions, parser, print_machine, print_table
 from benchmarks.backbones import cells, features, pictures
 
 STEP, SIZES = 10, (10, 20, 50)
@@ -170,7 +170,7 @@ QUESTIONS = {f.__name__: f for f in (curves, prototypes, unlabelled)}
 
 def main():
     options = parser(__doc__, pictures=3000)
-    options.add_argument("questions", nargs="*", default=list(QUESTIONS))
+    add_questions(options, QUESTIONS)
     sets = ["cifar10_subset", "clip-art"]
     options.add_argument("--sets", nargs="+", choices=[*sets, "digits", "ants_bees"], default=sets)
     options.add_argument("--seeds", type=int, default=10)

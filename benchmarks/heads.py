@@ -20,6 +20,7 @@ from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
 from benchmarks._common import (
+    add_questions,
     head_settings,
     judge,
     mobilenet,
@@ -213,7 +214,7 @@ QUESTIONS = {f.__name__: f for f in (dense, focal, labels)}
 
 def main():
     options = parser(__doc__)
-    options.add_argument("questions", nargs="*", choices=QUESTIONS, default=list(QUESTIONS))
+    add_questions(options, QUESTIONS)
     options.add_argument("--seeds", type=int, default=5)
     options.add_argument("--rows", type=int, nargs="*", default=[50, 300, 1600])
     sets = ["clip-art", "ants_bees", "cifar10_subset"]

@@ -20,6 +20,7 @@ from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks._common import (
+    add_questions,
     ants_and_bees,
     head_settings,
     mobilenet,
@@ -223,7 +224,7 @@ QUESTIONS = {f.__name__: f for f in (sizes, orders, stream)}
 
 def main():
     options = parser(__doc__)
-    options.add_argument("questions", nargs="*", choices=QUESTIONS, default=list(QUESTIONS))
+    add_questions(options, QUESTIONS)
     sets = ["clip-art", "ants_bees", "cifar10_subset"]
     options.add_argument("--sets", nargs="*", choices=sets, default=sets)
     options.add_argument("--sizes", nargs="*", type=int, default=[1, 8, 32, 100])

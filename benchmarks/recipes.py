@@ -17,6 +17,7 @@ from sklearn.model_selection import train_test_split
 from skorch.callbacks import Callback
 
 from benchmarks._common import (
+    add_questions,
     alternate,
     ants_and_bees,
     judge,
@@ -245,7 +246,7 @@ QUESTIONS = {f.__name__: f for f in (fine_tuning, knobs, views, distillation, re
 
 def main():
     options = parser(__doc__, pictures=488)
-    options.add_argument("questions", nargs="*", choices=QUESTIONS, default=list(QUESTIONS))
+    add_questions(options, QUESTIONS)
     options.add_argument("--seeds", type=int, default=5)
     options = options.parse_args()
     print_machine()
