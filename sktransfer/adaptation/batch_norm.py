@@ -48,7 +48,8 @@ def adapt_batch_norm(
     so that its outputs for the target have the mean and variance that they had for the source. All
     other weights, those of the head included, stay equal to the bit, and so does `estimator`.
 
-    Give `X_source`, some of the pictures that the estimator was fitted to. Without them the source
+    Give `X_source`, the pictures that the estimator was fitted to, or some of them that were drawn
+    at random: the first ones of a folder are all of one class. Without them the source
     is taken to be that which the weights' own statistics are of, such as ImageNet, and the
     statistics of the target replace these, mixed as ``N / (N + n)`` times those of the source plus
     ``n / (N + n)`` times those of the target. That is the method of the papers, for a network that
@@ -98,13 +99,14 @@ def adapt_batch_norm(
     adapted : the type of `estimator`
         It predicts, transforms and is pickled like any other. A `fit` of it begins with the
         pretrained weights and their own statistics again; `partial_fit`, or `fit` with
-        ``warm_start=True``, is an error. An adapted copy may be adapted again: its statistics are
-        then taken as the weights' own.
+        ``warm_start=True``, is an error, and so is adapting it again: adapt `estimator` to the next
+        pictures.
 
     Raises
     ------
     ParameterError
-        If the network has no BatchNorm, or a parameter is out of range.
+        If the network has no BatchNorm, `estimator` is an adapted copy, or a parameter is out of
+        range.
     TypeError
         If `estimator` is of another type.
     NotFittedError
@@ -237,6 +239,11 @@ class _Measure:
                 "adapt_batch_norm changes the statistics of BatchNorm layers, and the network that "
                 f"this estimator runs, of {backbone.reference.name}, has none. Use a backbone with "
                 "BatchNorm, such as 'efficientnet_lite0', 'mobilenet_v2' or 'resnet18'."
+            )
+        if backbone.reference.is_adapted:
+            raise ParameterError(
+                "This estimator is a copy that adapt_batch_norm has made: its statistics are not "
+                "those that it was fitted with. Adapt the original estimator to these pictures."
             )
         images = self._images("X_target", backbone)
         if self.n_source == 0 and len(images) == 1:

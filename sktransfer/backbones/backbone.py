@@ -93,7 +93,7 @@ class Backbone:
                 f"pooling={pooling!r} needs a class token, and {self.name} has none. Use one of "
                 f"{[each for each in POOLINGS if each not in OF_CLASS_TOKEN]}."
             )
-        return _with_depths([*self.pieces.maps, ("neck", Pool(pooling))])
+        return _with_depths([*self.pieces.maps, ("neck", Pool(pooling, self.pieces.n_prefix))])
 
     def feature_network(
         self, stage: str | Sequence[str] | None = None, pooling: str = "native"
@@ -125,7 +125,7 @@ class Backbone:
         # Stages before the first tap stay links of their own: their activations in the store then
         # serve every other network of this backbone.
         places = [names.index(tap if tap != "logits" else reads) for tap in taps]
-        pool = self.pieces.pooling if pooling == "native" else Pool(pooling)
+        pool = self.pieces.pooling if pooling == "native" else Pool(pooling, self.pieces.n_prefix)
         needed = self.stages[min(places) : max(places) + 1]
         tail = TappedStages([(s.name, s.module) for s in needed], taps, pool, classifier, reads)
         name = f"{self.name} {self.pieces.code} {' '.join(taps)} {pooling}".replace("  ", " ")

@@ -64,7 +64,8 @@ class TappedStages(nn.Module):
             x = stage(x)
             if name in self.taps:
                 # Stages after the native pooling output vectors already.
-                features[name] = x if x.ndim == 2 else self.pooling(x)
+                # A copy: a pooling may give a view, and the next stage may change it in place.
+                features[name] = (x if x.ndim == 2 else self.pooling(x)).clone()
             if self.classifier is not None and name == self.classifier_reads:
                 features["logits"] = self.classifier(x)
         return torch.cat([features[name] for name in self.taps], dim=1)

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
+from sktransfer.backbones.piece import Piece
 from sktransfer.backbones.tracing import BATCH, varies
 from sktransfer.exceptions import BackboneError
 
@@ -34,6 +35,8 @@ class GraphCut:
         self.end = self.nodes[-1].args[0]
         if not isinstance(self.end, fx.Node) or not isinstance(_value(self.end), Tensor):
             raise TypeError("its output is not one tensor")
+        if any(map(_is_dropout_off, self.nodes)):
+            raise TypeError("its functional dropout would be recorded as switched off")
         # By place: the one tensor that all nodes behind it need.
         self.tensors = self._tensors()
 
@@ -158,9 +161,8 @@ class GraphCut:
                 copies[node] = graph.node_copy(node, copies.__getitem__)
                 copies[node].meta = {}
         graph.output(copies[last])
-        named = [node for node in copies if node.op in ("call_module", "get_attr")]
-        targets = {str(node.target): self._target(node) for node in named}
-        return fx.GraphModule(targets, graph)
+        named = {str(node.target): node for node in copies if isinstance(node.target, str)}
+        return Piece(graph, lambda name: self._target(named[name]))
 
     def _needed(self, place: int, first: fx.Node, last: fx.Node) -> list[fx.Node]:
         """The nodes by which `last` is computed from `first`, in order."""
@@ -184,6 +186,14 @@ class GraphCut:
                 raise BackboneError(f"Its constant {node.target} has no value.")
             return node.meta["constant"]
         return operator.attrgetter(str(node.target))(self.network)
+
+
+def _is_dropout_off(node: fx.Node) -> bool:
+    """True for dropout that is a function, not a module, and has something to drop."""
+    if node.op != "call_function" or "dropout" not in getattr(node.target, "__name__", ""):
+        return False
+    p = node.kwargs.get("p", node.args[1] if len(node.args) > 1 else 0.5)
+    return bool(p != 0)
 
 
 def _are_numbers(value: Any) -> bool:

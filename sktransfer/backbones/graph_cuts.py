@@ -80,6 +80,7 @@ def _turned(
 def cut_whole_by_graph(
     network: nn.Module,
     image_size: int,
+    pool: Pool,
     *,
     classifier: str | None = None,
     stages: Sequence[str] | None = None,
@@ -88,6 +89,8 @@ def cut_whole_by_graph(
 
     Parameters
     ----------
+    pool : Pool
+        Makes a vector where the features are a map or tokens.
     classifier : str, optional
         Name of the submodule whose input are the features.
 
@@ -106,14 +109,23 @@ def cut_whole_by_graph(
     if classifier:
         cut.end_before(classifier)
     names, places = cut.named(stages)
+    _check_names(names)
     maps = [i for i, tensor in cut.tensors.items() if len(shape_of(tensor)) > 2]
     last = max(maps, default=0)
     if len(shape_of(cut.end)) > 2:
-        return _turned(cut, names, places), [("neck", Pool("avg"))]
+        return _turned(cut, names, places), [("neck", pool)]
     if last <= max(places, default=0):
         raise BackboneError("It has no map or tokens after its last stage.")
     *stages_of_maps, (_, neck) = _turned(cut, [*names, "neck"], [*places, last])
     return stages_of_maps, [("neck", neck)]
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Raise if a stage has the name of another, or one that every backbone uses."""
+    used = ["neck", "normalise", "logits", *names]
+    twice = [name for name in names if used.count(name) > 1]
+    if twice:
+        raise BackboneError(f"The stage names {twice} are taken; points count as underscores.")
 
 
 def forward(network: nn.Module, x: Tensor) -> Any:
@@ -164,12 +176,20 @@ def check_pieces(pieces: CutNetwork, pictures: Tensor, features: Tensor) -> None
     ------
     BackboneError
     """
-    x = pictures
-    with torch.inference_mode():
-        for _, module in (*pieces.maps, *pieces.neck):
-            x = module(x)
-    if not are_close(x, features):
-        raise BackboneError("Its parts give other features than the whole.")
+    # One picture alone, too: a network may take it for a picture without a batch.
+    for n in (len(pictures), 1):
+        x = pictures[:n]
+        try:
+            with torch.inference_mode():
+                for _, module in (*pieces.maps, *pieces.neck):
+                    x = module(x)
+        # Code of others, which can fail in any way.
+        except Exception as error:
+            raise BackboneError(f"It can't run on {n} pictures: {error}") from error
+        if not are_close(x, features[:n]):
+            raise BackboneError(
+                f"Its parts give other features of {n} pictures than the whole gives of two."
+            )
 
 
 def are_close(found: Tensor, expected: Tensor) -> bool:

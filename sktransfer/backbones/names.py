@@ -42,8 +42,9 @@ def source_of(name: str) -> Source:
     raise BackboneError(
         f"backbone={name!r} is not a known backbone.{hint} list_backbones() names all "
         f"{len(backbone_names())} of torchvision and of the extra 'offline', and "
-        "list_backbones(source='timm') those of timm. A network of your own is known after "
-        "register_backbone was called in this process."
+        "list_backbones(source='timm') those of timm. A network of your own is known in a process "
+        "that has called register_backbone for it: so must a script that opens a pickle, and each "
+        "worker of n_jobs."
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sktransfer.backbones.catalogue import forget_records, sizes_of
 from sktransfer.backbones.loading import load_backbone
 from sktransfer.backbones.names import REGISTERED, SOURCES
 from sktransfer.backbones.sources.registered import Registration
+from sktransfer.backbones.sources.timm import PREFIX
 from sktransfer.exceptions import BackboneError
 from sktransfer.images.preprocessing import RESAMPLING, Preprocessing
 
@@ -27,6 +29,7 @@ def register_backbone(
     stages: Sequence[str] | None = None,
     classifier: str | None = None,
     weights: str | Path | None = None,
+    n_prefix_tokens: int = 0,
 ) -> None:
     """Make a network of your own a backbone, which estimators take by its name.
 
@@ -65,6 +68,9 @@ def register_backbone(
         ``weights="DEFAULT"`` loads. By default, the network has those with which `build` makes
         it.
 
+    n_prefix_tokens : int, default=0
+        Of a transformer: number of tokens before those of positions, the class token first.
+
     Raises
     ------
     BackboneError
@@ -89,16 +95,16 @@ def register_backbone(
     >>> PretrainedFeatureExtractor("mine/small").fit_transform(paths[:4]).shape
     (4, 16)
     """
-    for title, source in SOURCES.items():
-        if source is not REGISTERED and source.has(name):
-            raise BackboneError(f"name={name!r} is a backbone of {title}. Use another name.")
+    _check_arguments(name, build, stages, weights)
     before = REGISTERED.registrations.get(name)
     registration = Registration(
         build,
         _preprocessing(preprocessing),
         None if stages is None else tuple(stages),
         classifier,
-        None if weights is None else Path(weights).expanduser(),
+        # A script may go to another folder.
+        None if weights is None else Path(weights).expanduser().absolute(),
+        n_prefix_tokens,
     )
     _keep(name, registration)
     try:
@@ -110,6 +116,34 @@ def register_backbone(
         _keep(name, before)
         raise
     REGISTERED.registrations[name] = replace(registration, sizes=sizes)
+
+
+def _check_arguments(name: Any, build: Any, stages: Any, weights: Any) -> None:
+    """Raise for arguments of another kind than is asked for.
+
+    Raises
+    ------
+    BackboneError
+    """
+    if not isinstance(name, str) or not name or name.startswith(PREFIX):
+        raise BackboneError(
+            f"name={name!r} can't be used: a text is needed that does not begin with {PREFIX!r}."
+        )
+    for title, source in SOURCES.items():
+        if source is not REGISTERED and source.has(name):
+            raise BackboneError(f"name={name!r} is a backbone of {title}. Use another name.")
+    if isinstance(build, nn.Module) or not callable(build):
+        raise BackboneError(
+            f"build must be a function that makes the network, such as its class; got an object "
+            f"of {type(build).__name__}. Use build=lambda: network for one that exists."
+        )
+    if isinstance(stages, str) or (stages is not None and not len(stages)):
+        raise BackboneError(f"stages={stages!r} must be a list of names of submodules, or None.")
+    if weights is not None and not isinstance(weights, str | Path):
+        raise BackboneError(
+            f"weights must be the path of a file with a state dict; got {type(weights).__name__}. "
+            "Without it, the network keeps the weights with which build() makes it."
+        )
 
 
 def _keep(name: str, registration: Registration | None) -> None:
@@ -129,6 +163,8 @@ def _preprocessing(given: Mapping[str, Any]) -> Preprocessing:
     ------
     BackboneError
     """
+    if not isinstance(given, Mapping):
+        raise BackboneError(f"preprocessing must be a dict; got {given!r:.80}.")
     unknown = set(given) - {*_REQUIRED, *_OPTIONAL}
     missing = [key for key in _REQUIRED if key not in given]
     if unknown or missing:
@@ -136,17 +172,25 @@ def _preprocessing(given: Mapping[str, Any]) -> Preprocessing:
             f"preprocessing needs the keys {list(_REQUIRED)}, and may have {list(_OPTIONAL)}; "
             f"missing are {missing}, unknown {sorted(map(str, unknown))}."
         )
-    size = int(given["image_size"])
-    resize, interpolation = (
-        int(given.get("resize_size", size)),
-        given.get("interpolation", "bilinear"),
-    )
-    mean, std = (tuple(map(float, given[key])) for key in ("mean", "std"))
-    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+    try:
+        mean, std = (tuple(map(float, given[key])) for key in ("mean", "std"))
+    except (TypeError, ValueError):
+        mean, std = (), ()
+    # Values of 0 to 255 are another library's: they would make all pictures look alike.
+    is_scaled = all(0 <= value <= 1 for value in mean) and all(0 < value <= 2 for value in std)
+    if len(mean) != 3 or len(std) != 3 or not is_scaled:
         raise BackboneError(
-            f"preprocessing needs three numbers as mean, and three above 0 as std; got "
-            f"{given['mean']!r} and {given['std']!r}."
+            "preprocessing needs three numbers from 0 to 1 as mean, and three above 0 as std, at "
+            f"most 2, for pixels scaled to 0..1; got {given['mean']!r} and {given['std']!r}."
         )
+    size = given["image_size"]
+    resize, interpolation = given.get("resize_size", size), given.get("interpolation", "bilinear")
+    if not isinstance(size, Integral) or not isinstance(resize, Integral):
+        raise BackboneError(
+            f"preprocessing needs whole numbers of pixels; got image_size={size!r}, "
+            f"resize_size={resize!r}."
+        )
+    size, resize = int(size), int(resize)
     if not 0 < size <= resize or interpolation not in RESAMPLING:
         raise BackboneError(
             f"preprocessing needs 0 < image_size <= resize_size, and an interpolation of "

@@ -37,6 +37,8 @@ class CutNetwork:
         True where the classifier works on the last map, before the neck (SqueezeNet).
     has_class_token : bool
         If the last stage of `maps` outputs tokens of which the first is for the whole picture.
+    n_prefix : int or None
+        Number of tokens before those of positions; None where only their number tells.
     code : str
         Identity of the code of a network that is not of a library: stored activations of other
         code are not used.
@@ -48,6 +50,7 @@ class CutNetwork:
     pooling: nn.Module
     reads_map: bool = False
     has_class_token: bool = False
+    n_prefix: int | None = None
     code: str = ""
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from sktransfer._common.forks import after_fork_in_child
+
 # Networks are recorded on a batch of this many pictures, without values. Sizes that are multiples
 # of it depend on the batch and stay variables; all others become plain numbers, so that networks
 # may branch on them. A prime, so that no other size is a multiple of it.
@@ -15,7 +17,15 @@ BATCH = 1_000_003
 
 
 # torch replaces methods of all modules while it records, and puts them back afterwards.
-_ONE_AT_A_TIME = threading.Lock()
+_one_at_a_time = threading.Lock()
+
+
+def _new_lock() -> None:
+    global _one_at_a_time
+    _one_at_a_time = threading.Lock()
+
+
+after_fork_in_child(_new_lock)
 
 
 class Recorded(nn.Module):
@@ -68,7 +78,7 @@ def recorded(
     """
     example = torch.empty(BATCH, *shape, device="meta")
     recorder = _Recorder({f"network.{name}" for name in opened}, example)
-    with _ONE_AT_A_TIME:
+    with _one_at_a_time:
         graph = recorder.trace(Recorded(network, call))
     for node in graph.nodes:
         if node.op == "get_attr" and not node.target.startswith("network."):

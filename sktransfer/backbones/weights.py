@@ -87,6 +87,10 @@ def read_weights(name: str, weights: Weights) -> Mapping[str, Tensor]:
         path = source_of(name).fetch(name, weights)
         return {} if path is None else read_state_dict(path)
     state = read_state_dict(Path(weights.path))
+    if not state:
+        raise WeightsError(
+            f"The weights {weights.label} are not those of {name}: the file holds no tensors."
+        )
     # The version is part of the key under which the backbone is kept for the whole process.
     if file_identity(weights.path) != weights.version:
         raise WeightsError(f"{weights.path} changed while it was read. Try again.")

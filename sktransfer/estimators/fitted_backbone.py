@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sktransfer._common.devices import available_or_cpu
@@ -43,6 +44,12 @@ class BackboneReference:
         For networks that are built for one size of pictures.
     """
 
+    # For pickles of versions that did not know these.
+    image_size: int | None = None
+    _statistics: Mapping[str, Statistics] = MappingProxyType({})
+    # True where adapt_batch_norm has replaced statistics, also of trained stages alone.
+    is_adapted: bool = False
+
     def __init__(
         self, name: str, weights: str | Path | None, seed: int = 0, image_size: int | None = None
     ) -> None:
@@ -53,7 +60,7 @@ class BackboneReference:
         self._loaded: Backbone | None = load_backbone(name, weights, seed, image_size)
         self._digest = ""
         # BatchNorm statistics that are not those of the weights.
-        self._statistics: Mapping[str, Statistics] = {}
+        self._statistics = {}
 
     def get(self) -> Backbone:
         """The backbone.
@@ -106,6 +113,7 @@ class BackboneReference:
             vars(self),
             _loaded=with_statistics(self.get(), statistics),
             _statistics={**self._statistics, **statistics},
+            is_adapted=True,
         )
         return adapted
 
@@ -116,7 +124,7 @@ class BackboneReference:
         ------
         ParameterError
         """
-        if self._statistics:
+        if self.is_adapted:
             raise ParameterError(
                 "An earlier fit is continued, but adapt_batch_norm has replaced its BatchNorm "
                 "statistics since. Continue the fit of the original estimator and adapt the "

@@ -44,6 +44,24 @@ class Net(nn.Module):
         return self.second(self.first(x))
 
 
+class WithNeck(Net):
+    def __init__(self):
+        super().__init__()
+        self.neck = nn.Conv2d(6, 6, 1)
+
+    def forward(self, x):
+        return self.neck(super().forward(x))
+
+
+class Scores(Net):
+    def __init__(self, n_classes):
+        super().__init__()
+        self.fc = nn.Linear(6, n_classes)
+
+    def forward(self, x):
+        return self.fc(super().forward(x).mean((2, 3)))
+
+
 def build():
     torch.manual_seed(0)
     return Net()
@@ -135,6 +153,30 @@ def test_a_file_of_weights(tmp_path):
         load_backbone(NAME)
 
 
+def test_a_file_without_the_classifier(tmp_path):
+    path, network = tmp_path / "w.pth", Scores(5)
+    body = {key: value for key, value in network.state_dict().items() if key[:2] != "fc"}
+    for state in (body, Scores(7).state_dict() | body):
+        torch.save(state, path)
+        register(lambda: Scores(5), classifier="fc", weights=path)
+        backbone = load_backbone(NAME)
+        assert not backbone.has_classifier
+        first = backbone.stages[0].module.state_dict()["first.0.weight"]
+        assert torch.equal(first, network.first[0].weight)
+    torch.save({}, path)
+    with pytest.raises(WeightsError, match="the file holds no tensors"):
+        load_backbone(NAME)
+
+
+def test_a_relative_path_is_that_of_the_folder_of_now(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(build().state_dict(), "w.pth")
+    register(Net, weights="w.pth")
+    monkeypatch.chdir("/")
+    free_memory()
+    assert load_backbone(NAME).pretrained
+
+
 def test_random_weights_of_a_network_that_has_its_own():
     register()
     with pytest.raises(BackboneError, match="weights=None means random weights, and mine/net has"):
@@ -160,6 +202,14 @@ def test_random_states_are_as_they_were():
         ({"preprocessing": {"image_size": 16}}, "missing are ['mean', 'std']"),
         ({"preprocessing": {**PRESET, "size": 3}}, "unknown ['size']"),
         ({"preprocessing": {**PRESET, "std": (1, 0, 1)}}, "three above 0 as std"),
+        ({"preprocessing": {**PRESET, "mean": (123.7, 116.3, 103.5)}}, "from 0 to 1 as mean"),
+        ({"preprocessing": {**PRESET, "mean": 0.5}}, "three numbers from 0 to 1"),
+        ({"preprocessing": None}, "must be a dict; got None"),
+        ({"preprocessing": {**PRESET, "image_size": (16, 16)}}, "whole numbers of pixels"),
+        ({"build": Net()}, "build must be a function that makes the network"),
+        ({"stages": "first"}, "stages='first' must be a list"),
+        ({"stages": ["first", "neck"], "build": lambda: WithNeck()}, "names ['neck'] are taken"),
+        ({"weights": {}}, "must be the path of a file with a state dict; got dict"),
         ({"preprocessing": {**PRESET, "resize_size": 8}}, "image_size <= resize_size"),
         ({"preprocessing": {**PRESET, "interpolation": "cubic"}}, "got 16, 16 and 'cubic'"),
     ],
@@ -170,9 +220,9 @@ def test_what_can_not_be(options, message):
     assert NAME not in REGISTERED.registrations
 
 
-@pytest.mark.parametrize("name", ["resnet18", "timm/resnet18", "efficientnet_lite0"])
-def test_names_of_others(name):
-    with pytest.raises(BackboneError, match="Use another name"):
+@pytest.mark.parametrize("name", ["resnet18", "timm/mine", "efficientnet_lite0", 3, ""])
+def test_names_that_can_not_be(name):
+    with pytest.raises(BackboneError, match=r"Use another name|name=.* can't be used"):
         register_backbone(name, build, preprocessing=PRESET)
 
 

@@ -36,15 +36,17 @@ def test_a_copy_loads_its_backbone_when_it_is_needed(classifier, way, monkeypatc
     assert_array_equal(again.predict_proba(X), expected)
     assert_array_equal(again.predict_proba(X), expected)
     seed = classifier._model.seeds.weights
-    assert asked == [("squeezenet1_1", None, seed)]
+    assert asked == [("squeezenet1_1", None, seed, 32)]
 
 
 def test_a_pickle_tells_weights_that_changed(classifier, monkeypatch):
     pickled = pickle.dumps(classifier)
     original = module.load_backbone
-    monkeypatch.setattr(
-        module, "load_backbone", lambda name, weights, seed: original(name, weights, seed + 1)
-    )
+
+    def other_seed(name, weights, seed, size):
+        return original(name, weights, seed + 1, size)
+
+    monkeypatch.setattr(module, "load_backbone", other_seed)
     with pytest.raises(WeightsError, match="not the ones that this estimator was fitted with"):
         pickle.loads(pickled).predict(X)
 
@@ -83,3 +85,11 @@ def test_a_file_named_default_is_not_what_default_means(tmp_path, monkeypatch):
     extractor = make_extractor(**options).fit(X)
     assert extractor._fitted.backbone.reference.weights == "DEFAULT"
     assert_array_equal(extractor.transform(X), expected)
+
+
+def test_pickles_of_versions_that_knew_no_size():
+    reference = BackboneReference("squeezenet1_1", None, 3)
+    old = pickle.loads(pickle.dumps(reference))
+    del old.image_size, old._statistics
+    assert old.get().digest == reference.digest
+    old.check_continues()

@@ -7,6 +7,7 @@ from typing import TypeVar
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from sktransfer.backbones.piece import Piece
 from sktransfer.backbones.sources.lite import SamePadConv2d
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -36,6 +37,10 @@ def folded(network: Network) -> Network:
 
 
 def _fold_children(parent: nn.Module) -> None:
+    # Pieces of a graph, and networks of the user's own: there, neighbours may be called in another
+    # order, or with something between them.
+    if isinstance(parent, Piece) or getattr(parent, "calls_in_any_order", False):
+        return
     children = list(parent.named_children())
     for (name, module), (next_name, following) in pairwise(children):
         # Not of other classes that inherit from these: they may compute more.

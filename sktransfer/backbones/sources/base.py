@@ -28,8 +28,6 @@ class Weights:
         A local file. Neither `origin` nor `path` means random weights.
     version : str, optional
         Identity of the local file, so that a replaced file counts as other weights.
-    license : str
-        Of published weights, as their publishers name it.
     aliases : tuple of str
         Other names by which the user may ask for published weights.
     license : str

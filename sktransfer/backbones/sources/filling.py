@@ -51,6 +51,7 @@ def filled_by_names(
     if not has_classifier:
         needed = [key for key in needed if not key.startswith(f"{classifier}.")]
     _check_state(name, weights, state, expected, needed)
+    check_values(weights, state)
     # Assigned, because nothing can be copied into a tensor without memory; this also saves a copy.
     network.load_state_dict(state, strict=False, assign=True)
     return network, has_classifier
@@ -88,9 +89,26 @@ def _check_state(
             )
         counts_batches = key.endswith(".num_batches_tracked")  # by which nothing is computed
         same_kind = value.is_floating_point() == expected[key].is_floating_point()
-        if value.is_meta or value.layout != torch.strided or not (same_kind or counts_batches):
-            values = "no values" if value.is_meta else f"{value.layout} values of {value.dtype}"
-            raise WeightsError(
-                f"The weights {weights.label} can't be used: {key} has {values}, where dense ones "
-                f"of {expected[key].dtype} are expected. Save them before any quantisation."
-            )
+        if not (same_kind or counts_batches):
+            raise _unusable(weights, key, value)
+
+
+def check_values(weights: Weights, state: Mapping[str, Tensor]) -> None:
+    """Raise if tensors have no values, or sparse or quantised ones.
+
+    Raises
+    ------
+    WeightsError
+    """
+    for key, value in state.items():
+        is_short = value.ndim > 0 and value.dtype in (torch.int8, torch.uint8)
+        if value.is_meta or value.layout != torch.strided or value.is_quantized or is_short:
+            raise _unusable(weights, key, value)
+
+
+def _unusable(weights: Weights, key: str, value: Tensor) -> WeightsError:
+    values = "no values" if value.is_meta else f"{value.layout} values of {value.dtype}"
+    return WeightsError(
+        f"The weights {weights.label} can't be used: {key} has {values}, where dense ones of "
+        "floating point are expected. Save them before any quantisation."
+    )

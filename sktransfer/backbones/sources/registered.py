@@ -1,10 +1,8 @@
 """Networks of the user's own, by the names that they were registered under."""
 
-import contextlib
+import copy
 import hashlib
-import inspect
 import logging
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -16,10 +14,11 @@ from torch import Tensor, nn
 
 from sktransfer._common.files import file_identity
 from sktransfer._common.random import seeded
-from sktransfer.backbones.graph_cuts import check_pieces, cut_whole_by_graph, forward
+from sktransfer.backbones.graph_cuts import are_close, check_pieces, cut_whole_by_graph, forward
 from sktransfer.backbones.pooling import Pool
 from sktransfer.backbones.sources.base import Sizes, Weights
-from sktransfer.backbones.stages import CutNetwork, NamedModules
+from sktransfer.backbones.sources.filling import check_values
+from sktransfer.backbones.stages import CutNetwork
 from sktransfer.backbones.tracing import Recorded
 from sktransfer.exceptions import BackboneError, WeightsError
 from sktransfer.images.preprocessing import Preprocessing
@@ -39,6 +38,7 @@ class Registration:
     stages: tuple[str, ...] | None = None
     classifier: str | None = None
     weights: Path | None = None
+    n_prefix_tokens: int = 0
     sizes: Sizes | None = None
 
 
@@ -52,17 +52,32 @@ class Registered:
         self.registrations: dict[str, Registration] = {}
 
     def names(self) -> tuple[str, ...]:
-        return tuple({**self.registrations, **_of_packages()})
+        for name in _of_packages():
+            try:
+                self.has(name)
+            except BackboneError as error:  # a package that is broken must not hide all others
+                logger.info("%s is not listed: %s", name, error)
+        return tuple(self.registrations)
 
     def has(self, name: str) -> bool:
         if name not in self.registrations and name in _of_packages():
-            _of_packages()[name].load()()
-            if name not in self.registrations:
-                raise BackboneError(
-                    f"The entry point {name!r} of the group {GROUP!r} did not register a backbone "
-                    "of its name. It must be a function that calls register_backbone."
-                )
+            self._register_of_package(name)
         return name in self.registrations
+
+    def _register_of_package(self, name: str) -> None:
+        try:
+            _of_packages()[name].load()()
+        # A package's own code can fail in any way.
+        except Exception as error:
+            raise BackboneError(
+                f"The entry point {name!r} of the group {GROUP!r} failed: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if name not in self.registrations:
+            raise BackboneError(
+                f"The entry point {name!r} of the group {GROUP!r} did not register a backbone "
+                "of its name. It must be a function that calls register_backbone."
+            )
 
     def _of(self, name: str) -> Registration:
         self.has(name)
@@ -101,14 +116,10 @@ class Registered:
     ) -> tuple[nn.Module, bool]:
         with seeded(0):  # which leaves the global random state as it is
             network = self._built(name)
-        if state:
-            try:
-                network.load_state_dict(state)
-            except RuntimeError as error:
-                raise WeightsError(
-                    f"The weights {weights.label} are not those of {name}: {str(error)[:300]}"
-                ) from error
-        return network.float(), self._of(name).classifier is not None
+        classifier = self._of(name).classifier
+        if weights.path is not None and _load(name, weights, network, state, classifier):
+            classifier = None
+        return network.float(), classifier is not None
 
     def _built(self, name: str) -> nn.Module:
         network = self._of(name).build()
@@ -117,20 +128,31 @@ class Registered:
                 f"build() of the backbone {name!r} must return a torch.nn.Module; it returned "
                 f"{network!r:.80}."
             )
-        return network.eval()
+        # A copy: `build` may return a model that the user goes on with.
+        return copy.deepcopy(network).eval()
 
     def cut(self, name: str, network: nn.Module, weights: Weights) -> CutNetwork:
         of, size = self._of(name), weights.preprocessing.crop_size
         pictures = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-        features = _features(name, network, of.classifier, pictures)
+        features, scores = _features_and_scores(name, network, of.classifier, pictures)
+        pool = Pool("avg", of.n_prefix_tokens)
+        features = features if features.ndim == 2 else pool(features)
         code = identity_of_code(network)
-        classifier = network.get_submodule(of.classifier) if of.classifier else nn.Identity()
+        classifier = _classifier(network, of.classifier, features, scores)
+        _forbid_folding(network)
         try:
             maps, neck = cut_whole_by_graph(
-                network, size, classifier=of.classifier, stages=of.stages
+                network, size, pool, classifier=of.classifier, stages=of.stages
             )
-            tokens = has_class_token(maps, pictures)
-            pieces = CutNetwork(maps, neck, classifier, Pool("avg"), False, tokens, code)
+            pieces = CutNetwork(
+                maps,
+                neck,
+                classifier,
+                pool,
+                has_class_token=of.n_prefix_tokens > 0,
+                n_prefix=of.n_prefix_tokens,
+                code=code,
+            )
             check_pieces(pieces, pictures, features)
         except BackboneError as error:
             if of.stages:
@@ -138,36 +160,74 @@ class Registered:
             logger.info("%s is one stage, because it can't be cut: %s", name, error)
             if of.classifier:
                 network.set_submodule(of.classifier, nn.Identity())
-            whole = nn.Sequential(Recorded(network, forward), Pool("avg"))
+            whole = nn.Sequential(Recorded(network, forward), pool)
             pieces = CutNetwork([], [("network", whole)], classifier, nn.Identity(), code=code)
             check_pieces(pieces, pictures, features)
         return pieces
+
+
+def _load(
+    name: str,
+    weights: Weights,
+    network: nn.Module,
+    state: Mapping[str, Tensor],
+    classifier: str | None,
+) -> bool:
+    """Put tensors into a network; True if those of its classifier are missing or of other classes.
+
+    Raises
+    ------
+    WeightsError
+    """
+    check_values(weights, state)
+    own = network.state_dict()
+    of_classifier = {key for key in (*own, *state) if key.startswith(f"{classifier}.")}
+    shapes = [{key: of[key].shape for key in of_classifier if key in of} for of in (own, state)]
+    left_out = of_classifier if shapes[0] != shapes[1] else set()
+    missing = sorted(set(own) - set(state) - left_out)
+    unknown = sorted(set(state) - set(own) - left_out)
+    if missing or unknown:
+        raise WeightsError(
+            f"The weights {weights.label} are not those of {name}: {len(missing)} tensors are "
+            f"missing {missing[:3]}, {len(unknown)} are unknown to it {unknown[:3]}."
+        )
+    try:
+        network.load_state_dict(
+            {key: value for key, value in state.items() if key not in left_out}, strict=False
+        )
+    except RuntimeError as error:  # of other shapes
+        raise WeightsError(
+            f"The weights {weights.label} are not those of {name}: {str(error)[:300]}"
+        ) from error
+    return bool(left_out)
 
 
 def _of_packages() -> Mapping[str, EntryPoint]:
     return {each.name: each for each in entry_points(group=GROUP)}
 
 
-def _features(name: str, network: nn.Module, classifier: str | None, pictures: Tensor) -> Tensor:
-    """What the network computes from pictures, before its classifier."""
+def _features_and_scores(
+    name: str, network: nn.Module, classifier: str | None, pictures: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What enters the classifier, and what the network returns; the same without a classifier."""
     inputs: list[Any] = []
-    with torch.inference_mode():
-        try:
+    try:
+        with torch.inference_mode():
             if classifier is None:
-                features = network(pictures)
+                features = scores = network(pictures)
             else:
                 module = network.get_submodule(classifier)
                 hook = module.register_forward_pre_hook(lambda _, given: inputs.extend(given))
-                network(pictures)
+                scores = network(pictures)
                 hook.remove()
                 (features,) = inputs
-        # The code is the user's, and may fail in any way.
-        except Exception as error:
-            raise BackboneError(
-                f"{name} can't run on pictures of shape {tuple(pictures.shape)}"
-                f"{f' with classifier={classifier!r}' if classifier else ''}: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+    # The code is the user's, and may fail in any way.
+    except Exception as error:
+        raise BackboneError(
+            f"{name} can't run on pictures of shape {tuple(pictures.shape)}"
+            f"{f' with classifier={classifier!r}' if classifier else ''}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
     is_right = isinstance(features, Tensor) and features.ndim in (2, 3, 4)
     if not is_right or len(features) != len(pictures):
         found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
@@ -175,23 +235,60 @@ def _features(name: str, network: nn.Module, classifier: str | None, pictures: T
             f"{name} must give features (n, width), a map (n, c, h, w) or tokens (n, length, c) "
             f"of pictures (n, 3, h, w); of two pictures it gave {found}."
         )
-    return features if features.ndim == 2 else Pool("avg")(features)
+    return features, scores
 
 
-def has_class_token(maps: NamedModules, pictures: Tensor) -> bool:
-    """True if stages end with tokens of which more than those of the positions are there."""
-    with torch.inference_mode():
-        for _, module in maps:
-            pictures = module(pictures)
-    length = pictures.shape[1]
-    return pictures.ndim == 3 and length != math.isqrt(length) ** 2
+def _classifier(
+    network: nn.Module, name: str | None, features: Tensor, scores: Tensor
+) -> nn.Module:
+    """The classifier; Identity if it does not make the network's scores of its features."""
+    if name is None:
+        return nn.Identity()
+    classifier = network.get_submodule(name)
+    try:
+        with torch.inference_mode():
+            is_last = are_close(classifier(features), scores)
+    except RuntimeError:  # of features of another shape, before their pooling
+        is_last = False
+    return classifier if is_last else nn.Identity()
+
+
+def _forbid_folding(network: nn.Module) -> None:
+    """Mark modules that need not call their children in the order in which they have them."""
+    for module in network.modules():
+        if type(module) is not nn.Sequential:
+            module.calls_in_any_order = True  # type: ignore[assignment]
 
 
 def identity_of_code(network: nn.Module) -> str:
-    """A digest of the structure of a network, and of the code of all that is not torch's."""
+    """A digest of the structure of a network, of plain attributes and of the code of classes.
+
+    The code of functions that a class calls is not a part of it.
+    """
     sha = hashlib.sha256(repr(network).encode())
-    for kind in sorted({type(module) for module in network.modules()}, key=repr):
-        if not kind.__module__.startswith("torch."):
-            with contextlib.suppress(OSError, TypeError):  # typed at a prompt
-                sha.update(inspect.getsource(kind).encode())
+    for name, module in network.named_modules():
+        plain = {key: text for key, value in vars(module).items() if (text := _as_text(value))}
+        sha.update(f"{name} {sorted(plain.items())}".encode())
+        if not type(module).__module__.startswith("torch."):
+            for method in vars(type(module)).values():
+                sha.update(_code_of(getattr(method, "__code__", None)))
     return sha.hexdigest()[:16]
+
+
+def _as_text(value: Any) -> str:
+    """Text of a plain value, or of the name of a function; "" of others."""
+    if isinstance(value, tuple | list):
+        return "".join(f"{_as_text(each)}," for each in value)
+    if isinstance(value, int | float | str | bool):
+        return repr(value)
+    return str(getattr(value, "__qualname__", ""))
+
+
+def _code_of(code: Any) -> bytes:
+    """What a function does, wherever its file is."""
+    if code is None:
+        return b""
+    inner = [each for each in code.co_consts if hasattr(each, "co_code")]
+    constants = [each for each in code.co_consts if not hasattr(each, "co_code")]
+    own = code.co_code + repr((constants, code.co_names)).encode()
+    return own + b"".join(map(_code_of, inner))

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
@@ -17,6 +17,7 @@ from sktransfer.backbones.graph_cuts import are_close, check_pieces, cut_by_grap
 from sktransfer.backbones.pooling import Pool
 from sktransfer.backbones.sources.base import Sizes, Weights
 from sktransfer.backbones.sources.download import cached_file, download
+from sktransfer.backbones.sources.filling import check_values
 from sktransfer.backbones.sources.hub import fetch_from_hub, hub_file, hub_url, in_hub_cache
 from sktransfer.backbones.stages import CutNetwork
 from sktransfer.backbones.tracing import Recorded
@@ -42,6 +43,9 @@ class Timm:
         if not str(name).startswith(PREFIX):
             return False
         architecture, tag = _parts(name)
+        newer = _timm().models.get_deprecated_models().get(architecture)
+        if newer:  # timm would build it, with the preprocessing of another network
+            raise BackboneError(f"{name} is an old name. Use {PREFIX}{newer}.")
         known = _timm().is_model(architecture)
         return known and (not tag or tag in _configurations(architecture))
 
@@ -56,8 +60,9 @@ class Timm:
             for label, configuration in _configurations(architecture).items()
             if configuration.has_weights
         }
-        first = {tag: published[tag]} if tag in published else {}
-        return {**first, **published}
+        if tag and tag not in published:  # "DEFAULT" must not mean those of another tag
+            return {}
+        return {**({tag: published[tag]} if tag else {}), **published}
 
     def preprocessing(self, name: str) -> Preprocessing:
         return _preprocessing(_configuration(name))
@@ -85,6 +90,7 @@ class Timm:
     def filled(
         self, name: str, weights: Weights, state: Mapping[str, Tensor]
     ) -> tuple[nn.Module, bool]:
+        check_values(weights, state)
         errors: list[Exception] = []
         for num_classes, offset in _numbers_of_classes(_configuration(name, weights), state):
             try:
@@ -109,9 +115,14 @@ class Timm:
         try:
             maps, shape = cut_by_graph(network, _features, size, is_channels_last=is_last)
             neck = neck_by_graph(network, _pooled, shape, without=heads, is_channels_last=is_last)
+            n_prefix = getattr(network, "num_prefix_tokens", None)
             pieces = CutNetwork(
-                *(maps, [("neck", neck)], classifier, Pool("avg")),
+                maps,
+                [("neck", neck)],
+                classifier,
+                Pool("avg", n_prefix),
                 has_class_token=getattr(network, "cls_token", None) is not None,
+                n_prefix=n_prefix,
             )
             check_pieces(pieces, pictures, features)
         except BackboneError as error:
@@ -229,14 +240,28 @@ def _loaded(
         "label_offset": offset,
         "custom_load": False,
     }
+    size = weights.preprocessing.crop_size
     with seeded(0):  # timm draws weights before it loads others
-        network = _created(
-            *(name, num_classes, weights.preprocessing.crop_size),
-            pretrained=True,
-            pretrained_cfg_overlay=overlay,
-        )
+        network = _created(name, num_classes, size, pretrained=True, pretrained_cfg_overlay=overlay)
     del network.pretrained_cfg["state_dict"]  # a second copy of all weights
+    # For some networks timm loads what fits, and does not say what is missing.
+    missing = _still_random(network, lambda: _created(name, num_classes, size), state)
+    if missing:
+        raise RuntimeError(f"{len(missing)} tensors are missing {missing[:3]}")
     return network
+
+
+def _still_random(network: Any, build: Callable[[], Any], state: Mapping[str, Tensor]) -> list[str]:
+    """Names of parameters that have the values which were drawn before loading."""
+    # Those with a name that the file has were loaded. timm may have renamed others.
+    names = {name for name, _ in network.named_parameters()} - set(state)
+    values = network.state_dict()
+    for seed, is_same in ((0, True), (1, False)):  # some are the same however they are drawn
+        if names:
+            with seeded(seed):
+                drawn = build().state_dict()
+            names = {key for key in names if torch.equal(values[key], drawn[key]) == is_same}
+    return sorted(names)
 
 
 def _numbers_of_classes(configuration: Any, state: Mapping[str, Tensor]) -> list[tuple[int, int]]:

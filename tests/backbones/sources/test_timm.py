@@ -372,6 +372,46 @@ def test_list_of_an_unknown_source():
         list_backbones(source="keras")
 
 
+@pytest.mark.parametrize("name", ["resnext101_32x4d.untrained", "vit_base_patch16_224_in21k"])
+def test_names_whose_default_would_be_anothers(name):
+    with pytest.raises(BackboneError, match="is an old name|'DEFAULT' is neither"):
+        load_backbone(f"timm/{name}")
+
+
+def test_networks_that_timm_loads_without_saying_what_is_missing(tmp_path):
+    network = timm.create_model("dla46x_c", num_classes=0)
+    state = {k: v for k, v in network.state_dict().items() if not k.startswith("level5.")}
+    path = save(state, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match="tensors are missing"):
+        load_backbone("timm/dla46x_c", path, image_size=64)
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({}, "holds no tensors"),
+        ({"conv1.weight": torch.zeros(24, 3, 3, 3, dtype=torch.int8)}, "before any quantisation"),
+    ],
+)
+def test_files_that_hold_no_weights(tmp_path, state, message):
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=message):
+        load_backbone("timm/test_resnet", tmp_path / "w.pth")
+
+
+def test_tokens_before_those_of_positions():
+    backbone = load_backbone("timm/vit_small_patch14_reg4_dinov2", None, image_size=28)
+    pixels = torch.randint(0, 256, (2, 3, 28, 28), dtype=torch.uint8)
+    with torch.inference_mode():
+        tokens = nn.Sequential(*(stage.module for stage in backbone.stages[:-1]))(
+            Normalise(backbone.preprocessing)(pixels)
+        )
+        found = {how: backbone.feature_network(pooling=how)(pixels) for how in ("avg", "cls")}
+    assert tokens.shape[1] == 1 + 4 + 4  # class token, registers, positions
+    assert torch.allclose(found["avg"], tokens[:, 5:].mean(1), atol=1e-5)
+    assert torch.allclose(found["cls"], tokens[:, 0], atol=1e-5)
+
+
 def test_tags_have_their_own_preprocessing():
     assert find_weights("timm/resnet50", "a1_in1k").preprocessing.interpolation == "bicubic"
     assert find_weights("timm/resnet50", "tv_in1k").preprocessing.interpolation == "bilinear"
