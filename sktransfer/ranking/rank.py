@@ -57,7 +57,8 @@ def rank_backbones(
         At least two candidates: names of backbones, with their default weights, which are
         downloaded if need be; and unfitted extractors, for other weights, stages, sizes of
         pictures or ways to pool, such as ``PretrainedFeatureExtractor("resnet18", weights=path)``.
-        By default all backbones whose default weights are on this machine.
+        By default all of torchvision, of the extra ``offline`` and of `register_backbone` whose
+        default weights are on this machine; networks of timm must be named.
     cv : int, splitter, iterable of splits, or None
         Number of folds, which are drawn twice, with copies of a picture in one fold; None for 5,
         or fewer if no class has 5 pictures. Or a splitter of scikit-learn, which splits the rows

@@ -251,7 +251,7 @@ def test_a_network_that_confuses_one_picture_with_none():
         def forward(self, x):
             return super().forward(x).mean((2, 3)).squeeze(0)
 
-    with pytest.raises(BackboneError):
+    with pytest.raises(BackboneError, match="1 pictures"):
         registered(Squeezes)
 
 

@@ -374,7 +374,7 @@ def test_list_of_an_unknown_source():
 
 @pytest.mark.parametrize("name", ["resnext101_32x4d.untrained", "vit_base_patch16_224_in21k"])
 def test_names_whose_default_would_be_anothers(name):
-    with pytest.raises(BackboneError, match="is an old name|'DEFAULT' is neither"):
+    with pytest.raises(BackboneError, match=r"is an old name|'DEFAULT' is neither"):
         load_backbone(f"timm/{name}")
 
 
