@@ -83,6 +83,18 @@ class Backbone:
         """
         if pooling == "native":
             return self.stages
+        return _with_depths([*self.pieces.maps, ("neck", self._pool(pooling))])
+
+    def _pool(self, pooling: str) -> nn.Module:
+        """What makes a feature vector of a map or tokens.
+
+        Raises
+        ------
+        BackboneError
+            If this network can't be pooled so.
+        """
+        if pooling == "native":
+            return self.pieces.pooling
         if not self.pieces.maps:
             raise BackboneError(
                 f"pooling={pooling!r} can't be used: {self.name} is one stage, which ends with a "
@@ -93,7 +105,7 @@ class Backbone:
                 f"pooling={pooling!r} needs a class token, and {self.name} has none. Use one of "
                 f"{[each for each in POOLINGS if each not in OF_CLASS_TOKEN]}."
             )
-        return _with_depths([*self.pieces.maps, ("neck", Pool(pooling, self.pieces.n_prefix))])
+        return Pool(pooling, self.pieces.n_prefix)
 
     def feature_network(
         self, stage: str | Sequence[str] | None = None, pooling: str = "native"
@@ -116,7 +128,6 @@ class Backbone:
         """Links up to the first tap, and one link for the rest."""
         taps = [stage] if isinstance(stage, str) else list(stage)
         self._check_taps(taps)
-        self.feature_stages(pooling)  # raises if the pooling can't be used
         names = [s.name for s in self.stages]
         classifier, reads = None, ""
         if "logits" in taps:
@@ -125,9 +136,10 @@ class Backbone:
         # Stages before the first tap stay links of their own: their activations in the store then
         # serve every other network of this backbone.
         places = [names.index(tap if tap != "logits" else reads) for tap in taps]
-        pool = self.pieces.pooling if pooling == "native" else Pool(pooling, self.pieces.n_prefix)
         needed = self.stages[min(places) : max(places) + 1]
-        tail = TappedStages([(s.name, s.module) for s in needed], taps, pool, classifier, reads)
+        tail = TappedStages(
+            [(s.name, s.module) for s in needed], taps, self._pool(pooling), classifier, reads
+        )
         name = f"{self.name} {self.pieces.code} {' '.join(taps)} {pooling}".replace("  ", " ")
         return [*self._links(self.stages[: min(places)]), (name, tail)]
 

@@ -67,7 +67,6 @@ def register_backbone(
         A ``.safetensors`` or ``.pth`` file with the network's state dict, which
         ``weights="DEFAULT"`` loads. By default, the network has those with which `build` makes
         it.
-
     n_prefix_tokens : int, default=0
         Of a transformer: number of tokens before those of positions, the class token first.
 
@@ -96,20 +95,21 @@ def register_backbone(
     (4, 16)
     """
     _check_arguments(name, build, stages, weights)
+    # Absolute: a script may go to another folder.
+    path = None if weights is None else Path(weights).expanduser().absolute()
+    if path is not None and not path.is_file():
+        raise BackboneError(f"weights={str(weights)!r} of {name} is no file.")
     before = REGISTERED.registrations.get(name)
     registration = Registration(
         build,
         _preprocessing(preprocessing),
         None if stages is None else tuple(stages),
         classifier,
-        # A script may go to another folder.
-        None if weights is None else Path(weights).expanduser().absolute(),
+        path,
         n_prefix_tokens,
     )
     _keep(name, registration)
     try:
-        if weights is not None and not Path(weights).expanduser().is_file():
-            raise BackboneError(f"weights={str(weights)!r} of {name} is no file.")
         backbone = load_backbone(name)
         sizes = sizes_of(backbone, backbone.width())
     except BaseException:
