@@ -6,6 +6,7 @@ level of resolution there too; a network of one resolution is cut at its blocks.
 the modules of the network, so they keep what these do in training: dropout, BatchNorm.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from sktransfer.backbones.stages import CutNetwork, NamedModules
 from sktransfer.backbones.tracing import BATCH, recorded
 from sktransfer.backbones.without_values import without_values
 from sktransfer.exceptions import BackboneError
+
+logger = logging.getLogger("sktransfer")
 
 Call = Callable[[Any, Tensor], Any]
 
@@ -167,6 +170,14 @@ def _recorded_cut(
     # Networks are code of others, which can fail in any way when it is recorded.
     except Exception as error:
         raise BackboneError(f"It can't be recorded: {type(error).__name__}: {error}") from error
+
+
+def one_stage(
+    name: str, whole: nn.Module, classifier: nn.Module, reason: Exception, code: str = ""
+) -> CutNetwork:
+    """A network that can't be cut, as a stage from pictures to features; the log says why."""
+    logger.info("%s is one stage, because it can't be cut: %s", name, reason)
+    return CutNetwork([], [("network", whole)], classifier, nn.Identity(), code=code)
 
 
 def check_pieces(pieces: CutNetwork, pictures: Tensor, features: Tensor) -> None:

@@ -14,7 +14,13 @@ from torch import Tensor, nn
 
 from sktransfer._common.files import file_identity
 from sktransfer._common.random import seeded
-from sktransfer.backbones.graph_cuts import are_close, check_pieces, cut_whole_by_graph, forward
+from sktransfer.backbones.graph_cuts import (
+    are_close,
+    check_pieces,
+    cut_whole_by_graph,
+    forward,
+    one_stage,
+)
 from sktransfer.backbones.pooling import Pool
 from sktransfer.backbones.sources.base import Sizes, Weights
 from sktransfer.backbones.sources.filling import check_values
@@ -157,11 +163,10 @@ class Registered:
         except BackboneError as error:
             if of.stages:
                 raise BackboneError(f"stages={list(of.stages)} of {name}: {error}") from error
-            logger.info("%s is one stage, because it can't be cut: %s", name, error)
             if of.classifier:
                 network.set_submodule(of.classifier, nn.Identity())
             whole = nn.Sequential(Recorded(network, forward), pool)
-            pieces = CutNetwork([], [("network", whole)], classifier, nn.Identity(), code=code)
+            pieces = one_stage(name, whole, classifier, error, code)
             check_pieces(pieces, pictures, features)
         return pieces
 

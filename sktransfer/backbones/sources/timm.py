@@ -1,6 +1,5 @@
 """Networks of timm (``pip install timm``), by ``timm/`` and timm's own name with its tag."""
 
-import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from sktransfer._common.random import seeded
-from sktransfer.backbones.graph_cuts import are_close, check_pieces, cut_by_graph, neck_by_graph
+from sktransfer.backbones.graph_cuts import (
+    are_close,
+    check_pieces,
+    cut_by_graph,
+    neck_by_graph,
+    one_stage,
+)
 from sktransfer.backbones.pooling import Pool
 from sktransfer.backbones.sources.base import Sizes, Weights
 from sktransfer.backbones.sources.download import cached_file, download
@@ -23,8 +28,6 @@ from sktransfer.backbones.stages import CutNetwork
 from sktransfer.backbones.tracing import Recorded
 from sktransfer.exceptions import BackboneError, WeightsError
 from sktransfer.images.preprocessing import Preprocessing
-
-logger = logging.getLogger("sktransfer")
 
 PREFIX = "timm/"
 
@@ -126,9 +129,7 @@ class Timm:
             )
             check_pieces(pieces, pictures, features)
         except BackboneError as error:
-            logger.info("%s is one stage, because it can't be cut: %s", name, error)
-            whole = Recorded(network, _whole)
-            pieces = CutNetwork([], [("network", whole)], classifier, nn.Identity())
+            pieces = one_stage(name, Recorded(network, _whole), classifier, error)
         return pieces
 
 
