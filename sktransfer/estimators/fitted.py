@@ -220,6 +220,12 @@ class FittedModel:
         scores = np.concatenate([each.numpy().reshape(shape) for each in passes], axis=1)
         return scores / np.float32(self.temperature)
 
+    def features(self, images: ImageSource, options: RunOptions) -> np.ndarray:
+        """What the last layer of the head takes of pictures, (n, n_features), float32."""
+        one_pass = self.backbone.frozen_pass(self.frozen_network(), options, "Computing features")
+        features: np.ndarray = one_pass.collect(images, self.net.features)[0].numpy()
+        return features
+
     def frozen_network(self) -> FrozenNetwork:
         """The network from pixels to what the net takes."""
         split = (self.architecture.unfreeze_depth, self.architecture.pooling)

@@ -256,6 +256,13 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
         scores: Tensor = self.evaluation_step((activations, None))
         return scores
 
+    def features(self, activations: Tensor) -> Tensor:
+        """What the last layer of the head takes, (n, n_features), in evaluation mode."""
+        self._set_training(False)
+        with torch.no_grad():
+            _, features = self.infer(activations, with_features=True)
+            return self.module_.head[:-1](features)
+
     def scores_of(self, rows: Rows) -> Tensor:
         """Scores (n, k) of stored rows, on the CPU."""
         batches = RowBatches(rows, self.batch_size)
