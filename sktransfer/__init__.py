@@ -10,11 +10,13 @@ from sktransfer.datasets import load_clipart, load_image_folder
 from sktransfer.estimators.classifier import PretrainedImageClassifier
 from sktransfer.estimators.extractor import PretrainedFeatureExtractor
 from sktransfer.inspection import (
+    GroupMetricsDisplay,
     LearningRateDisplay,
     RankingDisplay,
     SelectionDisplay,
     TrainingCurveDisplay,
     find_lr,
+    group_metrics,
     plot_augmentations,
 )
 from sktransfer.ranking import rank_backbones
@@ -22,6 +24,7 @@ from sktransfer.ranking import rank_backbones
 __version__ = "0.1.0"
 
 __all__ = [
+    "GroupMetricsDisplay",
     "LearningRateDisplay",
     "PretrainedFeatureExtractor",
     "PretrainedImageClassifier",
@@ -34,6 +37,7 @@ __all__ = [
     "exceptions",
     "find_lr",
     "free_memory",
+    "group_metrics",
     "list_backbones",
     "load_clipart",
     "load_image_folder",

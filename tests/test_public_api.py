@@ -9,6 +9,7 @@ import sktransfer
 from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
 
 PUBLIC = [
+    "GroupMetricsDisplay",
     "LearningRateDisplay",
     "PretrainedFeatureExtractor",
     "PretrainedImageClassifier",
@@ -21,6 +22,7 @@ PUBLIC = [
     "exceptions",
     "find_lr",
     "free_memory",
+    "group_metrics",
     "list_backbones",
     "load_clipart",
     "load_image_folder",

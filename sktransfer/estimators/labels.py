@@ -175,13 +175,14 @@ def _labels(y: Any, n_rows: int) -> np.ndarray:
     check_consistent_length(np.empty(n_rows), labels)
     if labels.dtype.kind == "f":
         assert_all_finite(labels, input_name="y")
-    missing = [i for i, label in enumerate(labels.tolist()) if _is_missing(label)]
+    missing = [i for i, label in enumerate(labels.tolist()) if is_missing(label)]
     if missing:
         raise ValueError(f"Input y contains NaN or None, first in row {missing[0]} of y.")
     return labels
 
 
-def _is_missing(label: Any) -> bool:
+def is_missing(label: Any) -> bool:
+    """Tell if a label is None, NaN, NaT or pandas.NA."""
     try:
         return label is None or bool(label != label)  # NaN and NaT differ from themselves
     except TypeError:  # pandas.NA is neither equal nor unequal

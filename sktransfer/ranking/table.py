@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch
 
+from sktransfer._common.text_table import aligned
 from sktransfer.ranking.folds import corrected_error
 from sktransfer.ranking.frozen_head import Measured
 from sktransfer.selection.cross_validation import Folds
@@ -46,11 +47,11 @@ class Ranking(Bunch):  # type: ignore[misc]
             f"Accuracy of a frozen head: the mean of {self.fold_accuracies.shape[1]} folds of "
             f"{self.n_pictures} pictures +/- its standard error",
             "",
-            *_aligned([_HEADINGS, *(_cells(self, i) for i in range(len(self.backbone)))]),
+            *aligned([_HEADINGS, *(_cells(self, i) for i in range(len(self.backbone)))]),
             "",
             *(line for note in _notes(self) for line in textwrap.wrap(note, _WIDTH)),
         ]
-        return "\n".join(line.rstrip() for line in lines)
+        return "\n".join(lines)
 
 
 def as_table(
@@ -154,16 +155,6 @@ def _fine_tuned(ranking: Ranking, i: int) -> str:
 
 def _or_empty(value: float, form: str) -> str:
     return "" if np.isnan(value) else format(value, form)
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    """Lines of cells in columns; those that are empty in all rows but the first are left out."""
-    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
-    widths = [max(map(len, column)) for column in columns]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in zip(*columns, strict=True)
-    ]
 
 
 def _notes(ranking: Ranking) -> list[str]:
