@@ -20,6 +20,7 @@ PUBLIC = [
     "cache_info",
     "clear_cache",
     "exceptions",
+    "explain",
     "find_lr",
     "free_memory",
     "group_metrics",
@@ -54,6 +55,7 @@ SIGNATURES = {
     ),
     "adapt_batch_norm": ("estimator, X_target, *, X_source=None, n_source=16, batch_size=64"),
     "cache_info": "folder",
+    "explain": "estimator, X, target=None, method='auto'",
     "rank_backbones": (
         "X, y, backbones=None, *, cv=None, cache=None, device='auto', n_jobs=None, max_rows=1000, "
         "fine_tune_top=0, verbose=0"

@@ -5,6 +5,7 @@ When a scikit-learn release moves one of them, this is the only file to change.
 
 from typing import Any
 
+from sklearn.linear_model._base import LinearClassifierMixin
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils._pprint import _EstimatorPrettyPrinter
@@ -18,6 +19,7 @@ except ImportError:  # scikit-learn 1.6
 __all__ = [
     "HasMethods",
     "Interval",
+    "LinearClassifierMixin",
     "Options",
     "StrOptions",
     "captioned_block",

@@ -83,9 +83,9 @@ class Backbone:
         """
         if pooling == "native":
             return self.stages
-        return _with_depths([*self.pieces.maps, ("neck", self._pool(pooling))])
+        return _with_depths([*self.pieces.maps, ("neck", self.pool(pooling))])
 
-    def _pool(self, pooling: str) -> nn.Module:
+    def pool(self, pooling: str) -> nn.Module:
         """What makes a feature vector of a map or tokens.
 
         Raises
@@ -138,7 +138,7 @@ class Backbone:
         places = [names.index(tap if tap != "logits" else reads) for tap in taps]
         needed = self.stages[min(places) : max(places) + 1]
         tail = TappedStages(
-            [(s.name, s.module) for s in needed], taps, self._pool(pooling), classifier, reads
+            [(s.name, s.module) for s in needed], taps, self.pool(pooling), classifier, reads
         )
         name = f"{self.name} {self.pieces.code} {' '.join(taps)} {pooling}".replace("  ", " ")
         return [*self._links(self.stages[: min(places)]), (name, tail)]
@@ -220,6 +220,14 @@ class Backbone:
             if not trainable:
                 return self.feature_network(None, pooling)
             links = self._links(frozen, pooling) if frozen else []
+            self._networks[key] = FrozenNetwork(links, backbone_name=self.name)
+        return self._networks[key]
+
+    def map_network(self, n_stages: int) -> FrozenNetwork:
+        """The frozen network from pixels to the output of the first `n_stages` stages."""
+        key = ("maps", str(n_stages), "")
+        if key not in self._networks:
+            links = self._links(self.stages[:n_stages])
             self._networks[key] = FrozenNetwork(links, backbone_name=self.name)
         return self._networks[key]
 

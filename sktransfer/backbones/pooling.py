@@ -34,7 +34,7 @@ class Pool(nn.Module):
             return x.flatten(1)
         if x.ndim == 4:
             return self._reduced(x.flatten(2))
-        n_others = self._n_before_positions(int(x.shape[1]))
+        n_others = self.n_before_positions(int(x.shape[1]))
         positions = x[:, n_others:].transpose(1, 2)
         if self.how not in OF_CLASS_TOKEN:
             return self._reduced(positions)
@@ -42,7 +42,8 @@ class Pool(nn.Module):
             raise BackboneError(f"pooling={self.how!r} needs a class token; use pooling='avg'.")
         return x[:, 0] if self.how == "cls" else torch.cat([x[:, 0], positions.mean(2)], dim=1)
 
-    def _n_before_positions(self, length: int) -> int:
+    def n_before_positions(self, length: int) -> int:
+        """Number of tokens that belong to no position, of `length` in all."""
         # Pictures are squares, so positions are a square number. Some networks add their class
         # token late: before that, there are as many tokens as positions.
         if self.n_prefix is not None and _is_square(length - self.n_prefix):

@@ -159,6 +159,28 @@ class Preprocessing:
         )
         return np.asarray(image.resize((crop, crop), resample, box))
 
+    def seen(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Return where the network's square lies in a picture of this size.
+
+        Returns
+        -------
+        left, top, right, bottom : float
+            In pixels of the picture. Outside of it where the square is padded.
+        """
+        side, sides = self.crop_size, (width, height)
+        if self.resize == "squash":
+            return 0.0, 0.0, float(width), float(height)
+        if self.resize == "pad" or self.crop_mode == "border":
+            content = tuple(max(1, round(side * each / max(sides))) for each in sides)
+            starts = tuple(-((side - each) // 2) for each in content)
+        else:
+            whole = (self.resize_size, self.resize_size)
+            content = whole if self.crop_mode == "squash" else self._size_before_crop(*sides)
+            starts = tuple(round((each - side) / 2) for each in content)
+        scales = [each / resized for each, resized in zip(sides, content, strict=True)]
+        left, top = (start * scale for start, scale in zip(starts, scales, strict=True))
+        return left, top, left + side * scales[0], top + side * scales[1]
+
     def _size_before_crop(self, width: int, height: int) -> tuple[int, int]:
         """Return the size after resizing; the longer side is rounded down, as in torchvision."""
         if width <= height:

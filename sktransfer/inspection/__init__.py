@@ -1,6 +1,7 @@
-"""Displays of decisions, rankings, training curves, learning rates and augmented pictures."""
+"""Look inside: displays, maps of pictures, metrics of groups, and learning rates."""
 
 from sktransfer.inspection.augmentations import plot_augmentations
+from sktransfer.inspection.explanation import Explanation, explain
 from sktransfer.inspection.group_display import GroupMetricsDisplay
 from sktransfer.inspection.groups import group_metrics
 from sktransfer.inspection.learning_rate import LearningRateDisplay, find_lr
@@ -9,11 +10,13 @@ from sktransfer.inspection.selection import SelectionDisplay
 from sktransfer.inspection.training_curve import TrainingCurveDisplay
 
 __all__ = [
+    "Explanation",
     "GroupMetricsDisplay",
     "LearningRateDisplay",
     "RankingDisplay",
     "SelectionDisplay",
     "TrainingCurveDisplay",
+    "explain",
     "find_lr",
     "group_metrics",
     "plot_augmentations",

@@ -110,7 +110,7 @@ class Subject:
         network, backbone = self.network, self.backbone
         if network is None or backbone is None:
             return as_images(X)
-        before = _through(self.steps[: self.place], X)
+        before = through(self.steps[: self.place], X)
         return network._images(before, backbone.image_shape, missing_ok=True)
 
     def features(self, X: Any) -> np.ndarray:
@@ -130,9 +130,9 @@ class Subject:
                 "PretrainedImageClassifier, or a Pipeline that begins with a "
                 "PretrainedFeatureExtractor."
             )
-        pictures = _through(self.steps[: self.place], X)
+        pictures = through(self.steps[: self.place], X)
         if isinstance(network, PretrainedFeatureExtractor):
-            features = _through(self.steps[self.place : -1], pictures)
+            features = through(self.steps[self.place : -1], pictures)
             return np.asarray(features, dtype=np.float32)
         check_is_fitted(network)
         network._check_parameters()
@@ -213,7 +213,7 @@ def _steps(estimator: Any, who: str) -> Iterator[Any]:
             yield from _steps(_best(step, who), who)
 
 
-def _through(steps: Sequence[Any], X: Any) -> Any:
+def through(steps: Sequence[Any], X: Any) -> Any:
     """X after some steps; those that only resample the rows of a fit are left out."""
     for step in steps:
         if hasattr(step, "transform"):

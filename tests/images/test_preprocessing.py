@@ -216,3 +216,26 @@ def test_each_resize_has_a_key_of_its_own():
     # The keys and digests of stores and pickles from before `resize`.
     assert preset_of().cache_key == "resize 40 bilinear crop 32"
     assert len({repr(preset) for preset in presets}) == 1
+
+
+@pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
+@pytest.mark.parametrize("resize", ["crop", "squash", "pad"])
+@pytest.mark.parametrize("size", [(300, 200), (200, 300), (256, 256), (60, 47)])
+def test_the_square_lies_in_the_picture_where_it_is_said_to(resize, crop_mode, size):
+    width, height = size
+    # Colours that tell where a pixel was: red from left to right, green from top to bottom.
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[..., 0] = (np.arange(width) + 0.5) / width * 255
+    picture[..., 1] = ((np.arange(height) + 0.5) / height * 255)[:, None]
+    preset = Preprocessing(64, 56, "bilinear", MEAN, STD, resize=resize, crop_mode=crop_mode)
+    pixels = preset(picture).astype(float)
+    left, top, right, bottom = preset.seen(width, height)
+    middles = (np.arange(56) + 0.5) / 56
+    x, y = left + middles * (right - left), top + middles * (bottom - top)
+    columns, rows = (x > 0) & (x < width), (y > 0) & (y < height)
+    seen = pixels[np.ix_(rows, columns)]
+    # By less than one pixel of the square: a crop is rounded to whole ones.
+    red, green = 255 * (right - left) / 56 / width, 255 * (bottom - top) / 56 / height
+    inside = np.s_[2:-2, 2:-2]  # at the border colours are mixed with the padding
+    assert abs(seen[..., 0] - x[columns] / width * 255)[inside].max() < red / 2 + 1
+    assert abs(seen[..., 1] - y[rows, None] / height * 255)[inside].max() < green / 2 + 1
