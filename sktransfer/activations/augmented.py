@@ -12,7 +12,7 @@ from sktransfer._common.threads import reading_threads
 from sktransfer.activations.memory import allocate
 from sktransfer.activations.streaming import FrozenPass, Then
 from sktransfer.activations.views import FixedViews, FreshViews, Views
-from sktransfer.images.augmentation import AugmentedView, Transform
+from sktransfer.images.augmentation import AugmentedView, Transform, check_augment
 from sktransfer.images.reading import read_batches
 from sktransfer.images.sources import ImageSource
 
@@ -25,11 +25,12 @@ def decode(source: ImageSource, one_pass: FrozenPass) -> np.ndarray:
 
     Returns
     -------
-    ndarray of shape (n, size, size, 3), uint8
+    ndarray of shape (n, size, size, c), uint8
         In memory, or in a mapped file where memory is too small.
     """
     size = one_pass.preprocessing.crop_size
-    pixels: np.ndarray = allocate((len(source), size, size, 3), torch.uint8, may_map=1).numpy()
+    shape = (len(source), size, size, source.channels)
+    pixels: np.ndarray = allocate(shape, torch.uint8, may_map=1).numpy()
     rows = range(len(source))
     batches = (rows[i : i + one_pass.batch_size] for i in rows[:: one_pass.batch_size])
     with reading_threads(one_pass.n_jobs) as n_threads:
@@ -44,7 +45,7 @@ class Augmented:
 
     Parameters
     ----------
-    pixels : ndarray of shape (n, size, size, 3), uint8
+    pixels : ndarray of shape (n, size, size, c), uint8
         As `decode` returns them.
     one_pass : FrozenPass
     augment : str or callable
@@ -69,7 +70,14 @@ class Augmented:
         *,
         keep: bool,
     ) -> "Augmented":
-        """Views of the pictures of a source, decoded as `one_pass` says."""
+        """Views of the pictures of a source, decoded as `one_pass` says.
+
+        Raises
+        ------
+        ParameterError
+            If `augment` changes colours, and the pictures have other channels than those of RGB.
+        """
+        check_augment(augment, source.channels)
         return cls(decode(source, one_pass), one_pass, augment, seed, keep)
 
     def views(self, n: int | None, rows: np.ndarray) -> Views:
@@ -112,7 +120,8 @@ class Augmented:
         cache = self.one_pass.cache if isinstance(augment, str | None) and self.keep else None
         pictures = [self.pixels[row] for row in (range(len(self.pixels)) if rows is None else rows)]
         of_view = replace(self.one_pass, preprocessing=view, cache=cache, may_map=of)
-        activations, _ = of_view.collect(ImageSource(pictures), then)
+        source = ImageSource(pictures, channels=self.pixels.shape[3])
+        activations, _ = of_view.collect(source, then)
         return activations
 
     def identity(self) -> bytes:

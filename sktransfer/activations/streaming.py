@@ -33,7 +33,7 @@ class FrozenPass:
     Parameters
     ----------
     network : FrozenNetwork
-        From uint8 pixels (n, 3, h, w) to activations.
+        From uint8 pixels (n, c, h, w) to activations.
     preprocessing : Preprocessing or AugmentedView
     choice : EngineChoice
         Engine, device and precision.

@@ -268,12 +268,13 @@ class _Measure:
 
     def _images(self, name: str, backbone: FittedBackbone) -> ImageSource:
         try:
-            return self.estimator._images(getattr(self, name), backbone.image_shape)
+            pictures = getattr(self, name)
+            return self.estimator._images(pictures, backbone.image_shape, backbone.in_channels)
         except ImageError as error:  # which speaks of X
             raise type(error)(f"{name} can't be used: {error}") from error
 
     def _batches(self, images: ImageSource, backbone: FittedBackbone) -> Generator[Tensor]:
-        """Pixels (n, 3, h, w) of the pictures, in random batches of nearly equal length."""
+        """Pixels (n, c, h, w) of the pictures, in random batches of nearly equal length."""
         # Folders of pictures come sorted by class, and a batch of one class would be normalised by
         # the statistics of that class.
         order = np.random.default_rng(0).permutation(len(images))

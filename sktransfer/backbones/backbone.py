@@ -110,7 +110,7 @@ class Backbone:
     def feature_network(
         self, stage: str | Sequence[str] | None = None, pooling: str = "native"
     ) -> FrozenNetwork:
-        """The frozen network from uint8 pixels (n, 3, h, w) to features (n, width).
+        """The frozen network from uint8 pixels (n, c, h, w) to features (n, width).
 
         Raises
         ------
@@ -268,7 +268,8 @@ class Backbone:
         return self._widths[key]
 
     def _measured_width(self, network: nn.Module, size: int) -> int:
-        pixels = torch.zeros(1, 3, size, size, dtype=torch.uint8)
+        channels = len(self.preprocessing.mean)
+        pixels = torch.zeros(1, channels, size, size, dtype=torch.uint8)
         # A network of one stage may need values: it could not be recorded without them.
         if self.pieces.maps:
             network, pixels = without_values(network), pixels.to("meta")

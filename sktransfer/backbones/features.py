@@ -9,7 +9,7 @@ from sktransfer.images.preprocessing import Preprocessing
 
 
 class Normalise(nn.Module):
-    """uint8 pixels (n, 3, h, w) -> floats, by the mean and std of the weights' preset."""
+    """uint8 pixels (n, c, h, w) -> floats, by the mean and std of the weights' preset."""
 
     scale: Tensor
     shift: Tensor

@@ -31,6 +31,7 @@ def cut_by_graph(
     call: Call,
     image_size: int,
     *,
+    channels: int = 3,
     stages: Sequence[str] | None = None,
     is_channels_last: bool = False,
 ) -> tuple[NamedModules, tuple[int, ...]]:
@@ -41,7 +42,7 @@ def cut_by_graph(
     network : Module
         In evaluation mode.
     call : callable
-        Gets the network and pictures (n, 3, image_size, image_size).
+        Gets the network and pictures (n, channels, image_size, image_size).
     stages : sequence of str, optional
         Names of submodules in the order of their calls, each the last one of a stage. By default
         stages are the levels of resolution, or the blocks of a network that has only one.
@@ -60,7 +61,7 @@ def cut_by_graph(
     BackboneError
         If the network can't be cut so.
     """
-    cut = _recorded_cut(network, call, (3, image_size, image_size), stages or ())
+    cut = _recorded_cut(network, call, (channels, image_size, image_size), stages or ())
     names, places = cut.named(stages)
     return _turned(cut, names, places, is_channels_last), shape_of(cut.end)[1:]
 
@@ -85,6 +86,7 @@ def cut_whole_by_graph(
     image_size: int,
     pool: Pool,
     *,
+    channels: int = 3,
     classifier: str | None = None,
     stages: Sequence[str] | None = None,
 ) -> tuple[NamedModules, NamedModules]:
@@ -108,7 +110,7 @@ def cut_whole_by_graph(
         If the network can't be cut so.
     """
     parts = [*(stages or ()), *([classifier] if classifier else [])]
-    cut = _recorded_cut(network, forward, (3, image_size, image_size), parts)
+    cut = _recorded_cut(network, forward, (channels, image_size, image_size), parts)
     if classifier:
         cut.end_before(classifier)
     names, places = cut.named(stages)

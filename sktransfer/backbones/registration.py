@@ -47,12 +47,14 @@ def register_backbone(
         Not a name of torchvision or of timm. A name that was registered before then means the new
         network.
     build : callable
-        Returns a new ``torch.nn.Module``. It maps float pictures (n, 3, h, w) to
+        Returns a new ``torch.nn.Module``. It maps float pictures (n, c, h, w) to
         features (n, width), a map (n, c, h, w) or tokens (n, length, c), or to scores if
         `classifier` is given.
     preprocessing : dict
         How pictures are prepared. ``image_size`` : int, side of the square in pixels. ``mean`` and
-        ``std`` : three floats each, for pixels scaled to 0..1. Optionally ``resize_size`` : int,
+        ``std`` : three floats each, for pixels scaled to 0..1; for a network of other channels as
+        many as it has, which estimators then need as `in_channels`. Optionally
+        ``resize_size`` : int,
         the length of the shorter side before the crop (default: `image_size`), and
         ``interpolation`` : {"bilinear", "bicubic", "nearest"} (default: "bilinear").
     stages : sequence of str, optional
@@ -110,7 +112,7 @@ def register_backbone(
     )
     _keep(name, registration)
     try:
-        backbone = load_backbone(name)
+        backbone = load_backbone(name, in_channels=len(registration.preprocessing.mean))
         sizes = sizes_of(backbone, backbone.width())
     except BaseException:
         _keep(name, before)
@@ -178,10 +180,11 @@ def _preprocessing(given: Mapping[str, Any]) -> Preprocessing:
         mean, std = (), ()
     # Values of 0 to 255 are another library's: they would make all pictures look alike.
     is_scaled = all(0 <= value <= 1 for value in mean) and all(0 < value <= 2 for value in std)
-    if len(mean) != 3 or len(std) != 3 or not is_scaled:
+    if not mean or len(mean) != len(std) or not is_scaled:
         raise BackboneError(
             "preprocessing needs three numbers from 0 to 1 as mean, and three above 0 as std, at "
-            f"most 2, for pixels scaled to 0..1; got {given['mean']!r} and {given['std']!r}."
+            "most 2, for pixels scaled to 0..1 (or one for each channel of a network that takes "
+            f"other pictures); got {given['mean']!r} and {given['std']!r}."
         )
     size = given["image_size"]
     resize, interpolation = given.get("resize_size", size), given.get("interpolation", "bilinear")

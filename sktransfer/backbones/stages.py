@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.ops import Permute
 
+from sktransfer.images.preprocessing import of_channels
+
 NamedModules = Sequence[tuple[str, nn.Module]]
 
 
@@ -83,9 +85,10 @@ class InceptionInput(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = 3) -> None:
         super().__init__()
-        mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+        mean = torch.tensor(of_channels([0.485, 0.456, 0.406], channels))
+        std = torch.tensor(of_channels([0.229, 0.224, 0.225], channels))
         self.register_buffer("scale", (std / 0.5)[:, None, None], persistent=False)
         self.register_buffer("shift", ((mean - 0.5) / 0.5)[:, None, None], persistent=False)
 
@@ -184,7 +187,7 @@ def _densenet(net: models.DenseNet) -> CutNetwork:
 def _googlenet(net: models.GoogLeNet) -> CutNetwork:
     stem = _seq(net.conv1, net.maxpool1, net.conv2, net.conv3, net.maxpool2)
     if net.transform_input:
-        stem.insert(0, InceptionInput())
+        stem.insert(0, InceptionInput(net.conv1.conv.in_channels))
     fourth = [getattr(net, f"inception4{letter}") for letter in "abcde"]
     stages = [
         ("stem", stem),
@@ -201,7 +204,7 @@ def _inception(net: models.Inception3) -> CutNetwork:
         *(net.Conv2d_3b_1x1, net.Conv2d_4a_3x3, net.maxpool2),
     )
     if net.transform_input:
-        stem.insert(0, InceptionInput())
+        stem.insert(0, InceptionInput(net.Conv2d_1a_3x3.conv.in_channels))
     letters = {5: "bcd", 6: "abcde", 7: "abc"}
     mixed = [
         (f"mixed{n}", _seq(*(getattr(net, f"Mixed_{n}{letter}") for letter in letters[n])))

@@ -39,6 +39,8 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
         "image_size": [_POSITIVE, None],
         "resize": [StrOptions(set(RESIZES))],
         "image_shape": [tuple, list, None],
+        # Hyperspectral sensors have up to some hundred bands; more would be another axis of X.
+        "in_channels": [Interval(Integral, 1, 512, closed="both")],
         "batch_size": [_POSITIVE],
         "device": [str],
         "precision": [StrOptions({"float32", "bfloat16", "float16"})],
@@ -55,6 +57,7 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
     image_size: int | None
     resize: str
     image_shape: tuple[int, ...] | None
+    in_channels: int
     batch_size: int
     device: str
     precision: str
@@ -69,7 +72,7 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
     def _check_parameters(self) -> None:
         """Raise if a parameter has no meaning; before predictions too, after `set_params`."""
         self._validate_params()
-        check_image_shape(self.image_shape)
+        check_image_shape(self.image_shape, self.in_channels)
         if self.n_jobs == 0:
             raise ValueError("n_jobs=0 has no meaning: use None for all cores, or 1, 2, ... or -1.")
         if self.cache is not None:
@@ -99,14 +102,15 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
         self,
         X: Any,
         shape: tuple[int, ...] | None,
+        channels: int,
         *,
         reset: bool = False,
         missing_ok: bool = False,
     ) -> ImageSource:
-        """Pictures in X; where `shape` is given, rows of flattened pixels become pictures."""
+        """Pictures of so many channels in X; with `shape`, also rows of flattened pixels."""
         # With image_shape, X may still hold pictures: the shape then settles their layout.
         if shape is None or holds_images(X):
-            images = as_images(X, shape)
+            images = as_images(X, shape, channels)
         else:
             rows = validate_data(self, X, reset=reset, dtype="numeric")
             if rows.shape[1] != np.prod(shape):
@@ -115,7 +119,7 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
                     f"{rows.shape[1]}. Give the shape of the pictures that the rows were "
                     "flattened from."
                 )
-            images = as_images(rows.reshape(len(rows), *shape), shape)
+            images = as_images(rows.reshape(len(rows), *shape), shape, channels)
         images.check(missing_ok=missing_ok)
         return images
 
@@ -134,7 +138,9 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _fitted_backbone(self, choice: EngineChoice, resize: str, seed: int = 0) -> FittedBackbone:
         """The backbone that the parameters name, loaded."""
-        reference = BackboneReference(self.backbone, self.weights, seed, self.image_size)
+        reference = BackboneReference(
+            self.backbone, self.weights, seed, self.image_size, self.in_channels
+        )
         preset = reference.get().preprocessing.at_size(self.image_size)
         return FittedBackbone(
             reference=reference,
@@ -166,7 +172,7 @@ def _without_columns(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in attributes.items() if name not in _OF_COLUMNS}
 
 
-def check_image_shape(shape: Any) -> None:
+def check_image_shape(shape: Any, channels: int = 3) -> None:
     """Raise unless the parameter is None or the shape of one picture.
 
     Raises
@@ -176,8 +182,11 @@ def check_image_shape(shape: Any) -> None:
     if shape is None:
         return
     whole = all(isinstance(side, Integral) and int(side) > 0 for side in shape)
-    if len(shape) not in (2, 3) or not whole or (len(shape) == 3 and shape[2] not in (1, 3, 4)):
+    last = (1, 3, 4) if channels == 3 else (channels,)
+    is_right = channels in (1, 3) if len(shape) == 2 else len(shape) == 3 and shape[2] in last
+    if not whole or not is_right:
+        forms = {1: "(h, w) or (h, w, 1)", 3: "(h, w) or (h, w, c) with c 1, 3 or 4"}
         raise ImageError(
-            "image_shape must be (h, w) or (h, w, c) with c 1, 3 or 4, all positive integers; "
-            f"got {shape!r}."
+            f"image_shape must be {forms.get(channels, f'(h, w, {channels})')} for in_channels="
+            f"{channels}, all positive integers; got {shape!r}."
         )

@@ -25,6 +25,7 @@ from sktransfer.estimators.settings import hidden_layer_sizes, training_settings
 from sktransfer.estimators.teacher import check_teacher
 from sktransfer.estimators.validation import Split, split_rows
 from sktransfer.exceptions import ImageError
+from sktransfer.images.augmentation import check_augment
 from sktransfer.images.sources import ImageSource
 from sktransfer.training.dry_run import dry_run
 from sktransfer.training.pace import decay, learning_rate
@@ -119,7 +120,7 @@ def checked_input(
     # A later piece must have the columns of the first one; any other fit may have its own.
     continues = earlier is not None and given.in_pieces
     reader = it._reader(keep_columns=continues)
-    images = reader._images(given.X, it._shape(), reset=not continues)
+    images = reader._images(given.X, it._shape(), it.in_channels, reset=not continues)
     known = None if earlier is None else (earlier.classes, earlier.task.multilabel)
     labels = encoded(given.y, len(images), type(it).__name__, known=known, classes=given.classes)
     check_against_labels(it, labels)
@@ -171,6 +172,7 @@ def _check_parameters_together(classifier: Any, given: FitArguments) -> None:
         groups=given.groups is not None,
         validation=given.validation_data is not None,
     )
+    check_augment(classifier.augment, classifier.in_channels)
     check_user_callbacks(classifier, held_out=validates, in_pieces=given.in_pieces)
 
 
@@ -187,6 +189,7 @@ def _architecture(classifier: Any, earlier: FittedModel | None) -> Architecture:
         pooling=classifier.pooling,
         dropout=classifier.dropout,
         hidden_layer_sizes=hidden_layer_sizes(classifier.hidden_layer_sizes),
+        in_channels=classifier.in_channels,
     )
 
 
@@ -215,7 +218,7 @@ def _validation(reader: Any, data: Any, labels: Labels) -> tuple[ImageSource, La
             f"validation_data must be a pair (X, y) of pictures and labels; got {data!r:.80}."
         ) from error
     try:
-        images = reader._images(X, reader._shape())
+        images = reader._images(X, reader._shape(), reader.in_channels)
     except ImageError as error:  # which speaks of X
         raise type(error)(f"validation_data can't be used: {error}") from error
     try:

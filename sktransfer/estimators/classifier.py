@@ -104,12 +104,20 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
     image_shape : tuple (h, w) or (h, w, c), or None, default=None
         Accept rows of flattened pixels of this shape, as scikit-learn's own image sets are.
 
+    in_channels : int, default=3
+        Number of channels of the pictures, from 1 to 512. With 3, pictures of any form become RGB.
+        With any other number, arrays (n, h, w, c) and tensors (n, c, h, w) must have that many
+        channels, all of which are data; with 1, files and PIL images are converted to grey. The
+        first convolution of the backbone then has the weights of red, green and blue in turn,
+        times ``3 / in_channels``, or with 1 their sum, as ``adapt_input_conv`` of timm makes them.
+
     augment : {"light", "standard", "keras", "trivial"}, transform or None, default=None
         Train on changed copies of the pictures. "light": cropped a little and flipped;
         "standard": cropped to half the area at least, flipped and recoloured; "keras":
         ImageDataGenerator's classic set (turned by up to 40 degrees, shifted, zoomed,
         flipped); "trivial": TrivialAugmentWide and flipped. Or a torchvision v2 transform of
-        uint8 tensors (3, h, w). :func:`plot_augmentations` draws them.
+        uint8 tensors (c, h, w). :func:`plot_augmentations` draws them. "standard" and "trivial"
+        change colours, and need ``in_channels=3``.
 
     n_views : int or None, default=None
         Number of augmented views of each picture, which take turns. The frozen stages run
@@ -416,6 +424,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         image_size: int | None = None,
         resize: str = "crop",
         image_shape: tuple[int, ...] | None = None,
+        in_channels: int = 3,
         augment: str | Callable[[Any], Any] | None = None,
         n_views: int | None = None,
         mixup: float = 0.0,
@@ -466,6 +475,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         self.image_size = image_size
         self.resize = resize
         self.image_shape = image_shape
+        self.in_channels = in_channels
         self.augment = augment
         self.n_views = n_views
         self.mixup = mixup
@@ -758,7 +768,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
                 "mc_dropout=20 (with dropout), or tta=5."
             )
         model = self._model
-        images = self._images(X, model.backbone.image_shape)
+        images = self._images(X, model.backbone.image_shape, model.backbone.in_channels)
         return model, model.scores(images, self._prediction_options())
 
     def _prediction_options(self) -> PredictionOptions:

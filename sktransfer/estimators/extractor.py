@@ -64,6 +64,13 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
     image_shape : tuple (h, w) or (h, w, c), or None, default=None
         Accept rows of flattened pixels of this shape, as scikit-learn's own image sets are.
 
+    in_channels : int, default=3
+        Number of channels of the pictures, from 1 to 512. With 3, pictures of any form become RGB.
+        With any other number, arrays (n, h, w, c) and tensors (n, c, h, w) must have that many
+        channels, all of which are data; with 1, files and PIL images are converted to grey. The
+        first convolution of the backbone then has the weights of red, green and blue in turn,
+        times ``3 / in_channels``, or with 1 their sum, as ``adapt_input_conv`` of timm makes them.
+
     batch_size : int, default=64
         Pictures computed at once. Changes memory and speed, not results.
 
@@ -145,6 +152,7 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         image_size: int | None = None,
         resize: str = "crop",
         image_shape: tuple[int, ...] | None = None,
+        in_channels: int = 3,
         batch_size: int = 64,
         device: str = "auto",
         precision: str = "float32",
@@ -161,6 +169,7 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         self.image_size = image_size
         self.resize = resize
         self.image_shape = image_shape
+        self.in_channels = in_channels
         self.batch_size = batch_size
         self.device = device
         self.precision = precision
@@ -197,7 +206,8 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         """
         self._check_parameters()
         reader = self._reader()
-        reader._images(X, self._shape(), reset=True, missing_ok=self.on_error == "nan")
+        missing_ok = self.on_error == "nan"
+        reader._images(X, self._shape(), self.in_channels, reset=True, missing_ok=missing_ok)
         fitted = self._fitted_features()
         self._keep_fit(reader._columns(), _fitted=fitted, _n_features_out=fitted.n_features())
         return self
@@ -235,7 +245,8 @@ class PretrainedFeatureExtractor(TransformerMixin, BackboneEstimator):  # type: 
         self._check_parameters()
         skip = self.on_error == "nan"
         fitted = self._fitted  # read once: another thread may fit this extractor meanwhile
-        images = self._images(X, fitted.backbone.image_shape, missing_ok=skip)
+        backbone = fitted.backbone
+        images = self._images(X, backbone.image_shape, backbone.in_channels, missing_ok=skip)
         features, unreadable = fitted.features(images, self._run_options(), skip)
         if unreadable:
             shown = ", ".join(images.describe(row) for row in unreadable[:3])

@@ -96,6 +96,7 @@ class Architecture:
     pooling: str
     dropout: float
     hidden_layer_sizes: tuple[int, ...]
+    in_channels: int = 3  # the default is for pickles of versions that did not know it
 
     def check_continues(self, earlier: Architecture) -> None:
         """Raise unless a fit with these parameters can continue an earlier one.

@@ -42,22 +42,30 @@ class BackboneReference:
         For random weights.
     image_size : int or None
         For networks that are built for one size of pictures.
+    in_channels : int
     """
 
     # For pickles of versions that did not know these.
     image_size: int | None = None
+    in_channels: int = 3
     _statistics: Mapping[str, Statistics] = MappingProxyType({})
     # True where adapt_batch_norm has replaced statistics, also of trained stages alone.
     is_adapted: bool = False
 
     def __init__(
-        self, name: str, weights: str | Path | None, seed: int = 0, image_size: int | None = None
+        self,
+        name: str,
+        weights: str | Path | None,
+        seed: int = 0,
+        image_size: int | None = None,
+        in_channels: int = 3,
     ) -> None:
         file = weights_file(name, weights)
         # A pickle may be opened in another folder.
         self.weights = weights if file is None else file.absolute()
-        self.name, self.seed, self.image_size = name, seed, image_size
-        self._loaded: Backbone | None = load_backbone(name, weights, seed, image_size)
+        self.name, self.seed = name, seed
+        self.image_size, self.in_channels = image_size, in_channels
+        self._loaded: Backbone | None = load_backbone(name, weights, seed, image_size, in_channels)
         self._digest = ""
         # BatchNorm statistics that are not those of the weights.
         self._statistics = {}
@@ -72,7 +80,9 @@ class BackboneReference:
         """
         if self._loaded is None:
             try:
-                found = BackboneReference(self.name, self.weights, self.seed, self.image_size)
+                found = BackboneReference(
+                    self.name, self.weights, self.seed, self.image_size, self.in_channels
+                )
             except BackboneError as error:
                 source_of(self.name)  # says what is missing if the name is unknown here
                 raise WeightsError(
@@ -176,6 +186,11 @@ class FittedBackbone:
     preprocessing: Preprocessing
     image_shape: tuple[int, ...] | None
     choice: EngineChoice
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the pictures of the fit."""
+        return self.reference.in_channels
 
     @property
     def device(self) -> str:

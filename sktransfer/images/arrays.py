@@ -1,4 +1,4 @@
-"""Convert an array or tensor to an RGB picture, after checking its layout and values."""
+"""Convert an array or tensor to a picture, after checking its layout and values."""
 
 import numpy as np
 import torch
@@ -10,6 +10,34 @@ from sktransfer.exceptions import ImageError, ImageWarning
 _CHANNELS = (1, 3, 4)
 # Resampling in float32 may exceed 0..1 by this much. It is far less than one grey level, 1/255.
 _TOLERANCE = 1e-6
+
+
+def array_to_pixels(
+    array: np.ndarray, image_shape: tuple[int, ...] | None, channels: int
+) -> np.ndarray:
+    """Convert a picture of other than three channels, all of which are data, to uint8.
+
+    Parameters
+    ----------
+    array : ndarray of shape (h, w, channels), or (h, w) for one channel
+        Values as in `array_to_image`.
+    image_shape : tuple of int or None
+    channels : int
+
+    Returns
+    -------
+    ndarray of shape (h, w, channels), uint8
+
+    Raises
+    ------
+    ImageError
+        As `array_to_image`.
+    """
+    check_layout(array.shape, image_shape, channels)
+    pixels = to_uint8(array, channels)
+    if _is_uint16(array):
+        warn_of_12_bit_values(int(array.max()))
+    return pixels.reshape(*pixels.shape[:2], channels)
 
 
 def array_to_image(array: np.ndarray, image_shape: tuple[int, ...] | None = None) -> Image.Image:
@@ -44,51 +72,82 @@ def array_to_image(array: np.ndarray, image_shape: tuple[int, ...] | None = None
     return Image.fromarray(pixels)
 
 
-def tensor_to_array(tensor: torch.Tensor) -> np.ndarray:
+def tensor_to_array(tensor: torch.Tensor, channels: int = 3) -> np.ndarray:
     """Convert a tensor (c, h, w) or (h, w) of one picture to a channels-last array."""
+    known = _known(channels)
     tensor = tensor.detach().cpu()
     if tensor.dtype == torch.bfloat16:  # NumPy has no bfloat16
         tensor = tensor.float()
     array = tensor.numpy()
     if array.ndim == 3:
-        if array.shape[0] not in _CHANNELS:
+        if array.shape[0] not in known:
+            form = "(3, h, w) or (1, h, w)" if channels == 3 else f"({channels}, h, w)"
             raise ImageError(
-                f"A torch tensor must hold one picture as (3, h, w) or (1, h, w); got shape "
+                f"A torch tensor must hold one picture as {form}; got shape "
                 f"{tuple(array.shape)}. Use tensor.permute(2, 0, 1), or tensor.numpy() for a "
-                "channels-last array."
+                f"channels-last array; of other channels, set in_channels ({channels} here)."
             )
         # A tiny square, such as (3, 4, 4), is read in torch's own layout.
-        if array.shape[2] in _CHANNELS and array.shape[1] != array.shape[2]:
+        if array.shape[2] in known and array.shape[1] != array.shape[2]:
             _ambiguous(array.shape)
         array = array.transpose(1, 2, 0)
     return array
 
 
-def check_layout(shape: tuple[int, ...], image_shape: tuple[int, ...] | None = None) -> None:
+def check_layout(
+    shape: tuple[int, ...], image_shape: tuple[int, ...] | None = None, channels: int = 3
+) -> None:
     """Raise unless `shape` is unambiguously that of one channels-last picture."""
     # The user's declaration overrules every guess below.
     if image_shape is not None and tuple(shape) == tuple(image_shape):
         return
-    if len(shape) not in (2, 3):
-        raise ImageError(
-            "A picture is an array of shape (h, w), (h, w, 1), (h, w, 3) or (h, w, 4); got "
-            f"{shape}."
-        )
+    known = _known(channels)
+    is_grey = len(shape) == 2 and channels in (1, 3)
+    if len(shape) != 3 and not is_grey:
+        raise ImageError(f"A picture is an array of shape {_forms(channels)}; got {shape}.")
     if 0 in shape:
         raise ImageError(f"A picture without pixels: got an array of shape {shape}.")
-    if len(shape) == 2:
+    if is_grey:
         return
-    if shape[2] not in _CHANNELS:
-        if shape[0] in _CHANNELS:
+    if shape[2] not in known:
+        if shape[0] in known:
             raise ImageError(
-                f"A NumPy picture is channels-last, (h, w, 3); got {shape}, which looks "
+                f"A NumPy picture is channels-last, (h, w, {channels}); got {shape}, which looks "
                 "channels-first. Use array.transpose(1, 2, 0), or pass a torch tensor."
             )
-        raise ImageError(
-            f"A picture has 1, 3 or 4 channels in its last axis; got {shape[2]} (shape {shape})."
-        )
-    if shape[0] in _CHANNELS and shape[0] != shape[1]:
+        raise ImageError(_wrong_number(shape, channels))
+    if shape[0] in known and shape[0] != shape[1]:
         _ambiguous(shape)
+
+
+def _known(channels: int) -> tuple[int, ...]:
+    """Numbers of channels from which a picture of `channels` can be made."""
+    # Grey and alpha become RGB. Of other pictures, each channel is data, and nothing is guessed.
+    return _CHANNELS if channels == 3 else (channels,)
+
+
+def _forms(channels: int) -> str:
+    if channels == 3:
+        return "(h, w), (h, w, 1), (h, w, 3) or (h, w, 4)"
+    return (
+        "(h, w) or (h, w, 1) for in_channels=1"
+        if channels == 1
+        else (f"(h, w, {channels}) for in_channels={channels}")
+    )
+
+
+def _wrong_number(shape: tuple[int, ...], channels: int) -> str:
+    """The message for an array that has another number of channels than is expected."""
+    if channels == 3:
+        return (
+            f"A picture has 1, 3 or 4 channels in its last axis; got {shape[2]} (shape {shape}). "
+            f"Estimators take such pictures with in_channels={shape[2]}."
+        )
+    remedy = "convert the pictures to grey" if channels == 1 else "select the channels"
+    return (
+        f"in_channels={channels} needs arrays of shape {_forms(channels).partition(' for')[0]}; "
+        f"got {shape[2]} channels (shape {shape}). Set in_channels={shape[2]}, or {remedy}."
+    )
 
 
 def _ambiguous(shape: tuple[int, ...]) -> None:
@@ -98,8 +157,11 @@ def _ambiguous(shape: tuple[int, ...]) -> None:
     )
 
 
-def to_uint8(array: np.ndarray) -> np.ndarray:
-    """Convert pixels to uint8, after checking that they lie in the range of their dtype."""
+def to_uint8(array: np.ndarray, channels: int = 3) -> np.ndarray:
+    """Convert pixels to uint8, after checking that they lie in the range of their dtype.
+
+    Only if `channels` is 3, the last of two or four channels is alpha.
+    """
     if array.dtype == np.uint8:
         return array
     if array.dtype == bool:
@@ -107,7 +169,9 @@ def to_uint8(array: np.ndarray) -> np.ndarray:
     if np.issubdtype(array.dtype, np.floating):
         return _float_to_uint8(array)
     if _is_uint16(array):
-        return _uint16_to_uint8(array)
+        judged = without_alpha(array) if channels == 3 else array
+        refuse_8_bit_values(int(judged.max()))
+        return scale_16_bit(array)
     if array.dtype.kind in "iu":  # np.integer would include timedelta64
         low, high = int(array.min()), int(array.max())
         if low < 0 or high > 255:
@@ -143,11 +207,6 @@ def _float_to_uint8(array: np.ndarray) -> np.ndarray:
 
 def _is_uint16(array: np.ndarray) -> bool:
     return array.dtype.newbyteorder("=") == np.uint16  # files often hold big-endian pixels
-
-
-def _uint16_to_uint8(array: np.ndarray) -> np.ndarray:
-    refuse_8_bit_values(int(without_alpha(array).max()))
-    return scale_16_bit(array)
 
 
 def without_alpha(array: np.ndarray) -> np.ndarray:

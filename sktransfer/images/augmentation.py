@@ -12,13 +12,14 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import grid_sample
 from torchvision.transforms import v2
-from torchvision.transforms.v2.functional import pil_to_tensor
 
 from sktransfer._common.random import OwnGenerator, derived_seed, seeded
 from sktransfer.exceptions import ParameterError
-from sktransfer.images.preprocessing import Picture, as_image
+from sktransfer.images.preprocessing import Picture, changed
 
 AUGMENTATIONS = ("light", "standard", "keras", "trivial")
+# Those that change colours, which only pictures of red, green and blue have.
+_OF_COLOUR = ("standard", "trivial")
 
 Transform = Callable[[Any], Any]
 
@@ -51,9 +52,9 @@ class KerasClassic(v2.Transform):  # type: ignore[misc]
 
     def transform(self, inpt: Image.Image, params: dict[str, Any]) -> Image.Image:
         """Transform a PIL image to one of the same size; beyond the border, pixels repeat."""
-        shift = params["shift"] * inpt.size
-        changed = _sampled(np.asarray(inpt), params["matrix"], shift)
-        return Image.fromarray(changed[:, ::-1] if params["flip"] else changed)
+        shift, pixels = params["shift"] * inpt.size, np.asarray(inpt)
+        sampled = _sampled(np.atleast_3d(pixels), params["matrix"], shift).reshape(pixels.shape)
+        return Image.fromarray(sampled[:, ::-1] if params["flip"] else sampled)
 
 
 def _sampled(pixels: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> np.ndarray:
@@ -77,6 +78,20 @@ def _sampled(pixels: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> np.nd
         align_corners=False,
     )
     return np.rint(sampled[0].permute(1, 2, 0).numpy()).astype(np.uint8)
+
+
+def check_augment(augment: Any, channels: int) -> None:
+    """Raise if an augmentation changes colours of pictures that have none.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if channels != 3 and isinstance(augment, str) and augment in _OF_COLOUR:
+        raise ParameterError(
+            f"augment={augment!r} changes the colours of RGB pictures, but in_channels={channels}. "
+            "Use augment='light' or 'keras', which only move pixels, or a transform of your own."
+        )
 
 
 @lru_cache
@@ -112,7 +127,7 @@ class AugmentedView:
     ----------
     augment : str, callable or None
         One of `AUGMENTATIONS`, or a torchvision v2 transform that takes and returns uint8
-        tensors of shape (3, h, w). None leaves pictures unchanged.
+        tensors of shape (c, h, w). None leaves pictures unchanged.
     crop_size : int
         Side of the pictures in pixels.
     seed : int
@@ -137,34 +152,40 @@ class AugmentedView:
 
         Parameters
         ----------
-        picture : PIL.Image.Image of mode "RGB", or ndarray of shape (h, w, 3), uint8
+        picture : PIL.Image.Image of mode "RGB", or ndarray of shape (h, w, c), uint8
             Its height and width must be `crop_size`.
 
         Returns
         -------
-        ndarray of shape (crop_size, crop_size, 3), uint8
+        ndarray of shape (crop_size, crop_size, c), uint8
 
         Raises
         ------
         ParameterError
             If the user's transform returns anything but uint8 pixels of this size.
         """
+        pixels = np.asarray(picture)
         if self.augment is None:
-            return np.asarray(picture)
-        image = as_image(picture)
+            return pixels
         # Seeded by the pixels rather than by the position in X: then the order of pictures has
         # no effect, and two pictures of one view are not changed in the same way.
-        seed = derived_seed(self.seed, self.number, zlib.crc32(image.tobytes()))
+        seed = derived_seed(self.seed, self.number, zlib.crc32(np.ascontiguousarray(pixels).data))
         if isinstance(self.augment, str):
-            with OwnGenerator(seed):
-                return np.asarray(named_transform(self.augment, self.crop_size)(image))
+            transform = named_transform(self.augment, self.crop_size)
+
+            def drawn(image: Image.Image) -> Image.Image:
+                with OwnGenerator(seed):  # anew for each channel, which all move alike
+                    moved: Image.Image = transform(image)
+                    return moved
+
+            return changed(picture, drawn)
         # A transform of the user may call any random function of torch, so it needs the global
         # generator, which only one thread can have at a time.
         with seeded(seed):
-            return self._checked(self.augment(pil_to_tensor(image)))
+            tensor = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+            return self._checked(self.augment(tensor), tuple(tensor.shape))
 
-    def _checked(self, got: Any) -> np.ndarray:
-        shape = (3, self.crop_size, self.crop_size)
+    def _checked(self, got: Any, shape: tuple[int, ...]) -> np.ndarray:
         if not isinstance(got, Tensor) or got.dtype != torch.uint8 or tuple(got.shape) != shape:
             what = type(got).__name__
             if isinstance(got, Tensor):

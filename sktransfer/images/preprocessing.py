@@ -1,11 +1,12 @@
 """Turn a picture of any shape into the square that a network sees."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image
 
-# A decoded picture: uint8 pixels (h, w, 3), or a PIL image of mode "RGB".
+# A decoded picture: uint8 pixels (h, w, c), or a PIL image of mode "RGB".
 Picture = Image.Image | np.ndarray
 
 RESAMPLING = {
@@ -28,6 +29,36 @@ def as_image(picture: Picture) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(picture))
 
 
+def changed(picture: Picture, change: Callable[[Image.Image], Image.Image]) -> np.ndarray:
+    """Return the pixels (h, w, c) of a picture that Pillow changes.
+
+    Pillow has images of one channel and of three. Other pictures are changed channel by channel,
+    which is also how it resizes those of three: their channels get the same pixels either way.
+
+    Parameters
+    ----------
+    picture : PIL.Image.Image of mode "RGB", or ndarray of shape (h, w, c), uint8
+    change : callable
+        Must change all channels in the same way.
+    """
+    if isinstance(picture, Image.Image) or picture.shape[2] == 3:
+        return np.asarray(change(as_image(picture)))
+    channels = [np.asarray(change(as_image(each))) for each in np.moveaxis(picture, 2, 0)]
+    return np.dstack(channels)
+
+
+def of_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
+    """Return one value for each of `channels`, from those of red, green and blue.
+
+    In turn, as the weights of a first convolution are repeated for them; the mean for a single
+    channel, whose weights are the sum of the three (`backbones.input_channels`). So the inputs of
+    the network keep the scale on which it was trained.
+    """
+    if channels == 1:
+        return (sum(values) / len(values),)
+    return tuple(values[channel % len(values)] for channel in range(channels))
+
+
 def _size(picture: Picture) -> tuple[int, int]:
     if isinstance(picture, Image.Image):
         return picture.size
@@ -47,9 +78,10 @@ class Preprocessing:
         Side of the central square that is kept, in pixels.
     interpolation : {"nearest", "bilinear", "bicubic"}
         Filter used for resizing, always with antialiasing.
-    mean, std : tuple of 3 floats
-        Mean and standard deviation of each channel, for pixels scaled to 0..1. The engine
-        normalises on the device; pixels stay uint8 here, which are a quarter of the memory.
+    mean, std : tuple of float
+        Mean and standard deviation of each channel, for pixels scaled to 0..1: of red, green and
+        blue, or of as many channels as the network takes (`with_channels`). The engine normalises
+        on the device; pixels stay uint8 here, which are a quarter of the memory.
     resize : {"crop", "squash", "pad"}
         "crop" is the preset's own way, see `crop_mode`. "squash" resizes the whole picture to the
         square, and changes the ratio of its sides. "pad" resizes the longer side, and fills the
@@ -63,8 +95,8 @@ class Preprocessing:
     resize_size: int
     crop_size: int
     interpolation: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     # Not in the repr, which a backbone's digest is made of: the weights do not depend on it.
     resize: str = field(default="crop", repr=False)
     crop_mode: str = field(default="center", repr=False)
@@ -76,6 +108,18 @@ class Preprocessing:
         resize_size = round(self.resize_size * image_size / self.crop_size)
         return replace(self, resize_size=max(resize_size, image_size), crop_size=image_size)
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape (c, size, size) of the pictures that the network gets."""
+        return len(self.mean), self.crop_size, self.crop_size
+
+    def with_channels(self, channels: int) -> "Preprocessing":
+        """Return the preset of RGB pictures for pictures of other channels."""
+        if channels == len(self.mean):
+            return self
+        mean, std = (of_channels(values, channels) for values in (self.mean, self.std))
+        return replace(self, mean=mean, std=std)
+
     def resized(self, resize: str) -> "Preprocessing":
         """Return the preset with another way to make a square, one of `RESIZES`."""
         return replace(self, resize=resize)
@@ -84,10 +128,12 @@ class Preprocessing:
     def cache_key(self) -> str:
         """Part of the store's keys; equal for presets that give equal pixels."""
         # Without mean and std, which are applied to the pixels later.
+        other = "" if len(self.mean) == 3 else f"{len(self.mean)} channels "
         if self.resize == "crop":
             mode = "" if self.crop_mode == "center" else f"{self.crop_mode} {self.mean} "
-            return f"{mode}resize {self.resize_size} {self.interpolation} crop {self.crop_size}"
-        return f"{self.resize} {self.crop_size} {self.interpolation}"
+            size = f"resize {self.resize_size} {self.interpolation} crop {self.crop_size}"
+            return f"{other}{mode}{size}"
+        return f"{other}{self.resize} {self.crop_size} {self.interpolation}"
 
     def __call__(self, picture: Picture) -> np.ndarray:
         """Return the pixels of the network's square.
@@ -96,11 +142,11 @@ class Preprocessing:
 
         Parameters
         ----------
-        picture : PIL.Image.Image of mode "RGB", or ndarray of shape (h, w, 3), uint8
+        picture : PIL.Image.Image of mode "RGB", or ndarray of shape (h, w, c), uint8
 
         Returns
         -------
-        ndarray of shape (crop_size, crop_size, 3), uint8
+        ndarray of shape (crop_size, crop_size, c), uint8
         """
         if self.resize == "squash":
             return self._resized(picture, (self.crop_size, self.crop_size))
@@ -118,7 +164,8 @@ class Preprocessing:
         """Return the whole picture at a size, by one resize with antialiasing."""
         if isinstance(picture, np.ndarray) and size == _size(picture):
             return picture
-        return np.asarray(as_image(picture).resize(size, RESAMPLING[self.interpolation]))
+        resample = RESAMPLING[self.interpolation]
+        return changed(picture, lambda image: image.resize(size, resample))
 
     def _padded(self, picture: Picture, colour: tuple[int, ...] | None = None) -> np.ndarray:
         """Return the whole picture in the middle of a square, by default of its border's colour."""
@@ -127,7 +174,7 @@ class Preprocessing:
         width, height = (max(1, round(side * each / max(sides))) for each in sides)
         content = self._resized(picture, (width, height))
         left, top = (side - width) // 2, (side - height) // 2
-        square = np.empty((side, side, 3), dtype=np.uint8)
+        square = np.empty((side, side, content.shape[2]), dtype=np.uint8)
         square[:] = _border_colour(content) if colour is None else colour
         square[top : top + height, left : left + width] = content
         return square
@@ -140,24 +187,23 @@ class Preprocessing:
         if isinstance(picture, np.ndarray) and size == (width, height):
             # Pillow would copy all pixels twice, holding the interpreter lock meanwhile.
             return picture[top : top + crop, left : left + crop]
-        image = as_image(picture)
         resample = RESAMPLING[self.interpolation]
         # Bicubic interpolation overshoots, and Pillow clips between its horizontal and its
         # vertical pass. The result therefore depends on their order, which Pillow chooses by
         # the output size: only resizing the whole picture gives torchvision's pixels. Very long
         # pictures are the exception, because one of 20,000 x 1 would need gigabytes.
         if self.interpolation == "bicubic" and size[0] * size[1] <= _MAX_STRETCH * crop**2:
-            whole = image.resize(size, resample)
-            return np.asarray(whole.crop((left, top, left + crop, top + crop)))
+            middle = (left, top, left + crop, top + crop)
+            return changed(picture, lambda image: image.resize(size, resample).crop(middle))
         # Otherwise only the cropped part is computed, which saves a third of the time.
-        x_scale, y_scale = image.width / size[0], image.height / size[1]
+        x_scale, y_scale = width / size[0], height / size[1]
         box = (
             max(0.0, left * x_scale),
             max(0.0, top * y_scale),
-            min(float(image.width), (left + crop) * x_scale),
-            min(float(image.height), (top + crop) * y_scale),
+            min(float(width), (left + crop) * x_scale),
+            min(float(height), (top + crop) * y_scale),
         )
-        return np.asarray(image.resize((crop, crop), resample, box))
+        return changed(picture, lambda image: image.resize((crop, crop), resample, box))
 
     def seen(self, width: int, height: int) -> tuple[float, float, float, float]:
         """Return where the network's square lies in a picture of this size.
@@ -189,6 +235,6 @@ class Preprocessing:
 
 
 def _border_colour(pixels: np.ndarray) -> np.ndarray:
-    """Return the median colour, (3,), of the outermost pixels."""
+    """Return the median colour, (c,), of the outermost pixels."""
     edges = (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])
     return np.median(np.concatenate(edges), axis=0)

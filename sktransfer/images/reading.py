@@ -29,7 +29,7 @@ class Batch:
     ----------
     rows : sequence of int
         Rows of X that the pictures come from.
-    pixels : ndarray of shape (b, size, size, 3), uint8
+    pixels : ndarray of shape (b, size, size, c), uint8
         All 0 for a picture that could not be read.
     unreadable : list of int
         Rows of X that could not be read (only with ``skip_unreadable``).
@@ -107,7 +107,7 @@ class _PendingBatch:
     ) -> None:
         size = preprocessing.crop_size
         self.rows = rows
-        self.pixels = np.zeros((len(rows), size, size, 3), dtype=np.uint8)
+        self.pixels = np.zeros((len(rows), size, size, source.channels), dtype=np.uint8)
 
         def read_into_place(place: int, row: int) -> None:
             with warning_at(line):

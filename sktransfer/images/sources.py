@@ -4,7 +4,7 @@ import os
 import re
 import reprlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedReader, BytesIO
 from threading import Lock
 from typing import Any
@@ -15,7 +15,13 @@ from PIL import Image
 
 from sktransfer._common.forks import after_fork_in_child
 from sktransfer.exceptions import ImageError, UnreadableImageError
-from sktransfer.images.arrays import array_to_image, check_layout, tensor_to_array, to_uint8
+from sktransfer.images.arrays import (
+    array_to_image,
+    array_to_pixels,
+    check_layout,
+    tensor_to_array,
+    to_uint8,
+)
 from sktransfer.images.decoding import (
     DAMAGE,
     FORMATS,
@@ -58,18 +64,21 @@ class ImageSource:
         The shape that the user declared for arrays.
     rows : sequence of int, optional
         Rows of X that the pictures are, for errors; by default all.
+    channels : int
+        Number of channels of the pictures that are read.
     """
 
     items: Sequence[Any]
     image_shape: tuple[int, ...] | None = None
     rows: Sequence[int] | None = None
+    channels: int = 3
 
     def __len__(self) -> int:
         return len(self.items)
 
     def taken(self, rows: Sequence[int]) -> "ImageSource":
         """Some of the pictures; errors name their rows of X."""
-        return ImageSource([self.items[row] for row in rows], self.image_shape, rows)
+        return replace(self, items=[self.items[row] for row in rows], rows=rows)
 
     def paths(self) -> Iterator[tuple[int, str]]:
         """Yield row and path of each picture that is a file."""
@@ -85,15 +94,16 @@ class ImageSource:
         return f"row {number} of X ({os.fspath(item)!r})" if is_path else f"row {number} of X"
 
     def read(self, row: int) -> Picture:
-        """Return one picture in RGB. Errors name its row.
+        """Return one picture. Errors name its row.
 
         Returns
         -------
-        PIL.Image.Image of mode "RGB", or ndarray of shape (h, w, 3), uint8
-            An array, without a copy, if X holds such arrays.
+        PIL.Image.Image of mode "RGB", or ndarray of shape (h, w, channels), uint8
+            An array, without a copy, if X holds such arrays. Always an array if `channels` is
+            not 3.
         """
         try:
-            return _read_item(self.items[row], self.image_shape)
+            return self._read(self.items[row])
         except ImageError as error:
             raise type(error)(f"{self.describe(row)}: {error}") from error
 
@@ -102,7 +112,7 @@ class ImageSource:
 
         For pictures that were read before: errors of files are not translated.
         """
-        return all(_is_square(item) for item in self.items)
+        return all(self._is_square(item) for item in self.items)
 
     def check(self, *, missing_ok: bool = False) -> None:
         """Check all pictures as far as possible without decoding a file.
@@ -122,35 +132,55 @@ class ImageSource:
         """
         for row, item in enumerate(self.items):
             try:
-                _check_item(item, self.image_shape)
+                self._check(item)
             except UnreadableImageError as error:
                 if not missing_ok:
                     raise type(error)(f"{self.describe(row)}: {error}") from error
             except ImageError as error:
                 raise type(error)(f"{self.describe(row)}: {error}") from error
 
+    def _read(self, item: Any) -> Picture:
+        if isinstance(item, str | os.PathLike):
+            return self._of_colours(decode_file(_local_path(item)))
+        if isinstance(item, Image.Image):
+            return self._of_colours(_read_pil(item))
+        array = _as_array(item, self.channels)
+        # The usual case is left as an array: a PIL image would copy its pixels.
+        if array.dtype == np.uint8 and array.shape[2:] == (self.channels,):
+            check_layout(array.shape, self.image_shape, self.channels)
+            return array
+        if self.channels == 3:
+            return array_to_image(array, self.image_shape)
+        return array_to_pixels(array, self.image_shape, self.channels)
 
-def _read_item(item: Any, image_shape: tuple[int, ...] | None) -> Picture:
-    if isinstance(item, str | os.PathLike):
-        return decode_file(_local_path(item))
-    if isinstance(item, Image.Image):
-        return _read_pil(item)
-    array = _as_array(item)
-    # The usual case is left as an array: a PIL image would copy its pixels.
-    if array.dtype == np.uint8 and array.shape[2:] == (3,):
-        check_layout(array.shape, image_shape)
-        return array
-    return array_to_image(array, image_shape)
+    def _of_colours(self, image: Image.Image) -> Picture:
+        """An RGB image with the channels that are asked for: its own, or its grey values."""
+        return image if self.channels == 3 else np.asarray(image.convert("L"))[..., None]
 
+    def _is_square(self, item: Any) -> bool:
+        if isinstance(item, str | os.PathLike):
+            with Image.open(_local_path(item), formats=FORMATS) as image:
+                return image.width == image.height
+        if isinstance(item, Image.Image):
+            return item.width == item.height
+        height, width, *_ = _as_array(item, self.channels).shape
+        return bool(height == width)
 
-def _is_square(item: Any) -> bool:
-    if isinstance(item, str | os.PathLike):
-        with Image.open(_local_path(item), formats=FORMATS) as image:
-            return image.width == image.height
-    if isinstance(item, Image.Image):
-        return item.width == item.height
-    height, width, *_ = _as_array(item).shape
-    return bool(height == width)
+    def _check(self, item: Any) -> None:
+        is_path = isinstance(item, str | os.PathLike)
+        if (is_path or isinstance(item, Image.Image)) and self.channels not in (1, 3):
+            raise ImageError(
+                f"in_channels={self.channels} needs arrays of shape (h, w, {self.channels}), but "
+                f"this is a {'path' if is_path else 'PIL image'}, which is read as RGB or, with "
+                "in_channels=1, as grey. Read the channels into arrays first."
+            )
+        if is_path:
+            check_file(_local_path(item))
+        elif not isinstance(item, Image.Image):
+            array = _as_array(item, self.channels)
+            check_layout(array.shape, self.image_shape, self.channels)
+            if array.dtype != np.uint8:
+                to_uint8(array, self.channels)
 
 
 def _read_pil(image: Image.Image) -> Image.Image:
@@ -185,16 +215,6 @@ def _from_file_of_its_own(image: Image.Image) -> Image.Image:
     return copy
 
 
-def _check_item(item: Any, image_shape: tuple[int, ...] | None) -> None:
-    if isinstance(item, str | os.PathLike):
-        check_file(_local_path(item))
-    elif not isinstance(item, Image.Image):
-        array = _as_array(item)
-        check_layout(array.shape, image_shape)
-        if array.dtype != np.uint8:
-            to_uint8(array)
-
-
 def _local_path(item: str | os.PathLike[str]) -> str:
     path = os.fspath(item)
     if not path:
@@ -209,9 +229,9 @@ def _local_path(item: str | os.PathLike[str]) -> str:
     return path
 
 
-def _as_array(item: Any) -> np.ndarray:
+def _as_array(item: Any, channels: int) -> np.ndarray:
     if isinstance(item, torch.Tensor):
-        return tensor_to_array(item)
+        return tensor_to_array(item, channels)
     if isinstance(item, np.ndarray):
         return item
     missing = item is None or (isinstance(item, float) and np.isnan(item))
@@ -221,7 +241,7 @@ def _as_array(item: Any) -> np.ndarray:
     )
 
 
-def as_images(X: Any, image_shape: tuple[int, ...] | None = None) -> ImageSource:
+def as_images(X: Any, image_shape: tuple[int, ...] | None = None, channels: int = 3) -> ImageSource:
     """Unpack a container of pictures, after checking its form.
 
     Parameters
@@ -231,6 +251,8 @@ def as_images(X: Any, image_shape: tuple[int, ...] | None = None) -> ImageSource
         (n, 3, h, w) or (n, 1, h, w); a sequence of paths, PIL images, arrays or tensors.
     image_shape : tuple of int, optional
         Declared shape of one picture, (h, w) or (h, w, c).
+    channels : int
+        Number of channels of the pictures. If it is not 3, arrays and tensors must have as many.
 
     Returns
     -------
@@ -247,13 +269,13 @@ def as_images(X: Any, image_shape: tuple[int, ...] | None = None) -> ImageSource
     if isinstance(X, Image.Image):
         raise ImageError("X must be a list of pictures, not one PIL image. Use [image].")
     if isinstance(X, torch.Tensor):
-        items: Sequence[Any] = _tensor_items(X)
+        items: Sequence[Any] = _tensor_items(X, channels)
     elif isinstance(X, list | tuple):
         items = X
     elif isinstance(X, np.ndarray):
-        items = _array_items(X, image_shape)
+        items = _array_items(X, image_shape, channels)
     elif (column := _column(X)) is not None:
-        items = _array_items(column, image_shape)
+        items = _array_items(column, image_shape, channels)
     else:
         raise ImageError(
             "X must be an array, a tensor, a list, a Series or a one-column DataFrame of "
@@ -262,7 +284,7 @@ def as_images(X: Any, image_shape: tuple[int, ...] | None = None) -> ImageSource
     if len(items) == 0:
         # "0 sample(s)" is scikit-learn's wording of this error.
         raise ImageError("X is empty: at least one picture is required (0 sample(s) found).")
-    return ImageSource(items, image_shape)
+    return ImageSource(items, image_shape, channels=channels)
 
 
 def holds_images(X: Any) -> bool:
@@ -294,16 +316,16 @@ def _column(X: Any) -> np.ndarray | None:
     return X.to_numpy() if hasattr(X, "to_numpy") else None
 
 
-def _tensor_items(X: torch.Tensor) -> Sequence[torch.Tensor]:
+def _tensor_items(X: torch.Tensor, channels: int) -> Sequence[torch.Tensor]:
     if X.ndim != 4:
-        raise ImageError(
-            "A torch tensor of pictures has shape (n, 3, h, w) or (n, 1, h, w); got "
-            f"{tuple(X.shape)}."
-        )
+        form = "(n, 3, h, w) or (n, 1, h, w)" if channels == 3 else f"(n, {channels}, h, w)"
+        raise ImageError(f"A torch tensor of pictures has shape {form}; got {tuple(X.shape)}.")
     return X.detach().cpu().unbind(0)
 
 
-def _array_items(X: np.ndarray, image_shape: tuple[int, ...] | None) -> Sequence[Any]:
+def _array_items(
+    X: np.ndarray, image_shape: tuple[int, ...] | None, channels: int
+) -> Sequence[Any]:
     if X.dtype.kind in "OUT":  # object, fixed-width and variable-width strings
         if X.ndim == 2 and X.shape[1] == 1:
             X = X[:, 0]
@@ -323,12 +345,17 @@ def _array_items(X: np.ndarray, image_shape: tuple[int, ...] | None) -> Sequence
             "(h, w, c); a single picture needs X[None]."
         )
     if X.ndim == 3 and X.shape[1:] != image_shape:
-        _check_not_one_picture(X.shape)
+        _check_not_one_picture(X.shape, channels)
     return list(X)
 
 
-def _check_not_one_picture(shape: tuple[int, ...]) -> None:
+def _check_not_one_picture(shape: tuple[int, ...], channels: int) -> None:
     """Raise if an array (n, h, w) is more likely one colour picture than n grey ones."""
+    if channels not in (1, 3):
+        raise ImageError(
+            f"in_channels={channels} needs arrays of shape (n, h, w, {channels}); got {shape}. Use "
+            "X[None] for one picture."
+        )
     several = "or X[..., None] or image_shape=(h, w) for grey ones."
     if shape[2] in (1, 3, 4):
         raise ImageError(

@@ -81,10 +81,12 @@ def as_candidates(backbones: Any, shared: Mapping[str, Any]) -> list[Candidate]:
         several = Counter(candidate.label for candidate in candidates)
     if twice := [label for label, n in several.items() if n > 1]:
         raise ParameterError(f"backbones holds {twice} more than once. Name each candidate once.")
-    if len({candidate.extractor._shape() for candidate in candidates}) > 1:
+    forms = [(each.extractor._shape(), each.extractor.in_channels) for each in candidates]
+    if len(set(forms)) > 1:
         raise ParameterError(
-            "All candidates must have the same image_shape, for they are shown the same pictures. "
-            "Where X holds flattened pixels, make each of them an extractor with that image_shape."
+            "All candidates must have the same image_shape and the same in_channels, for they are "
+            "shown the same pictures. Where X holds flattened pixels, or other than RGB pictures, "
+            "make each of them an extractor with these parameters."
         )
     return candidates
 

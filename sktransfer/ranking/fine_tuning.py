@@ -20,6 +20,7 @@ _FOLDS = 3
 # Parameters of an extractor that mean the same in a classifier.
 _SHARED = (
     *("backbone", "weights", "pooling", "image_size", "resize", "image_shape"),
+    "in_channels",
     *("device", "precision", "engine", "n_jobs"),
 )
 

@@ -150,7 +150,7 @@ def rank_backbones(
     shared = {"cache": cache, "device": device, "n_jobs": n_jobs, "verbose": verbose}
     candidates = as_candidates(backbones, shared)
     reader = candidates[0].extractor
-    images = reader._reader()._images(X, reader._shape(), reset=True)
+    images = reader._reader()._images(X, reader._shape(), reader.in_channels, reset=True)
     labels = encoded(y, len(images), "rank_backbones")
     weights = np.ones(len(images))
     if labels.multilabel:

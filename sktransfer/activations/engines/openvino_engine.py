@@ -271,7 +271,7 @@ def checked(engine: OpenVINOEngine, network: nn.Module, example: Tensor) -> Open
 
 
 class _ReadsChannelsLast(nn.Module):
-    """Takes pictures of shape (n, h, w, 3), as they lie in memory: no copy is needed."""
+    """Takes pictures of shape (n, h, w, c), as they lie in memory: no copy is needed."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

@@ -89,7 +89,7 @@ class TorchEngine:
         Parameters
         ----------
         batch : Tensor of shape (n, ...)
-            On the CPU: uint8 pixels (n, 3, h, w), or float32 activations.
+            On the CPU: uint8 pixels (n, c, h, w), or float32 activations.
 
         Returns
         -------

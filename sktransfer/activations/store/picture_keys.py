@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from sktransfer._common.files import file_identity
 from sktransfer.activations.store.cache import Cache
 from sktransfer.activations.store.database import StoredFile
 from sktransfer.exceptions import ImageError
-from sktransfer.images.preprocessing import as_image
 from sktransfer.images.sources import ImageSource
 
 # Seconds since its last change after which a file is remembered. A newer one may change again
@@ -115,7 +116,8 @@ def _digest(source: ImageSource, row: int, path: str | None) -> bytes | None:
 
 
 def _digest_of_pixels(source: ImageSource, row: int) -> bytes:
-    image = as_image(source.read(row))
-    sha = hashlib.sha256(f"pixels {image.size}".encode())
-    sha.update(image.tobytes())
+    pixels = np.ascontiguousarray(source.read(row))
+    height, width, _ = pixels.shape
+    sha = hashlib.sha256(f"pixels {(width, height)}".encode())
+    sha.update(pixels.data)
     return sha.digest()

@@ -138,8 +138,9 @@ class Registered:
         return copy.deepcopy(network).eval()
 
     def cut(self, name: str, network: nn.Module, weights: Weights) -> CutNetwork:
-        of, size = self._of(name), weights.preprocessing.crop_size
-        pictures = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+        of, shape = self._of(name), weights.preprocessing.shape
+        channels, size, _ = shape
+        pictures = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
         features, scores = _features_and_scores(name, network, of.classifier, pictures)
         pool = Pool("avg", of.n_prefix_tokens)
         features = features if features.ndim == 2 else pool(features)
@@ -148,7 +149,10 @@ class Registered:
         _forbid_folding(network)
         try:
             maps, neck = cut_whole_by_graph(
-                network, size, pool, classifier=of.classifier, stages=of.stages
+                *(network, size, pool),
+                channels=channels,
+                classifier=of.classifier,
+                stages=of.stages,
             )
             pieces = CutNetwork(
                 maps,
@@ -238,7 +242,7 @@ def _features_and_scores(
         found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise BackboneError(
             f"{name} must give features (n, width), a map (n, c, h, w) or tokens (n, length, c) "
-            f"of pictures (n, 3, h, w); of two pictures it gave {found}."
+            f"of pictures (n, c, h, w); of two pictures it gave {found}."
         )
     return features, scores
 

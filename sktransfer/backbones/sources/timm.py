@@ -108,16 +108,20 @@ class Timm:
         ) from errors[0]
 
     def cut(self, name: str, network: Any, weights: Weights) -> CutNetwork:
-        size = weights.preprocessing.crop_size
+        channels, size, _ = shape = weights.preprocessing.shape
         is_last = str(getattr(network, "output_fmt", "NCHW")) == "NHWC"
         heads = _as_list(network.pretrained_cfg.get("classifier"))
-        pictures = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+        pictures = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
         with _at_size(name, size), torch.inference_mode():
             features = _whole(network, pictures)
             classifier = _classifier(network, features, network(pictures))
         try:
-            maps, shape = cut_by_graph(network, _features, size, is_channels_last=is_last)
-            neck = neck_by_graph(network, _pooled, shape, without=heads, is_channels_last=is_last)
+            maps, shape_of_map = cut_by_graph(
+                network, _features, size, channels=channels, is_channels_last=is_last
+            )
+            neck = neck_by_graph(
+                network, _pooled, shape_of_map, without=heads, is_channels_last=is_last
+            )
             n_prefix = getattr(network, "num_prefix_tokens", None)
             pieces = CutNetwork(
                 maps,
