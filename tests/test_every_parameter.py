@@ -76,6 +76,11 @@ def error(model, pictures=X):
     return "none"
 
 
+def error_of_bands(model):
+    """Return the class of the error of a fit to five channels, or "none"."""
+    return error(model, pictures=X[..., [0, 1, 2, 1, 0]])
+
+
 def printed(model):
     """Return two flags: a progress bar was completed, and skorch printed its table."""
     with redirect_stderr(io.StringIO()) as bars, redirect_stdout(io.StringIO()) as tables:
@@ -222,6 +227,7 @@ SHARED = {
     "image_size": Case(64),
     "resize": Case("pad"),
     "image_shape": Case((32, 32, 3), shows=FLAT, becomes="none"),
+    "in_channels": Case(5, shows=error_of_bands, becomes="none"),
     "device": Case("cuda:99", shows=error, becomes=DeviceUnavailableError),
     "precision": Case("bfloat16", {"engine": "torch"}),
     "engine": Case("torch", shows=engines_asked, keeps=results, becomes={"torch"}),

@@ -34,13 +34,14 @@ PUBLIC = [
 SIGNATURES = {
     "PretrainedFeatureExtractor": (
         "backbone='resnet18', *, weights='DEFAULT', stage=None, pooling='native', "
-        "image_size=None, resize='crop', image_shape=None, batch_size=64, device='auto', "
-        "precision='float32', engine='auto', n_jobs=None, cache=None, on_error='raise', verbose=0"
+        "image_size=None, resize='crop', image_shape=None, in_channels=3, batch_size=64, "
+        "device='auto', precision='float32', engine='auto', n_jobs=None, cache=None, "
+        "on_error='raise', verbose=0"
     ),
     "PretrainedImageClassifier": (
         "backbone='resnet18', *, weights='DEFAULT', unfreeze_depth=0, pooling='native', "
         "hidden_layer_sizes=(), dropout=0.0, image_size=None, resize='crop', "
-        "image_shape=None, augment=None, n_views=None, mixup=0.0, cutmix=0.0, "
+        "image_shape=None, in_channels=3, augment=None, n_views=None, mixup=0.0, cutmix=0.0, "
         "loss='cross_entropy', label_smoothing=0.0, "
         "class_weight=None, sampling=None, distill_from=None, "
         "distill_weight=0.5, distill_temperature=2.0, optimizer='auto', lr='auto', "

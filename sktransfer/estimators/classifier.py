@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from sktransfer.estimators.fitted import FittedModel, PredictionOptions
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.augmentation import AUGMENTATIONS
 from sktransfer.images.preprocessing import RESIZES
-from sktransfer.selection.scores import Score
+from sktransfer.selection.scores import as_dicts
 from sktransfer.training.losses import LOSSES, as_loss
 from sktransfer.training.optimizers import OPTIMIZERS
 from sktransfer.training.sampling import SAMPLINGS
@@ -640,7 +639,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
 
     @property
     def unfreeze_depth_scores_(self) -> dict[int, dict[str, float]] | None:
-        return _as_dicts(self._model.depth_scores)
+        return as_dicts(self._model.depth_scores)
 
     @property
     def resize_(self) -> str:
@@ -648,7 +647,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
 
     @property
     def resize_scores_(self) -> dict[str, dict[str, float]] | None:
-        return _as_dicts(self._model.resize_scores)
+        return as_dicts(self._model.resize_scores)
 
     @property
     def temperature_(self) -> float:
@@ -809,8 +808,3 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = as_loss(self.loss).multilabel
         return tags
-
-
-def _as_dicts(scores: Mapping[Any, Score] | None) -> dict[Any, dict[str, float]] | None:
-    """Scores as plain dictionaries, as scikit-learn's results are."""
-    return None if scores is None else {name: asdict(score) for name, score in scores.items()}

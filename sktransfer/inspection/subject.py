@@ -111,7 +111,8 @@ class Subject:
         if network is None or backbone is None:
             return as_images(X)
         before = through(self.steps[: self.place], X)
-        return network._images(before, backbone.image_shape, missing_ok=True)
+        shape, channels = backbone.image_shape, backbone.in_channels
+        return network._images(before, shape, channels, missing_ok=True)
 
     def features(self, X: Any) -> np.ndarray:
         """Features (n, n_features), float32: what the last layer, or the last step, takes.
@@ -137,7 +138,8 @@ class Subject:
         check_is_fitted(network)
         network._check_parameters()
         model = network._model  # read once: another thread may fit this classifier meanwhile
-        images = network._images(pictures, model.backbone.image_shape)
+        backbone = model.backbone
+        images = network._images(pictures, backbone.image_shape, backbone.in_channels)
         return model.features(images, network._run_options())
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from sktransfer._common.threads import reading_threads
 from sktransfer._common.warning import users_line, warning_at
 from sktransfer.exceptions import UnreadableImageError
-from sktransfer.images.preprocessing import as_image
+from sktransfer.images.preprocessing import Picture, as_image
 from sktransfer.images.sources import ImageSource
 
 # Grey, with darker diagonals: no picture looks like this.
@@ -59,7 +59,7 @@ def thumbnails(
     def read(row: int) -> np.ndarray | None:
         with warning_at(line):
             try:
-                return _small(as_image(images.read(row)), side)
+                return _small(_as_rgb(images.read(row)), side)
             except UnreadableImageError:
                 return None
 
@@ -81,6 +81,14 @@ def placeholder(side: int) -> np.ndarray:
     diagonals = (abs(rows - columns) < width) | (abs(rows + columns - side + 1) < width)
     square[diagonals] = _DARKER
     return square
+
+
+def _as_rgb(picture: Picture) -> Image.Image:
+    """A picture to look at: of several channels the first three, of fewer the first as grey."""
+    if isinstance(picture, np.ndarray) and picture.shape[2] != 3:
+        channels = [0, 1, 2] if picture.shape[2] > 3 else [0, 0, 0]
+        return as_image(picture[..., channels])
+    return as_image(picture)
 
 
 def _small(picture: Image.Image, side: int) -> np.ndarray:

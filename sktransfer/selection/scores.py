@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,11 @@ class Score:
     mean: float
     gain: float
     gain_error: float
+
+
+def as_dicts(scores: Mapping[Any, Score] | None) -> dict[Any, dict[str, float]] | None:
+    """Scores as plain dictionaries, as scikit-learn's results are."""
+    return None if scores is None else {name: asdict(score) for name, score in scores.items()}
 
 
 def compared(
