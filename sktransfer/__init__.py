@@ -15,10 +15,12 @@ from sktransfer.inspection import (
     RankingDisplay,
     SelectionDisplay,
     TrainingCurveDisplay,
+    check_pictures,
     explain,
     find_lr,
     group_metrics,
     plot_augmentations,
+    read_corrections,
 )
 from sktransfer.ranking import rank_backbones
 
@@ -34,6 +36,7 @@ __all__ = [
     "TrainingCurveDisplay",
     "adapt_batch_norm",
     "cache_info",
+    "check_pictures",
     "clear_cache",
     "exceptions",
     "explain",
@@ -45,5 +48,6 @@ __all__ = [
     "load_image_folder",
     "plot_augmentations",
     "rank_backbones",
+    "read_corrections",
     "register_backbone",
 ]

@@ -18,6 +18,7 @@ PUBLIC = [
     "TrainingCurveDisplay",
     "adapt_batch_norm",
     "cache_info",
+    "check_pictures",
     "clear_cache",
     "exceptions",
     "explain",
@@ -29,6 +30,7 @@ PUBLIC = [
     "load_image_folder",
     "plot_augmentations",
     "rank_backbones",
+    "read_corrections",
     "register_backbone",
 ]
 SIGNATURES = {
@@ -57,6 +59,8 @@ SIGNATURES = {
     "adapt_batch_norm": ("estimator, X_target, *, X_source=None, n_source=16, batch_size=64"),
     "cache_info": "folder",
     "explain": "estimator, X, target=None, method='auto'",
+    "check_pictures": "X, y=None, *, X_test=None, features=None, cache=None",
+    "read_corrections": "path, y",
     "rank_backbones": (
         "X, y, backbones=None, *, cv=None, cache=None, device='auto', n_jobs=None, max_rows=1000, "
         "fine_tune_top=0, verbose=0"

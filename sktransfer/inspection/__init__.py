@@ -1,6 +1,7 @@
 """Look inside: displays, maps of pictures, metrics of groups, and learning rates."""
 
 from sktransfer.inspection.augmentations import plot_augmentations
+from sktransfer.inspection.data_checks import check_pictures, read_corrections
 from sktransfer.inspection.explanation import Explanation, explain
 from sktransfer.inspection.group_display import GroupMetricsDisplay
 from sktransfer.inspection.groups import group_metrics
@@ -16,8 +17,10 @@ __all__ = [
     "RankingDisplay",
     "SelectionDisplay",
     "TrainingCurveDisplay",
+    "check_pictures",
     "explain",
     "find_lr",
     "group_metrics",
     "plot_augmentations",
+    "read_corrections",
 ]

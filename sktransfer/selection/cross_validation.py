@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import torch
+from scipy.special import softmax
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
 from sktransfer.selection.fold_heads import scores_by_fold
@@ -89,6 +90,19 @@ def accuracies(settings: TrainingSettings, rows: Rows, folds: Folds) -> np.ndarr
         right = settings.task.right(at, labels).numpy()
         found.append(np.mean(right & ~unseen(y, learned, held_out)))
     return np.array(found)
+
+
+def probabilities(settings: TrainingSettings, rows: Rows, folds: Folds) -> np.ndarray:
+    """Probabilities (n, n_classes) of all classes, by a head that was solved on the other folds.
+
+    They are not calibrated. Parameters are those of `log_likelihoods`; each row is in one fold, and
+    each class of the settings has a row.
+    """
+    scores, _ = _scores_of_folds(settings, rows, folds)
+    found = np.empty(scores.shape[1:])
+    for (_, held_out), of_fold in zip(folds, scores, strict=True):
+        found[held_out] = softmax(of_fold[held_out], axis=1)
+    return found
 
 
 def _scores_of_folds(

@@ -1,0 +1,10 @@
+"""Is the data sound? One file for each kind of finding, and the table of findings.
+
+``picture_facts`` and ``features`` read pictures once each, ``material`` holds what they tell, the
+checks find something in it, and ``data_check`` is the table of all findings.
+"""
+
+from sktransfer.inspection.data_checks.check import check_pictures
+from sktransfer.inspection.data_checks.corrections import read_corrections
+
+__all__ = ["check_pictures", "read_corrections"]

@@ -1,0 +1,31 @@
+"""Short names of pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from sktransfer.images.sources import ImageSource
+
+
+def names_of(sources: Sequence[ImageSource]) -> list[str]:
+    """A name for each picture: its path below the folder that holds all, or else its row.
+
+    Parameters
+    ----------
+    sources : sequence of ImageSource
+        X, and X_test if there is one.
+    """
+    paths = [path for source in sources for _, path in source.paths()]
+    try:
+        start = len(os.path.commonpath([os.path.dirname(path) for path in paths])) if paths else 0
+    except ValueError:  # some are relative to a folder, others are not
+        start = 0
+    found = []
+    for title, source in zip(("X", "X_test"), sources, strict=False):
+        of_source = dict(source.paths())
+        found += [
+            of_source[row][start:].lstrip(os.sep) if row in of_source else f"row {row} of {title}"
+            for row in range(len(source))
+        ]
+    return found

@@ -1,0 +1,142 @@
+"""What one reading of each picture tells: errors, sizes, digests, and facts about its file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from sktransfer._common.threads import reading_threads
+from sktransfer._common.warning import Line, users_line, warning_at
+from sktransfer.exceptions import ImageError
+from sktransfer.images.decoding import DAMAGE, FORMATS
+from sktransfer.images.preprocessing import as_image
+from sktransfer.images.sources import ImageSource
+from sktransfer.inspection.data_checks.difference_hash import difference_hash
+
+# Side of the small grey picture whose spread tells if there is anything to see. Averages over its
+# fields hide the noise of a camera, and keep a drawing of thin lines.
+_SMALL = 32
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """What is known of one picture without a network.
+
+    Parameters
+    ----------
+    name : str
+        How findings refer to it: by its path, or by its row.
+    path : str or None
+    error : str or None
+        Why it can't be read; all that follows is then empty.
+    digest : bytes
+        SHA-256 of its decoded pixels.
+    size : (int, int)
+        Width and height in pixels, upright.
+    spread : float
+        Standard deviation of grey values (0..255), averaged over the fields of a coarse grid.
+    hashes : (int, int)
+        Difference hashes of the picture and of its mirror image.
+    file_format, camera : str or None
+        "JPEG" and so on; maker and model in EXIF.
+    """
+
+    name: str
+    path: str | None
+    error: str | None = None
+    digest: bytes = b""
+    size: tuple[int, int] = (0, 0)
+    spread: float = 0.0
+    hashes: tuple[int, int] = (0, 0)
+    file_format: str | None = None
+    camera: str | None = None
+
+
+def facts_of(source: ImageSource, names: Sequence[str]) -> list[PictureFacts]:
+    """Read all pictures in threads, each once, and keep a few facts of each.
+
+    Parameters
+    ----------
+    source : ImageSource
+    names : sequence of str
+        How findings refer to each of them.
+    """
+    line = users_line()
+
+    def of_row(row: int) -> PictureFacts:
+        return _facts(source, row, names[row], line)
+
+    with (
+        reading_threads(None) as n_threads,
+        ThreadPoolExecutor(n_threads, thread_name_prefix="sktransfer-checker") as pool,
+    ):
+        try:
+            return list(pool.map(of_row, range(len(source))))
+        finally:  # also at Ctrl-C
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _facts(source: ImageSource, row: int, name: str, line: Line) -> PictureFacts:
+    item = source.items[row]
+    path = os.fspath(item) if isinstance(item, str | os.PathLike) else None
+    try:
+        with warning_at(line):
+            image = as_image(source.read(row))
+    except ImageError as error:
+        # `read` begins with the row and path, which a finding names by itself.
+        return PictureFacts(name, path, error=str(error).removeprefix(f"{source.describe(row)}: "))
+    # Afterwards: `read` has decoded a PIL image under a lock, which reading its EXIF may do too.
+    file_format, camera = _about_file(item)
+    sha = hashlib.sha256(f"{image.size}".encode())
+    sha.update(image.tobytes())
+    grey = image.convert("L")
+    return PictureFacts(
+        name,
+        path,
+        digest=sha.digest(),
+        size=image.size,
+        spread=_spread(grey),
+        hashes=difference_hash(grey),
+        file_format=file_format,
+        camera=camera,
+    )
+
+
+def _spread(grey: Image.Image) -> float:
+    small = (min(_SMALL, grey.width), min(_SMALL, grey.height))
+    return float(np.asarray(grey.resize(small, Image.Resampling.BOX), dtype=np.float64).std())
+
+
+def _about_file(item: Any) -> tuple[str | None, str | None]:
+    """Format and camera of a picture that is a file, or was read from one."""
+    if isinstance(item, Image.Image):
+        return item.format, _camera(item)
+    # What is wrong with a file is told by `read`.
+    with suppress(*DAMAGE, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        if isinstance(item, str | os.PathLike) and os.path.isfile(item):
+            with Image.open(item, formats=FORMATS) as image:
+                return image.format, _camera(image)
+    return None, None
+
+
+def _camera(image: Image.Image) -> str | None:
+    try:
+        exif = image.getexif()
+        texts = [exif.get(tag) for tag in (ExifTags.Base.Make, ExifTags.Base.Model)]
+    except (*DAMAGE, AttributeError, AssertionError, KeyError):
+        return None
+    words = " ".join(str(text).replace("\0", " ").strip() for text in texts if text)
+    return words or None
+
+
+def readable(facts: Sequence[PictureFacts]) -> list[int]:
+    """Positions of the pictures that can be read."""
+    return [position for position, each in enumerate(facts) if each.error is None]
