@@ -4,7 +4,12 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import ShuffleSplit
 
-from sktransfer.selection.cross_validation import accuracies, log_likelihoods, make_folds
+from sktransfer.selection.cross_validation import (
+    accuracies,
+    log_likelihoods,
+    make_folds,
+    probabilities,
+)
 from sktransfer.training.batches import Rows
 from sktransfer.training.task import SeveralLabels
 from tests.training.helpers import feature_rows, settings_of
@@ -231,3 +236,14 @@ def test_with_several_labels_a_row_is_right_if_all_are():
     assert 0.2 < found.mean() < 0.8
     told = accuracies(settings, Rows(y, y), make_folds(y.numpy(), None, 0))
     assert (told == 1).all()
+
+
+def test_probabilities_are_those_of_the_head_that_did_not_see_a_row():
+    settings, rows = settings_of(), feature_rows(60)
+    y = rows.targets.y.numpy()
+    folds = make_folds(y, None, seed=0)
+    found = probabilities(settings, rows, folds)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    np.testing.assert_allclose(
+        np.log(found[np.arange(60), y]), log_likelihoods(settings, rows, folds), atol=1e-6
+    )

@@ -88,15 +88,16 @@ def read_corrections(path: str | os.PathLike[str], y: Any) -> np.ndarray:
         raise ParameterError(
             f"y must have one label for each picture, of shape (n,); got shape {labels.shape}."
         )
-    known = _known(labels)
+    own = labels.tolist()
+    known = _known(own)
     changed: dict[int, Any] = {}
     for number, line in _lines(path):
         where = f"line {number} of {os.fspath(path)!r}"
         row = _row(line["row"], len(labels), where)
         before = _label(line["label_in_y"], known, f"label_in_y in {where}")
-        if before != labels[row]:
+        if before != own[row]:
             raise ParameterError(
-                f"{where} is of a label {before!r} in row {row}, but y has {labels[row : row + 1].tolist()[0]!r} "
+                f"{where} is of a label {before!r} in row {row}, but y has {own[row]!r} "
                 "there. Give the y that check_pictures was given."
             )
         after = _label(line["label"], known, f"label in {where}")
@@ -140,9 +141,9 @@ def _row(text: str, n: int, where: str) -> int:
     return row
 
 
-def _known(labels: np.ndarray) -> dict[str, Any]:
+def _known(labels: Sequence[Any]) -> dict[str, Any]:
     """All labels, by the texts that a cell may have for them; what is written comes first."""
-    values = list(dict.fromkeys(labels.tolist()))
+    values = list(dict.fromkeys(labels))
     known = {_cell(value): value for value in values}
     for value in values:
         known.setdefault(str(value), value)

@@ -25,7 +25,11 @@ def names_of(sources: Sequence[ImageSource]) -> list[str]:
     for title, source in zip(("X", "X_test"), sources, strict=False):
         of_source = dict(source.paths())
         found += [
-            of_source[row][start:].lstrip(os.sep) if row in of_source else f"row {row} of {title}"
+            _after(of_source[row], start) if row in of_source else f"row {row} of {title}"
             for row in range(len(source))
         ]
     return found
+
+
+def _after(path: str, start: int) -> str:
+    return path[start:].lstrip(os.sep) if start else path
