@@ -40,6 +40,8 @@ class FeatureMaker:
         Features of the rows of X, and of X_test, that the user has given.
     image_shape : tuple of int or None
         Shape of one picture, where rows are flattened pixels.
+    in_channels : int
+        Channels of the pictures.
     saw_labels : bool
         Whether stages of the network were trained on labels.
     why_not : str
@@ -49,6 +51,7 @@ class FeatureMaker:
     compute: Callable[[list[Any]], np.ndarray] | None = None
     matrices: tuple[np.ndarray, ...] | None = None
     image_shape: tuple[int, ...] | None = None
+    in_channels: int = 3
     saw_labels: bool = False
     why_not: str = ""
 
@@ -61,9 +64,9 @@ class FeatureMaker:
             If X as a whole is no container of pictures.
         """
         if self.image_shape is None or holds_images(X):
-            return as_images(X, self.image_shape)
-        extractor = PretrainedFeatureExtractor(image_shape=self.image_shape)
-        return extractor._images(X, self.image_shape, reset=True)
+            return as_images(X, self.image_shape, self.in_channels)
+        reader = PretrainedFeatureExtractor()
+        return reader._images(X, self.image_shape, self.in_channels, reset=True)
 
     def check(self, sources: Sequence[ImageSource]) -> None:
         """Raise unless given matrices have a row for each picture.
@@ -140,8 +143,11 @@ def _of_extractor(extractor: PretrainedFeatureExtractor, cache: str | Path | Non
         fitted = own if is_fitted else own.fit(items)
         return np.asarray(fitted.transform(items))
 
-    shape = own._fitted.backbone.image_shape if is_fitted else own._shape()
-    return FeatureMaker(compute, image_shape=shape)
+    if is_fitted:
+        shape, channels = own._fitted.backbone.image_shape, own._fitted.backbone.in_channels
+    else:
+        shape, channels = own._shape(), own.in_channels
+    return FeatureMaker(compute, image_shape=shape, in_channels=channels)
 
 
 def _of_classifier(classifier: Any) -> FeatureMaker:
@@ -154,7 +160,10 @@ def _of_classifier(classifier: Any) -> FeatureMaker:
     network = subject.network
     trained = isinstance(network, PretrainedImageClassifier) and network.unfreeze_depth_ != 0
     return FeatureMaker(
-        subject.features, image_shape=subject.backbone.image_shape, saw_labels=trained
+        subject.features,
+        image_shape=subject.backbone.image_shape,
+        in_channels=subject.backbone.in_channels,
+        saw_labels=trained,
     )
 
 

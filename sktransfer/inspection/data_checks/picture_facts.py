@@ -17,7 +17,6 @@ from sktransfer._common.threads import reading_threads
 from sktransfer._common.warning import Line, users_line, warning_at
 from sktransfer.exceptions import ImageError
 from sktransfer.images.decoding import DAMAGE, FORMATS
-from sktransfer.images.preprocessing import as_image
 from sktransfer.images.sources import ImageSource
 from sktransfer.inspection.data_checks.difference_hash import difference_hash
 
@@ -89,25 +88,33 @@ def _facts(source: ImageSource, row: int, name: str, line: Line) -> PictureFacts
     path = os.fspath(item) if isinstance(item, str | os.PathLike) else None
     try:
         with warning_at(line):
-            image = as_image(source.read(row))
+            picture = source.read(row)
     except ImageError as error:
         # `read` begins with the row and path, which a finding names by itself.
         return PictureFacts(name, path, error=str(error).removeprefix(f"{source.describe(row)}: "))
     # Afterwards: `read` has decoded a PIL image under a lock, which reading its EXIF may do too.
     file_format, camera = _about_file(item)
-    sha = hashlib.sha256(f"{image.size}".encode())
-    sha.update(image.tobytes())
-    grey = image.convert("L")
+    pixels = np.ascontiguousarray(picture)
+    sha = hashlib.sha256(f"{pixels.shape}".encode())
+    sha.update(pixels.data)
+    grey = _grey(pixels)
     return PictureFacts(
         name,
         path,
         digest=sha.digest(),
-        size=image.size,
+        size=grey.size,
         spread=_spread(grey),
         hashes=difference_hash(grey),
         file_format=file_format,
         camera=camera,
     )
+
+
+def _grey(pixels: np.ndarray) -> Image.Image:
+    """A grey picture of pixels (h, w, c), of any number of channels."""
+    if pixels.shape[2] == 3:
+        return Image.fromarray(pixels).convert("L")
+    return Image.fromarray(pixels.mean(axis=2).astype(np.uint8))
 
 
 def _spread(grey: Image.Image) -> float:

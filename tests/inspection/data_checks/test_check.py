@@ -131,6 +131,16 @@ def test_copies_are_found_in_every_form_of_X(tmp_path):
         assert found.message.startswith(name)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_pictures_of_other_channels(channels):
+    X = np.random.default_rng(0).integers(0, 256, (12, 32, 32, channels), dtype=np.uint8)
+    X[7] = X[3]
+    X[5] = 9
+    check = check_pictures(X, features=make_extractor(in_channels=channels))
+    assert rows_of(check, "exact_duplicate") == [(3, 7)]
+    assert rows_of(check, "blank") == [(5,)]
+
+
 def test_without_labels_only_pictures_are_checked(pictures):
     check = check_pictures(pictures[0], features=make_extractor())
     missing = {kind for kind, reason in check.not_made.items() if reason == "y was not given"}
