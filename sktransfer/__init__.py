@@ -10,8 +10,11 @@ from sktransfer.datasets import load_clipart, load_image_folder
 from sktransfer.estimators.classifier import PretrainedImageClassifier
 from sktransfer.estimators.extractor import PretrainedFeatureExtractor
 from sktransfer.inspection import (
+    AttentionMapDisplay,
     GroupMetricsDisplay,
     LearningRateDisplay,
+    MistakesDisplay,
+    NeighborsDisplay,
     RankingDisplay,
     SelectionDisplay,
     TrainingCurveDisplay,
@@ -27,8 +30,11 @@ from sktransfer.ranking import rank_backbones
 __version__ = "0.1.0"
 
 __all__ = [
+    "AttentionMapDisplay",
     "GroupMetricsDisplay",
     "LearningRateDisplay",
+    "MistakesDisplay",
+    "NeighborsDisplay",
     "PretrainedFeatureExtractor",
     "PretrainedImageClassifier",
     "RankingDisplay",

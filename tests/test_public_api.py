@@ -9,8 +9,11 @@ import sktransfer
 from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
 
 PUBLIC = [
+    "AttentionMapDisplay",
     "GroupMetricsDisplay",
     "LearningRateDisplay",
+    "MistakesDisplay",
+    "NeighborsDisplay",
     "PretrainedFeatureExtractor",
     "PretrainedImageClassifier",
     "RankingDisplay",

@@ -78,7 +78,8 @@ class ImageSource:
 
     def taken(self, rows: Sequence[int]) -> "ImageSource":
         """Some of the pictures; errors name their rows of X."""
-        return replace(self, items=[self.items[row] for row in rows], rows=rows)
+        of_X = rows if self.rows is None else [self.rows[row] for row in rows]
+        return replace(self, items=[self.items[row] for row in rows], rows=of_X)
 
     def paths(self) -> Iterator[tuple[int, str]]:
         """Yield row and path of each picture that is a file."""

@@ -1,19 +1,25 @@
 """Look inside: displays, maps of pictures, metrics of groups, and learning rates."""
 
+from sktransfer.inspection.attention_map import AttentionMapDisplay
 from sktransfer.inspection.augmentations import plot_augmentations
 from sktransfer.inspection.data_checks import check_pictures, read_corrections
 from sktransfer.inspection.explanation import Explanation, explain
 from sktransfer.inspection.group_display import GroupMetricsDisplay
 from sktransfer.inspection.groups import group_metrics
 from sktransfer.inspection.learning_rate import LearningRateDisplay, find_lr
+from sktransfer.inspection.mistakes import MistakesDisplay
+from sktransfer.inspection.neighbors import NeighborsDisplay
 from sktransfer.inspection.ranking import RankingDisplay
 from sktransfer.inspection.selection import SelectionDisplay
 from sktransfer.inspection.training_curve import TrainingCurveDisplay
 
 __all__ = [
+    "AttentionMapDisplay",
     "Explanation",
     "GroupMetricsDisplay",
     "LearningRateDisplay",
+    "MistakesDisplay",
+    "NeighborsDisplay",
     "RankingDisplay",
     "SelectionDisplay",
     "TrainingCurveDisplay",

@@ -466,3 +466,8 @@ def test_the_child_of_a_fork_reads_an_image_that_a_thread_was_decoding(tmp_path,
     done.set()
     thread.join()
     assert status == 0
+
+
+def test_pictures_that_are_taken_twice_are_named_by_their_rows_of_x():
+    source = as_images(["a.png", "b.png", "c.png", "d.png"]).taken([1, 3]).taken([1])
+    assert source.describe(0) == "row 3 of X ('d.png')"

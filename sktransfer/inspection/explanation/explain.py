@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.nn import functional
 
 from sktransfer.exceptions import ParameterError
-from sktransfer.images.preprocessing import Preprocessing, as_image
+from sktransfer.images.preprocessing import Preprocessing
 from sktransfer.images.sources import ImageSource
 from sktransfer.inspection.explanation import closed_form, grad_cam
 from sktransfer.inspection.explanation.geometry import Box, on_picture
@@ -42,12 +43,14 @@ class Explanation:
         How they were found.
     target : ndarray of shape (n,)
         The class that each map is for.
+    images : ImageSource
+        The pictures, which are read again where their size is asked for.
     """
 
     maps: np.ndarray
     method: str
     target: np.ndarray
-    _images: ImageSource = field(repr=False)
+    images: ImageSource = field(repr=False)
     _preprocessing: Preprocessing | None = field(repr=False)
 
     def __repr__(self) -> str:
@@ -103,7 +106,11 @@ class Explanation:
         return on_picture(self.maps[i], self._box(size), size, (width, height))
 
     def _size(self, i: int) -> tuple[int, int]:
-        return as_image(self._images.read(i)).size
+        picture = self.images.read(i)
+        if isinstance(picture, Image.Image):
+            return picture.size
+        height, width, _ = picture.shape
+        return width, height
 
     def _box(self, size: tuple[int, int]) -> Box:
         if self._preprocessing is None:
@@ -177,14 +184,37 @@ def explain(estimator: Any, X: Any, target: Any = None, method: str = "auto") ->
     >>> explanation.maps.shape
     (2, 224, 224)
     """
-    if method not in METHODS:
-        raise ParameterError(f"method must be one of {list(METHODS)}; got {method!r}.")
+    check_method(method)
     subject = subject_of(estimator, "explain")
     images = subject.pictures(X)
     codes = target_codes(target, subject, X, len(images))
+    return explained(subject, X, images, np.arange(len(images)), codes, method)
+
+
+def explained(
+    subject: Subject, X: Any, images: ImageSource, rows: np.ndarray, codes: np.ndarray, method: str
+) -> Explanation:
+    """Explain some of the pictures in X.
+
+    Parameters
+    ----------
+    subject : Subject
+    X : as the user gave it
+    images : ImageSource
+        All pictures of X.
+    rows : ndarray of shape (m,)
+        Those to explain.
+    codes : ndarray of shape (m,)
+        Positions in `subject.classes` of the classes that the maps are for.
+    method : str
+        See `explain`.
+    """
+    check_method(method)
+    images = images.taken(rows.tolist())
     chosen, parted = _chosen(method, subject, images)
     if parted is None:
-        maps = occlusion_maps(subject, X, images, codes)
+        some = X[rows] if isinstance(X, np.ndarray) else images.items
+        maps = occlusion_maps(subject, some, images, codes)
     elif chosen == "cam":
         maps = closed_form.class_activation_maps(parted, images, codes)
     else:
@@ -196,9 +226,20 @@ def explain(estimator: Any, X: Any, target: Any = None, method: str = "auto") ->
         maps=_enlarged(maps, side),
         method=chosen,
         target=subject.classes[codes],
-        _images=images,
+        images=images,
         _preprocessing=preprocessing,
     )
+
+
+def check_method(method: str) -> None:
+    """Raise unless there is such a method.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if method not in METHODS:
+        raise ParameterError(f"method must be one of {list(METHODS)}; got {method!r}.")
 
 
 def _chosen(method: str, subject: Subject, images: ImageSource) -> tuple[str, PartedNetwork | None]:

@@ -310,6 +310,17 @@ def test_maps_lie_on_the_originals():
     assert explain(fitted(), [wide]).box(0) == (24, 0, 72, 48)
 
 
+@pytest.mark.parametrize("channels", [1, 5])
+def test_pictures_of_other_channels(channels):
+    pictures = np.repeat(X_TEST[..., :1], channels, axis=3)
+    parameters = {"backbone": "resnet18", "image_size": 64, "in_channels": channels}
+    model = make_classifier(**parameters).fit(pictures, LABELS_TEST)
+    for method in METHODS[1:]:
+        explanation = explain(model, pictures[:2], method=method)
+        assert explanation.maps.max() == 1
+        assert explanation.on_original(0).shape == (SIDE, SIDE)
+
+
 def test_a_picture_that_is_gone_is_named(tmp_path):
     paths = [*save_pictures(X[:2], tmp_path), str(tmp_path / "gone.png")]
     for method in METHODS:
