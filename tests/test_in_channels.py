@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 from sktransfer import (
     PretrainedImageClassifier,
     adapt_batch_norm,
+    explain,
     free_memory,
     rank_backbones,
     register_backbone,
@@ -29,6 +30,7 @@ from sktransfer.exceptions import BackboneError, ImageError, ImageWarning, Param
 from sktransfer.images.augmentation import AugmentedView
 from sktransfer.images.preprocessing import RESIZES, Preprocessing
 from sktransfer.images.sources import as_images
+from sktransfer.inspection.thumbnails import thumbnails
 from tests.conftest import make_pictures, save_pictures
 from tests.small_estimators import LITE0, make_classifier, make_extractor
 
@@ -436,6 +438,27 @@ def test_other_statistics():
     assert adapted.predict(BANDS).shape == (12,)
     with pytest.raises(ImageError, match=r"X_target can't be used: .*in_channels=5"):
         adapt_batch_norm(fitted, RGB)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_displays_show_three_channels(channels):
+    images = as_images(BANDS[..., :channels], channels=channels)
+    found = thumbnails(images, [0, 1], 16).pictures
+    assert [each.shape for each in found] == [(16, 16, 3)] * 2
+    shown = BANDS[:2, ..., [0, 1, 2] if channels == 5 else [0, 0, 0]]
+    expected = thumbnails(as_images(shown), [0, 1], 16).pictures
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_explanations(channels):
+    X = GREY if channels == 1 else BANDS
+    options = {"backbone": LITE0, "weights": "DEFAULT", "image_size": 64, "in_channels": channels}
+    classifier = make_classifier(**options).fit(X, Y)
+    for method in ("cam", "occlusion"):
+        explanation = explain(classifier, X[:2], method=method)
+        assert explanation.maps.shape == (2, 64, 64)
+        assert explanation.on_original(0).shape == (32, 32)
 
 
 def test_a_teacher_may_see_other_channels(tmp_path):

@@ -240,6 +240,11 @@ class Backbone:
         """The stages that stay frozen, and those that train."""
         stages, deepest = self.feature_stages(pooling), self.deepest(pooling)
         depth = deepest if unfreeze_depth == "all" else int(unfreeze_depth)
+        if deepest == 0 and unfreeze_depth != 0:
+            raise BackboneError(
+                f"unfreeze_depth={unfreeze_depth!r} can't be used: {self.name} has no weights that "
+                "could train, as a file of ONNX has none. Use unfreeze_depth=0."
+            )
         if depth > deepest:
             raise BackboneError(
                 f"unfreeze_depth={unfreeze_depth} is more than {self.name} has with "

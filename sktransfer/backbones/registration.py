@@ -12,6 +12,7 @@ from sktransfer._common.process_memory import free_memory
 from sktransfer.backbones.catalogue import forget_records, sizes_of
 from sktransfer.backbones.loading import load_backbone
 from sktransfer.backbones.names import REGISTERED, SOURCES
+from sktransfer.backbones.onnx_file import onnx_builder
 from sktransfer.backbones.sources.registered import Registration
 from sktransfer.backbones.sources.timm import PREFIX
 from sktransfer.exceptions import BackboneError
@@ -23,7 +24,7 @@ _OPTIONAL = ("resize_size", "interpolation")
 
 def register_backbone(
     name: str,
-    build: Callable[[], nn.Module],
+    build: Callable[[], nn.Module] | str | Path,
     *,
     preprocessing: Mapping[str, Any],
     stages: Sequence[str] | None = None,
@@ -46,10 +47,12 @@ def register_backbone(
     name : str
         Not a name of torchvision or of timm. A name that was registered before then means the new
         network.
-    build : callable
+    build : callable, str or Path
         Returns a new ``torch.nn.Module``. It maps float pictures (n, c, h, w) to
         features (n, width), a map (n, c, h, w) or tokens (n, length, c), or to scores if
-        `classifier` is given.
+        `classifier` is given. Or the path of an ``.onnx`` file (extra ``onnx``) that maps pictures
+        to features in this way. The file is read now. onnxruntime computes it, on the CPU and in
+        float32 whatever `device` and `precision` say; it is one stage and can't be trained.
     preprocessing : dict
         How pictures are prepared. ``image_size`` : int, side of the square in pixels. ``mean`` and
         ``std`` : three floats each, for pixels scaled to 0..1; for a network of other channels as
@@ -97,6 +100,10 @@ def register_backbone(
     (4, 16)
     """
     _check_arguments(name, build, stages, weights)
+    preset = _preprocessing(preprocessing)
+    if isinstance(build, str | Path):
+        _check_alone(name, stages=stages, classifier=classifier, weights=weights)
+        build = onnx_builder(name, Path(build).expanduser(), preset.shape)
     # Absolute: a script may go to another folder.
     path = None if weights is None else Path(weights).expanduser().absolute()
     if path is not None and not path.is_file():
@@ -104,7 +111,7 @@ def register_backbone(
     before = REGISTERED.registrations.get(name)
     registration = Registration(
         build,
-        _preprocessing(preprocessing),
+        preset,
         None if stages is None else tuple(stages),
         classifier,
         path,
@@ -112,7 +119,7 @@ def register_backbone(
     )
     _keep(name, registration)
     try:
-        backbone = load_backbone(name, in_channels=len(registration.preprocessing.mean))
+        backbone = load_backbone(name, in_channels=len(preset.mean))
         sizes = sizes_of(backbone, backbone.width())
     except BaseException:
         _keep(name, before)
@@ -134,10 +141,11 @@ def _check_arguments(name: Any, build: Any, stages: Any, weights: Any) -> None:
     for title, source in SOURCES.items():
         if source is not REGISTERED and source.has(name):
             raise BackboneError(f"name={name!r} is a backbone of {title}. Use another name.")
-    if isinstance(build, nn.Module) or not callable(build):
+    if isinstance(build, nn.Module) or not (callable(build) or isinstance(build, str | Path)):
         raise BackboneError(
-            f"build must be a function that makes the network, such as its class; got an object "
-            f"of {type(build).__name__}. Use build=lambda: network for one that exists."
+            f"build must be a function that makes the network, such as its class, or the path of "
+            f"an .onnx file; got an object of {type(build).__name__}. Use build=lambda: network "
+            "for one that exists."
         )
     if isinstance(stages, str) or (stages is not None and not len(stages)):
         raise BackboneError(f"stages={stages!r} must be a list of names of submodules, or None.")
@@ -146,6 +154,17 @@ def _check_arguments(name: Any, build: Any, stages: Any, weights: Any) -> None:
             f"weights must be the path of a file with a state dict; got {type(weights).__name__}. "
             "Without it, the network keeps the weights with which build() makes it."
         )
+
+
+def _check_alone(name: str, **others: Any) -> None:
+    """Raise for arguments that have no meaning for a file of ONNX."""
+    for argument, value in others.items():
+        if value is not None:
+            raise BackboneError(
+                f"{argument}={value!r} can't be used, because {name} is a file of ONNX: it is one "
+                f"stage, with its weights, from pictures to features. Leave {argument} out, or "
+                "export the part of the network that makes the features."
+            )
 
 
 def _keep(name: str, registration: Registration | None) -> None:
