@@ -11,6 +11,7 @@ from sktransfer.estimators.classifier import PretrainedImageClassifier
 from sktransfer.estimators.extractor import PretrainedFeatureExtractor
 from sktransfer.inspection import (
     AttentionMapDisplay,
+    FeatureMapDisplay,
     GroupMetricsDisplay,
     LearningRateDisplay,
     MistakesDisplay,
@@ -19,6 +20,7 @@ from sktransfer.inspection import (
     SelectionDisplay,
     TrainingCurveDisplay,
     check_pictures,
+    class_separation,
     explain,
     find_lr,
     group_metrics,
@@ -31,6 +33,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AttentionMapDisplay",
+    "FeatureMapDisplay",
     "GroupMetricsDisplay",
     "LearningRateDisplay",
     "MistakesDisplay",
@@ -43,6 +46,7 @@ __all__ = [
     "adapt_batch_norm",
     "cache_info",
     "check_pictures",
+    "class_separation",
     "clear_cache",
     "exceptions",
     "explain",

@@ -10,6 +10,7 @@ from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
 
 PUBLIC = [
     "AttentionMapDisplay",
+    "FeatureMapDisplay",
     "GroupMetricsDisplay",
     "LearningRateDisplay",
     "MistakesDisplay",
@@ -22,6 +23,7 @@ PUBLIC = [
     "adapt_batch_norm",
     "cache_info",
     "check_pictures",
+    "class_separation",
     "clear_cache",
     "exceptions",
     "explain",

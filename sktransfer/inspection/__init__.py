@@ -2,8 +2,10 @@
 
 from sktransfer.inspection.attention_map import AttentionMapDisplay
 from sktransfer.inspection.augmentations import plot_augmentations
+from sktransfer.inspection.class_separation import ClassSeparation, class_separation
 from sktransfer.inspection.data_checks import check_pictures, read_corrections
 from sktransfer.inspection.explanation import Explanation, explain
+from sktransfer.inspection.feature_map import FeatureMapDisplay
 from sktransfer.inspection.group_display import GroupMetricsDisplay
 from sktransfer.inspection.groups import group_metrics
 from sktransfer.inspection.learning_rate import LearningRateDisplay, find_lr
@@ -15,7 +17,9 @@ from sktransfer.inspection.training_curve import TrainingCurveDisplay
 
 __all__ = [
     "AttentionMapDisplay",
+    "ClassSeparation",
     "Explanation",
+    "FeatureMapDisplay",
     "GroupMetricsDisplay",
     "LearningRateDisplay",
     "MistakesDisplay",
@@ -24,6 +28,7 @@ __all__ = [
     "SelectionDisplay",
     "TrainingCurveDisplay",
     "check_pictures",
+    "class_separation",
     "explain",
     "find_lr",
     "group_metrics",
