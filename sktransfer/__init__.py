@@ -26,6 +26,7 @@ from sktransfer.inspection import (
     group_metrics,
     plot_augmentations,
     read_corrections,
+    report,
 )
 from sktransfer.ranking import rank_backbones
 
@@ -60,4 +61,5 @@ __all__ = [
     "rank_backbones",
     "read_corrections",
     "register_backbone",
+    "report",
 ]

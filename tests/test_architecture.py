@@ -18,7 +18,16 @@ TESTS = Path(__file__).parent
 # here fails the tests.
 ORDER = [
     *("exceptions", "_common", "images", "backbones", "activations", "training"),
-    *("selection", "estimators", "ranking", "adaptation", "inspection", "__init__"),
+    *(
+        "selection",
+        "estimators",
+        "ranking",
+        "adaptation",
+        "inspection",
+        "__init__",
+        "shell",
+        "__main__",
+    ),
 ]
 # Data sets import from images only, and no folder that estimators need imports them.
 ASIDE = {"datasets": "images"}
@@ -88,6 +97,7 @@ def test_files_stay_under_300_lines_of_code(path):
 
 # Modules without a test file of their own name, and why.
 UNTESTED = {
+    "__main__.py": "it only calls the shell; test_main.py runs it",
     "_common/sklearn_private.py": "it only imports names from scikit-learn",
     "activations/engines/interface.py": "it only declares protocols; test_choice.py runs engines",
 }

@@ -37,6 +37,7 @@ PUBLIC = [
     "rank_backbones",
     "read_corrections",
     "register_backbone",
+    "report",
 ]
 SIGNATURES = {
     "PretrainedFeatureExtractor": (

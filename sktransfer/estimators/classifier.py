@@ -675,9 +675,7 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
             With the dtype of y; an indicator of integers if y was one.
         """
         model, scores = self._scored(X)
-        # From scores, not from probabilities, which may round to the same number.
-        predictions = model.task.predictions(scores)
-        return predictions if model.task.multilabel else model.classes[predictions]
+        return model.labels(scores)
 
     def predict_proba(
         self, X: Any, *, return_std: bool = False
@@ -747,12 +745,15 @@ class PretrainedImageClassifier(ClassifierMixin, BackboneEstimator):  # type: ig
         logarithms = model.task.log_probabilities(scores)
         return logarithms[:, 1] - logarithms[:, 0]
 
+    def _predictions_and_probabilities(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Give what `predict` and `predict_proba` return, by one pass of the pictures."""
+        model, draws = self._drawn(X)
+        return model.labels(model.joined(draws)), model.task.probabilities(draws).mean(axis=1)
+
     def _scored(self, X: Any) -> tuple[FittedModel, np.ndarray]:
         """Scores (n, n_classes); of several draws, the scores of their mean probabilities."""
         model, draws = self._drawn(X)
-        if draws.shape[1] == 1:
-            return model, draws[:, 0]
-        return model, model.task.scores(model.task.probabilities(draws).mean(axis=1))
+        return model, model.joined(draws)
 
     def _drawn(self, X: Any, *, several: bool = False) -> tuple[FittedModel, np.ndarray]:
         """Scores (n, n_draws, n_classes) in one pass for each view, and the model that gave them.

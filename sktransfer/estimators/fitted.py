@@ -227,6 +227,18 @@ class FittedModel:
         features: np.ndarray = one_pass.collect(images, self.net.features)[0].numpy()
         return features
 
+    def joined(self, draws: np.ndarray) -> np.ndarray:
+        """Scores (n, n_classes) of draws (n, n_draws, n_classes), by their mean probabilities."""
+        if draws.shape[1] == 1:
+            return np.asarray(draws[:, 0])
+        return self.task.scores(self.task.probabilities(draws).mean(axis=1))
+
+    def labels(self, scores: np.ndarray) -> np.ndarray:
+        """The predicted labels (n,), or an indicator (n, n_classes), of scores."""
+        # From scores, not from probabilities, which may round to the same number.
+        predictions = self.task.predictions(scores)
+        return predictions if self.task.multilabel else self.classes[predictions]
+
     def frozen_network(self) -> FrozenNetwork:
         """The network from pixels to what the net takes."""
         split = (self.architecture.unfreeze_depth, self.architecture.pooling)

@@ -41,9 +41,7 @@ def list_class_folders(path: Path) -> tuple[list[Path], list[str], list[str]]:
         If `path` is not a folder, if its subfolders hold no picture, or if links lead to the
         same folder twice.
     """
-    if not path.is_dir():
-        what = "is not a folder" if path.exists() else "does not exist"
-        raise ImageError(f"path={str(path)!r} {what}. Pass a folder with one subfolder per class.")
+    _check_folder(path, "a folder with one subfolder per class")
     files: list[Path] = []
     labels: list[str] = []
     classes: list[str] = []
@@ -60,13 +58,7 @@ def list_class_folders(path: Path) -> tuple[list[Path], list[str], list[str]]:
         classes.append(folder.name)
         files += found
         labels += [folder.name] * len(found)
-    if left_out:
-        warn(
-            f"{len(left_out)} files below {str(path)!r} are left out, such as "
-            f"{str(min(left_out))!r}: broken links, or pictures in a format that is not supported. "
-            "Convert such pictures to JPEG or PNG.",
-            ImageWarning,
-        )
+    _tell_of(left_out, path)
     if not files:
         raise ImageError(
             f"No picture found in the subfolders of {str(path)!r}. Expected one subfolder per "
@@ -80,6 +72,42 @@ def list_class_folders(path: Path) -> tuple[list[Path], list[str], list[str]]:
             ImageWarning,
         )
     return files, labels, classes
+
+
+def list_pictures(path: Path) -> list[Path]:
+    """List the pictures in a folder and its subfolders, in natural order.
+
+    Raises
+    ------
+    ImageError
+        If `path` is not a folder, holds no picture, or if links lead to the same folder twice.
+    """
+    _check_folder(path, "a folder of pictures")
+    left_out: list[Path] = []
+    files = _natural_order(_pictures_below(path, {}, left_out))
+    _tell_of(left_out, path)
+    if not files:
+        raise ImageError(
+            f"No picture found in {str(path)!r}. Expected {', '.join(FORMATS)} files, such as "
+            f"{', '.join(EXTENSIONS)}."
+        )
+    return files
+
+
+def _check_folder(path: Path, expected: str) -> None:
+    if not path.is_dir():
+        what = "is not a folder" if path.exists() else "does not exist"
+        raise ImageError(f"path={str(path)!r} {what}. Pass {expected}.")
+
+
+def _tell_of(left_out: list[Path], path: Path) -> None:
+    if left_out:
+        warn(
+            f"{len(left_out)} files below {str(path)!r} are left out, such as "
+            f"{str(min(left_out))!r}: broken links, or pictures in a format that is not supported. "
+            "Convert such pictures to JPEG or PNG.",
+            ImageWarning,
+        )
 
 
 def _pictures_below(folder: Path, seen: dict[Path, Path], left_out: list[Path]) -> list[Path]:

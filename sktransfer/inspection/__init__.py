@@ -12,6 +12,7 @@ from sktransfer.inspection.learning_rate import LearningRateDisplay, find_lr
 from sktransfer.inspection.mistakes import MistakesDisplay
 from sktransfer.inspection.neighbors import NeighborsDisplay
 from sktransfer.inspection.ranking import RankingDisplay
+from sktransfer.inspection.reporting.report import report
 from sktransfer.inspection.selection import SelectionDisplay
 from sktransfer.inspection.training_curve import TrainingCurveDisplay
 
@@ -34,4 +35,5 @@ __all__ = [
     "group_metrics",
     "plot_augmentations",
     "read_corrections",
+    "report",
 ]

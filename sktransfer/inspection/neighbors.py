@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from sktransfer.exceptions import ParameterError
@@ -22,11 +21,10 @@ from sktransfer.inspection.gallery import (
     draw,
     write,
 )
+from sktransfer.inspection.nearest import MOST_ROWS, nearest
 from sktransfer.inspection.subject import subject_of
 from sktransfer.inspection.thumbnails import thumbnails
 
-# Rows up to which an exact search takes seconds and a few gigabytes at most.
-_MAX_ROWS = 100_000
 METRICS = ("cosine", "euclidean")
 
 
@@ -146,10 +144,9 @@ class NeighborsDisplay:
         check_consistent_length(training.items, y_train)
         _check_number(len(training), n_neighbors)
         labels = _as_texts(np.asarray(y_train), subject.classes)
-        search = NearestNeighbors(n_neighbors=n_neighbors, metric=metric, algorithm="brute")
-        prepared = _of_equal_size if metric == "cosine" else np.asarray
-        search.fit(prepared(subject.features(X_train)))
-        distances, neighbors = search.kneighbors(prepared(subject.features(X)))
+        distances, neighbors = nearest(
+            subject.features(X_train), subject.features(X), n_neighbors, metric
+        )
         shown = thumbnails(training, neighbors.ravel(), SIDE)
         display = cls(
             pictures=thumbnails(images, range(len(images)), SIDE).pictures,
@@ -215,16 +212,10 @@ def _frame() -> Any:
     return Rectangle((0, 0), 1, 1, fill=False, edgecolor=FAINT, linewidth=1, clip_on=False)
 
 
-def _of_equal_size(features: np.ndarray) -> np.ndarray:
-    """Features whose largest is 1; the squares of very small ones would be 0 in float32."""
-    largest = abs(features).max(axis=1, keepdims=True)
-    return features / np.where(largest > 0, largest, 1)
-
-
 def _check_number(n_training: int, n_neighbors: int) -> None:
-    if n_training > _MAX_ROWS:
+    if n_training > MOST_ROWS:
         raise ParameterError(
-            f"The search is exact, for at most {_MAX_ROWS:,} training pictures; got "
+            f"The search is exact, for at most {MOST_ROWS:,} training pictures; got "
             f"{n_training:,}. Give a random part of them."
         )
     if n_neighbors > n_training:

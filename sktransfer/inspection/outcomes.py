@@ -102,8 +102,8 @@ def outcomes_of(subject: Subject, X: Any, y: Any) -> Outcomes:
         If y is of another length than X, or holds labels that the classifier does not know.
     """
     check_consistent_length(subject.pictures(X).items, y)
-    probabilities = subject.probabilities(X)
-    return outcomes(y, subject.predict(X), probabilities, subject.classes)
+    predictions, probabilities = subject.outcome(X)
+    return outcomes(y, predictions, probabilities, subject.classes)
 
 
 def outcomes(y_true: Any, y_pred: Any, probabilities: Any = None, classes: Any = None) -> Outcomes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,16 @@ class Subject:
         if self.why_no_probabilities:
             return None
         return np.asarray(self.estimator.predict_proba(X))
+
+    def outcome(self, X: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        """Predictions, and probabilities or None, with one pass of the pictures for both."""
+        last, X = self.steps[-1], through(self.steps[:-1], X)
+        if isinstance(last, PretrainedImageClassifier):
+            return last._predictions_and_probabilities(X)
+        # Predictions are those of `predict`: for some classifiers, such as SVC, they are not the
+        # most probable labels.
+        subject = replace(self, estimator=last, steps=(last,), place=None)
+        return subject.predict(X), subject.probabilities(X)
 
     def pictures(self, X: Any) -> ImageSource:
         """The pictures in X, in the form in which they come to the backbone.

@@ -93,6 +93,6 @@ def test_bad_input(model, monkeypatch):
     other = CalibratedClassifierCV(make_classifier(), cv=2).fit(X, LABELS)
     with pytest.raises(ParameterError, match="CalibratedClassifierCV has none that can be found"):
         find(other, X[:1], X, LABELS)
-    monkeypatch.setattr(neighbors, "_MAX_ROWS", 11)
+    monkeypatch.setattr(neighbors, "MOST_ROWS", 11)
     with pytest.raises(ParameterError, match="at most 11 training pictures; got 12"):
         find(model, X[:1], X, LABELS)

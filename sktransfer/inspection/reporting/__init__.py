@@ -1,0 +1,1 @@
+"""One report on a fitted classifier: an HTML page, Markdown or data."""

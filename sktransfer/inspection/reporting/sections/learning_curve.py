@@ -1,0 +1,121 @@
+"""How the accuracy grows with the number of training pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+from sklearn.base import clone
+from sklearn.utils import _safe_indexing
+
+from sktransfer.inspection.reporting.blocks import Plot, Section, Table, Text
+from sktransfer.inspection.reporting.drawing import ACCENT, drawn
+from sktransfer.inspection.reporting.material import Material, Part
+
+_SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)
+
+
+def section(material: Material) -> Section | None:
+    """A curve, with its figures; None if it was not asked for."""
+    if not material.learning_curve:
+        return None
+    points = _points(material)
+    return Section(
+        "learning-curve",
+        "Learning curve",
+        [
+            Text(_trend(points)),
+            Plot(
+                drawn(lambda axes: _draw(axes, points), "learning-curve"),
+                "Accuracy on the test pictures against the number of training pictures; the table "
+                "below has its points.",
+                "One fit for each number of training pictures. Bars are 95 % intervals (Wilson).",
+            ),
+            Table(
+                ["training pictures", "accuracy", "from", "to"],
+                points,
+                "The points of the curve. Each larger set holds the smaller ones.",
+            ),
+        ],
+    )
+
+
+def _points(material: Material) -> list[list[Any]]:
+    assert material.train is not None
+    test, points = material.test, []
+    with _sharing_cache(material.subject.estimator) as estimator:
+        for rows in _growing(material.train, material.seed):
+            fitted = clone(estimator)
+            fitted.fit(_safe_indexing(material.train.X, rows), material.train.y[rows])
+            right = np.asarray(fitted.predict(test.X) == test.y)
+            hits = int((right if right.ndim == 1 else right.all(axis=1)).sum())
+            interval = binomtest(hits, len(test)).proportion_ci(method="wilson")
+            ends = float(interval.low), float(interval.high)
+            points.append([len(rows), hits / len(test), *ends])
+    return points
+
+
+def _growing(train: Part, seed: int) -> Iterator[np.ndarray]:
+    """Rows of each training set, with all classes in nearly equal shares."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(train))
+    if train.y.ndim > 1:
+        parts = [_with_all_labels_first(order, train.y)]
+    else:
+        codes = np.unique(train.y, return_inverse=True)[1].reshape(-1)
+        parts = [order[codes[order] == c] for c in range(codes.max() + 1)]
+    fewest = 2 if train.y.ndim == 1 else 2 * train.y.shape[1]
+    for share in _SHARES:
+        taken = [part[: max(fewest, round(share * len(part)))] for part in parts]
+        yield np.sort(np.concatenate(taken))
+
+
+def _with_all_labels_first(order: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Begin with a row that has each label and one that has it not: no fit can do without."""
+    first = [
+        order[y[order, column] == present][:1] for column in range(y.shape[1]) for present in (0, 1)
+    ]
+    needed = np.unique(np.concatenate(first))
+    return np.concatenate([needed, order[~np.isin(order, needed)]])
+
+
+@contextmanager
+def _sharing_cache(estimator: Any) -> Iterator[Any]:
+    """A clone whose steps keep activations, so that each picture runs once for all fits."""
+    estimator = clone(estimator)
+    without = [
+        name
+        for name, value in estimator.get_params().items()
+        if name.split("__")[-1] == "cache" and value is None
+    ]
+    with TemporaryDirectory(prefix="sktransfer-") as folder:
+        yield estimator.set_params(**dict.fromkeys(without, folder))
+
+
+def _trend(points: list[list[Any]]) -> str:
+    (_, before, *_), (_, last, low, _) = points[-2:]
+    if before < low:
+        return "The accuracy still grows: more training pictures will help."
+    return (
+        f"The last step, from {points[-2][0]} to {points[-1][0]} training pictures, changed the "
+        f"accuracy by {last - before:+.3f}, which is within the noise of the test pictures."
+    )
+
+
+def _draw(axes: Any, points: list[list[Any]]) -> None:
+    n, accuracy, low, high = (np.array(column) for column in zip(*points, strict=True))
+    axes.errorbar(
+        n,
+        accuracy,
+        yerr=[accuracy - low, high - accuracy],
+        fmt="o-",
+        color=ACCENT,
+        linewidth=1.5,
+        markersize=5,
+        capsize=2,
+    )
+    axes.set(xlabel="training pictures", ylabel="accuracy on the test pictures")

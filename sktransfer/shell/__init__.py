@@ -1,0 +1,1 @@
+"""The same from the shell: ``python -m sktransfer fit, predict, report``."""

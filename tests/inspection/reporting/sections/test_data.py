@@ -1,0 +1,66 @@
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from sktransfer.inspection.reporting.blocks import Gallery, Table, Text
+from sktransfer.inspection.reporting.material import material
+from sktransfer.inspection.reporting.sections.data import section
+from tests.conftest import make_pictures, save_pictures
+from tests.small_estimators import make_classifier, make_extractor
+
+X, y = make_pictures(24)
+NOTHING = {"groups": None, "learning_curve": False, "card": {}, "seed": 0}
+
+
+def of(model, X_train=X[:16], y_train=y[:16], X_test=X[16:], y_test=y[16:], *, fit=True):
+    fitted = model.fit(X[:16], y[:16]) if fit else model
+    return section(material(fitted, X_test, y_test, X_train=X_train, y_train=y_train, **NOTHING))
+
+
+def kinds(found):
+    (table,) = [block for block in found.blocks if isinstance(block, Table)]
+    return [row[0] for row in table.rows if row[0]]
+
+
+def texts(found):
+    return " ".join(block.text for block in found.blocks if isinstance(block, Text))
+
+
+def test_leaks_into_the_test_are_found_and_shown():
+    found = of(make_classifier(), X_test=np.concatenate([X[16:], X[:2]]), y_test=[*y[16:], *y[:2]])
+    assert "Copies in both X and X_test (2)" in kinds(found)
+    (gallery,) = [
+        block
+        for block in found.blocks
+        if isinstance(block, Gallery) and block.title == "Copies in both X and X_test"
+    ]
+    assert [(picture.row, picture.lines[1]) for picture in gallery.pictures] == [
+        *((0, "training"), (8, "test"), (1, "training"), (9, "test"))
+    ]
+    assert "16 training pictures and the 10 of the test" in texts(found)
+
+
+def test_without_training_pictures_the_test_is_checked():
+    found = of(make_classifier(), None, None, np.concatenate([X[16:], X[16:17]]), [*y[16:], 1])
+    assert any(kind.startswith("Copies with different labels") for kind in kinds(found))
+    assert "give X_train and y_train" in texts(found)
+
+
+def test_features_that_saw_labels_tell_of_no_wrong_ones():
+    found = of(make_classifier(unfreeze_depth=1, max_epochs=1))
+    assert "stages of the network were trained on these labels" in texts(found)
+    assert "stages of the network" not in texts(of(make_classifier()))
+
+
+def test_training_pictures_that_cannot_be_read_are_a_finding(tmp_path):
+    paths = save_pictures(X, tmp_path)
+    model = make_pipeline(make_extractor(), LogisticRegression()).fit(paths[:16], y[:16])
+    (tmp_path / "picture_3.png").write_bytes(b"broken")
+    found = of(model, paths[:16], y[:16], paths[16:], y[16:], fit=False)
+    assert "Pictures that can't be read (1)" in kinds(found)
+
+
+def test_classifiers_of_tables_have_nothing_to_check():
+    table = np.random.default_rng(0).normal(size=(16, 3))
+    found = of(LogisticRegression().fit(table, y[:16]), None, None, table, y[:16], fit=False)
+    assert texts(found) == "X holds no pictures, so none were checked."
