@@ -8,6 +8,13 @@ Run with ``python -m benchmarks.regret``, optionally with names of data sets. Al
 hours. Every fit is one line of the file ``--results``, and a run skips what the file holds: so runs
 resume where they stopped, and several with different ``--splits`` or sets may share the file.
 With ``--cache FOLDER`` they share the frozen work too. ``--report`` only prints the tables.
+
+A number after "cifar10_subset" or "digits" is that of the training rows. So this asks whether more
+rows repay a third stage, with a file of its own, since only splits with all configurations count::
+
+    python -m benchmarks.regret "cifar10_subset 1000" "cifar10_subset 2000" "digits 1000"
+        --only "crop " --depths 0 1 2 3 --image-size 96 --test-rows 1000 --without-views
+        --results deeper.jsonl
 """
 
 import hashlib
@@ -32,7 +39,9 @@ from sktransfer import PretrainedImageClassifier, load_clipart, load_image_folde
 from sktransfer.activations import streaming
 from sktransfer.images.preprocessing import RESIZES
 
-DEPTHS, VIEWS = (0, 1, 2), (None, 2)
+# The deepest of those that may be asked for, and those that are by default.
+DEEPEST, DEPTHS = 4, (0, 1, 2)
+VIEWS = (None, 2)
 CHOICES = {
     "default": {},
     "crop": {"resize": "crop"},
@@ -52,13 +61,12 @@ SETS = {
     "cifar10_subset 3000": 3000,
     "digits": 200,
 }
-MOST_TEST_ROWS = 500
 
 
-def grid():
+def grid(depths=range(DEEPEST + 1)):
     """Return the parameters of every configuration, by name."""
     configurations = {}
-    for resize, depth, n_views in product(RESIZES, DEPTHS, VIEWS):
+    for resize, depth, n_views in product(RESIZES, depths, VIEWS):
         views = {} if n_views is None else {"augment": "light", "n_views": n_views}
         name = f"{resize} {depth}" + (" light" if views else "")
         configurations[name] = {"resize": resize, "unfreeze_depth": depth, **views}
@@ -72,7 +80,7 @@ def pictures(name, options):
         return *whole(data / name, "train", "val"), size
     if name.startswith("cifar10_subset"):
         return *whole(data / "cifar10_subset", "train", "test"), size
-    if name == "digits":
+    if name.startswith("digits"):
         X, y = load_digits(return_X_y=True)
         return X / 16, y, {"image_shape": (8, 8), "image_size": 64}
     if name == "clip-art":  # with the sides that they were drawn with; packaged ones are square
@@ -91,11 +99,11 @@ def drawings(folder):
     return np.asarray(paths)[first], np.asarray(y)[first]
 
 
-def split(name, y, seed):
-    """Return training and test rows."""
-    n = SETS[name]
+def split(name, y, seed, test_rows):
+    """Return training rows, and at most `test_rows` to test on."""
+    n = SETS[name] if name in SETS else int(name.split()[-1])
     parts = StratifiedShuffleSplit(
-        1, train_size=n, test_size=min(MOST_TEST_ROWS, len(y) - n), random_state=seed
+        1, train_size=n, test_size=min(test_rows, len(y) - n), random_state=seed
     )
     train, test = next(parts.split(y, y))
     if not name.endswith("unbalanced"):
@@ -115,9 +123,9 @@ def backbones(options):
     return {"MobileNetV2": mobilenet(options.data), "Lite0": {"backbone": "efficientnet_lite0"}}
 
 
-def fit_and_score(name, X, y, seed, parameters):
+def fit_and_score(name, X, y, parts, seed, parameters):
     """Return one line of the results: what the fit scores, costs and chooses."""
-    train, test = split(name, y, seed)
+    train, test = parts
     n_computed = 0
     read = streaming.read_batches
 
@@ -158,13 +166,14 @@ def measure(options, cache):
         X, y, reading = pictures(name, options)
         common = {**networks[network], **reading}
         costs = {f"{what}, no cache": given for what, given in CHOICES.items()}
-        todo = {**grid(), **CHOICES} | (costs if options.costs else {})
+        todo = {**grid(options.depths), **CHOICES} | (costs if options.costs else {})
+        parts = split(name, y, seed, options.test_rows)
         for what, parameters in todo.items():
             key = (name, network, seed, what)
             if not _wanted(what, options) or key in known_lines(options.results):
                 continue
             store = None if what in costs else cache
-            line = fit_and_score(name, X, y, seed, {**common, **parameters, "cache": store})
+            line = fit_and_score(name, X, y, parts, seed, {**common, **parameters, "cache": store})
             names = dict(zip(("set", "backbone", "split", "what"), key, strict=True))
             with options.results.open("a") as file:
                 file.write(json.dumps({**names, **line}) + "\n")
@@ -265,8 +274,13 @@ def _accuracies(cells):
 
 
 def _depths(lines):
-    """Print the gain of depths 1 and 2 over depth 0, on all splits that have the three."""
-    wanted = [f"crop {depth}" for depth in DEPTHS]
+    """Print the gains of depths over depth 0, on all splits that have all of the depths."""
+    names = {key[3] for key in lines}
+    wanted = [name for name in (f"crop {depth}" for depth in range(DEEPEST + 1)) if name in names]
+    if "crop 0" not in wanted:
+        return
+    pairs = [(name, "crop 0") for name in wanted[1:]]
+    pairs += list(zip(wanted[3:], wanted[2:], strict=False))  # of those beyond "auto", each step
     cells = by_cell({key: line for key, line in lines.items() if key[3] in wanted})
     rows = []
     for name in dict.fromkeys(name for name, _ in cells):
@@ -274,9 +288,10 @@ def _depths(lines):
             cell for (each, _), cell in cells.items() if each == name and set(cell) == set(wanted)
         ]
         if of:
-            gains = [np.concatenate([cell[d] - cell["crop 0"] for cell in of]) for d in wanted[1:]]
+            gains = [np.concatenate([cell[a] - cell[b] for cell in of]) for a, b in pairs]
             rows.append([name, len(gains[0]), *map(with_error, gains)])
-    print_table(["data", "fits", "depth 1 - depth 0", "depth 2 - depth 0"], rows)
+    titles = [" - ".join(each.replace("crop", "depth") for each in pair) for pair in pairs]
+    print_table(["data", "fits", *titles], rows)
 
 
 def _regrets(cells):
@@ -322,6 +337,8 @@ def _costs(lines):
 def main():
     arguments = parser(__doc__)
     arguments.add_argument("sets", nargs="*", default=list(SETS), help="names of data sets")
+    arguments.add_argument("--depths", type=int, nargs="+", default=DEPTHS, help="of the grid")
+    arguments.add_argument("--test-rows", type=int, default=500, help="at most so many")
     arguments.add_argument("--results", type=Path, default=Path("regret.jsonl"))
     arguments.add_argument("--splits", type=int, nargs="+", default=list(range(10)))
     arguments.add_argument("--backbones", nargs="+", default=["MobileNetV2", "Lite0"])
