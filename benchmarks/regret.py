@@ -13,7 +13,7 @@ A number after "cifar10_subset" or "digits" is that of the training rows. So thi
 rows repay a third stage, with a file of its own, since only splits with all configurations count::
 
     python -m benchmarks.regret "cifar10_subset 1000" "cifar10_subset 2000" "digits 1000"
-        --only "crop " --depths 0 1 2 3 --image-size 96 --test-rows 1000 --without-views
+        --only "crop " --depths 0 2 3 --image-size 96 --test-rows 1000 --without-views
         --results deeper.jsonl
 """
 
@@ -22,7 +22,7 @@ import json
 import time
 import warnings
 from collections import defaultdict
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest import mock
@@ -280,7 +280,8 @@ def _depths(lines):
     if "crop 0" not in wanted:
         return
     pairs = [(name, "crop 0") for name in wanted[1:]]
-    pairs += list(zip(wanted[3:], wanted[2:], strict=False))  # of those beyond "auto", each step
+    within = {f"crop {depth}" for depth in DEPTHS}
+    pairs += [(after, before) for before, after in pairwise(wanted) if after not in within]
     cells = by_cell({key: line for key, line in lines.items() if key[3] in wanted})
     rows = []
     for name in dict.fromkeys(name for name, _ in cells):
