@@ -245,7 +245,6 @@ def saved_with(fact, path, folder, i):
         parameters["exif"] = Image.Exif()
         parameters["exif"][ExifTags.Base.Model] = "Camera 2"
     elif fact == "size":
-        image = image.resize((image.width + 4, image.height + 4))
         image = image.resize((96, 96))
     elif fact == "format":
         suffix = ".png"

@@ -6,5 +6,7 @@ checks find something in it, and ``data_check`` is the table of all findings.
 
 from sktransfer.inspection.data_checks.check import check_pictures
 from sktransfer.inspection.data_checks.corrections import read_corrections
+from sktransfer.inspection.data_checks.data_check import DataCheck
+from sktransfer.inspection.data_checks.findings import Finding
 
-__all__ = ["check_pictures", "read_corrections"]
+__all__ = ["DataCheck", "Finding", "check_pictures", "read_corrections"]

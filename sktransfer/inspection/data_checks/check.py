@@ -103,8 +103,8 @@ def check_pictures(
         - ``small_class`` : warning below 5 rows, note below 10. Score: number of rows.
         - ``imbalance`` : note. Score: ratio of the largest to the smallest class.
         - ``shortcut`` : warning, or note where a network can't see it. Camera, size, format, folder
-          or name of the file predict the label. Score: part of the labels' entropy that is
-          removed.
+          or name of the file tell one class from the others. Score: part of the entropy of "of
+          this class or not" that is removed.
         - ``shift`` : note. The same for X and X_test.
 
     Raises

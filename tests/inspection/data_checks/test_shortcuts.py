@@ -35,6 +35,13 @@ def test_what_predicts_the_label_is_found(fields, words, severity):
     assert 0.3 < found.score < 1
 
 
+def test_one_class_of_many_is_enough():
+    codes = np.arange(400) % 20
+    camera = ["N" if code == 3 and i > 40 else None for i, code in enumerate(codes)]
+    [found] = find_shortcuts(make_material(400, codes, camera=camera))
+    assert "tells 3 from all other classes" in found.message
+
+
 def test_names_of_files_are_a_note():
     paths = [f"{'DSC' if y == 'bee' else 'IMG'}_{i}.jpg" for i, y in enumerate(Y)]
     [found] = find_shortcuts(make_material(N, Y, path=paths))
