@@ -43,8 +43,8 @@ def properties_of_pictures(facts: Sequence[PictureFacts]) -> list[Property]:
     sizes = [each.size for each in facts]
     return [
         Property("camera", "The camera (in EXIF)", [each.camera for each in facts], True),
-        Property("size", "The size", [f"{w} x {h} pixels" for w, h in sizes], True),
         Property("size", "The rough size", [_rough(w, h) for w, h in sizes], True),
+        Property("size", "The size", [f"{w} x {h} pixels" for w, h in sizes], True),
         Property("format", "The file format", [each.file_format for each in facts], True),
     ]
 

@@ -20,7 +20,7 @@ def of_paths(paths, codes=CODES, classes=("ant", "bee")):
 
 def test_properties_of_pictures():
     found = properties_of_pictures(make_facts(2, camera=["c", None], size=[(64, 48), (70, 50)]))
-    exact, rough = (each.values for each in found if each.family == "size")
+    rough, exact = (each.values for each in found if each.family == "size")
     assert exact == ["64 x 48 pixels", "70 x 50 pixels"]
     assert rough[0] == rough[1]  # sizes that vary a little are one value
     assert by_family(found)["camera"] == ["c", None]
