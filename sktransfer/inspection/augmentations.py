@@ -26,8 +26,8 @@ def plot_augmentations(
     Parameters
     ----------
     X : array, list, Series or one-column DataFrame
-        A few pictures or paths, in any form that `fit` takes. The figure has one row per
-        picture.
+        A few pictures or paths, in any form that `fit` takes, of other channels than those of RGB
+        three: ``X[..., :3]``. The figure has one row per picture.
     augment : str or transform, default="standard"
         Same as the parameter `augment` of :class:`PretrainedImageClassifier`.
     n_views : int, default=6
