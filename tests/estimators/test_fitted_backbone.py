@@ -36,15 +36,15 @@ def test_a_copy_loads_its_backbone_when_it_is_needed(classifier, way, monkeypatc
     assert_array_equal(again.predict_proba(X), expected)
     assert_array_equal(again.predict_proba(X), expected)
     seed = classifier._model.seeds.weights
-    assert asked == [("squeezenet1_1", None, seed, 32)]
+    assert asked == [("squeezenet1_1", None, seed, 32, 3)]
 
 
 def test_a_pickle_tells_weights_that_changed(classifier, monkeypatch):
     pickled = pickle.dumps(classifier)
     original = module.load_backbone
 
-    def other_seed(name, weights, seed, size):
-        return original(name, weights, seed + 1, size)
+    def other_seed(name, weights, seed, *others):
+        return original(name, weights, seed + 1, *others)
 
     monkeypatch.setattr(module, "load_backbone", other_seed)
     with pytest.raises(WeightsError, match="not the ones that this estimator was fitted with"):
