@@ -11,6 +11,7 @@ from sktransfer.estimators.classifier import PretrainedImageClassifier
 from sktransfer.estimators.extractor import PretrainedFeatureExtractor
 from sktransfer.inspection import (
     AttentionMapDisplay,
+    ConfusionDisplay,
     FeatureMapDisplay,
     GroupMetricsDisplay,
     LearningRateDisplay,
@@ -34,6 +35,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AttentionMapDisplay",
+    "ConfusionDisplay",
     "FeatureMapDisplay",
     "GroupMetricsDisplay",
     "LearningRateDisplay",

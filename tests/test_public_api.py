@@ -10,6 +10,7 @@ from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
 
 PUBLIC = [
     "AttentionMapDisplay",
+    "ConfusionDisplay",
     "FeatureMapDisplay",
     "GroupMetricsDisplay",
     "LearningRateDisplay",

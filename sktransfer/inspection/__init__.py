@@ -3,6 +3,7 @@
 from sktransfer.inspection.attention_map import AttentionMapDisplay
 from sktransfer.inspection.augmentations import plot_augmentations
 from sktransfer.inspection.class_separation import ClassSeparation, class_separation
+from sktransfer.inspection.confusion import ConfusionDisplay
 from sktransfer.inspection.data_checks import check_pictures, read_corrections
 from sktransfer.inspection.explanation import Explanation, explain
 from sktransfer.inspection.feature_map import FeatureMapDisplay
@@ -19,6 +20,7 @@ from sktransfer.inspection.training_curve import TrainingCurveDisplay
 __all__ = [
     "AttentionMapDisplay",
     "ClassSeparation",
+    "ConfusionDisplay",
     "Explanation",
     "FeatureMapDisplay",
     "GroupMetricsDisplay",

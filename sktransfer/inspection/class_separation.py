@@ -93,9 +93,9 @@ class ClassSeparation:
     def __repr__(self) -> str:
         lines = [
             f"{self.counts.sum()} rows in {len(self.classes)} classes",
-            f"scatter ratio    {self.scatter_ratio:6.3f}",
-            f"silhouette       {self.silhouette:6.3f}",
-            f"neighbor purity  {self.purity:6.3f}",
+            f"scatter ratio    {self.scatter_ratio:z6.3f}",
+            f"silhouette       {self.silhouette:z6.3f}",
+            f"neighbor purity  {self.purity:z6.3f}",
             "hard pairs",
         ]
         lines += [
