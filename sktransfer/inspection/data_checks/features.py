@@ -178,13 +178,17 @@ def _matrices(features: Any) -> tuple[np.ndarray, ...] | None:
     if not parts or not all(hasattr(part, "__array__") for part in parts):
         return None
     found = tuple(np.asarray(part) for part in parts)
-    if len(found) > 2 or any(part.ndim != 2 or part.dtype.kind not in "fiu" for part in found):
+    if len(found) > 2 or not all(map(_is_matrix, found)):
         shapes = [f"{part.dtype} {part.shape}" for part in found]
         raise ParameterError(
             "features must be a matrix (n, d) of numbers, or with X_test a pair of them; got "
             f"{', '.join(shapes)}."
         )
     return found
+
+
+def _is_matrix(part: np.ndarray) -> bool:
+    return part.ndim == 2 and part.shape[1] > 0 and part.dtype.kind in "fiu"
 
 
 def _check_matrices(matrices: tuple[np.ndarray, ...], lengths: list[int]) -> None:

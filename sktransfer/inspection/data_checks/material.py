@@ -68,7 +68,7 @@ class Material:
         finite = np.isfinite(self.features).all(axis=1)
         found = [i for i in self.seen if finite[i]]
         if not found:
-            raise NotMade("no picture can be read, or all of them are blank")
+            raise NotMade("no picture has features: none can be read, all are blank, or have NaN")
         return found
 
     @cached_property

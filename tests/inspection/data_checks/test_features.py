@@ -115,6 +115,7 @@ def test_matrices_must_fit(pictures, given, n_test, message):
         ([1, 2], None, "features must be None"),
         (np.zeros(3), None, r"must be a matrix .* got float64 \(3,\)"),
         (np.array([["a"]]), None, "must be a matrix .* of numbers"),
+        (np.zeros((24, 0)), None, r"must be a matrix .* got float64 \(24, 0\)"),
         (np.zeros((3, 2)), "folder", "cache='folder' has no use here: features that are given"),
         (make_extractor(pooling="bad"), None, "pooling"),
     ],

@@ -104,6 +104,7 @@ def test_features_that_saw_labels_are_refused(flipped):
         (make_material(3), "y was not given"),
         (make_material(3, ["a", "b", "b"]), "no network"),
         (make_material(2, ["a", "b"], features=np.eye(2)), "too few different pictures"),
+        (make_material(4, list("abab"), features=np.ones((4, 2))), "the same features"),
         (
             make_material(3, ["a", "b", "b"], features=np.eye(3), error=["damaged", None, None]),
             "of one class only",

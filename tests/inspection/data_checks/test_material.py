@@ -32,7 +32,7 @@ def test_pictures_without_features_are_not_described():
 def test_why_a_check_is_not_made():
     with pytest.raises(NotMade, match="there is no network"):
         _ = make_material(2).described
-    with pytest.raises(NotMade, match="no picture can be read"):
+    with pytest.raises(NotMade, match="none can be read"):
         _ = make_material(2, features=np.ones((2, 2)), error="damaged").described
     with pytest.raises(NotMade, match="y was not given"):
         make_material(2).any_labels()
