@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ _RULES = (
 _FEW = 20
 _USUAL = 1 / 3
 _PAIRS = 20_000
-_BLOCK = 1024  # rows that are compared with all others at once
+_BLOCK = 256  # rows that are compared with all others at once
 
 
 class NearCopies(NamedTuple):
@@ -70,20 +70,31 @@ def near_copies(
     hashes : sequence of (int, int)
         Their difference hashes, as they are and mirrored.
     """
-    one, other, distances = _pairs(units, _as_bytes(hashes))
     n = len(equal)
-    graph = coo_array((np.ones(len(one)), (one, other)), shape=(n, n))
-    nearest = np.full(n, np.inf)
-    for ends in (one, other):
-        np.minimum.at(nearest, ends, distances)
-    return NearCopies(equal, connected_components(graph, directed=False)[1], nearest)
+    groups, nearest = np.arange(n), np.full(n, np.inf)
+    for one, other, distances in _pairs(units, _as_bytes(hashes)):
+        groups = _joined(groups, one, other)
+        for ends in (one, other):
+            np.minimum.at(nearest, ends, distances)
+    return NearCopies(equal, groups, nearest)
 
 
-def _pairs(units: np.ndarray, hashes: np.ndarray) -> tuple[np.ndarray, ...]:
+def _joined(groups: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Groups (n,) after some pairs are put together."""
+    n = len(groups)
+    # Groups are nodes of the graph too, behind the pictures.
+    starts, ends = np.append(np.arange(n), one), np.append(n + groups, other)
+    graph = coo_array((np.ones(len(starts), np.int8), (starts, ends)), shape=(2 * n, 2 * n))
+    members = connected_components(graph, directed=False)[1][:n]
+    joined: np.ndarray = np.unique(members, return_inverse=True)[1]
+    return joined
+
+
+def _pairs(units: np.ndarray, hashes: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
     """Positions of both pictures of each pair, and the distances of their features."""
     scale = _usual_distance(units)
-    found = []
-    # Exact, and in blocks: time grows with the square of the rows, memory does not.
+    # Exact, and in blocks: time grows with the square of the rows, memory does not, not even if all
+    # pictures are copies of one.
     for block in gen_batches(len(units), _BLOCK):
         distances = 1 - units[block] @ units[block.start :].T
         i, j = np.nonzero(distances <= max(far for far, _ in _RULES) * scale)
@@ -94,8 +105,8 @@ def _pairs(units: np.ndarray, hashes: np.ndarray) -> tuple[np.ndarray, ...]:
         agree = np.zeros(len(i), dtype=bool)
         for far, most_bits in _RULES:
             agree |= (near <= far * scale) & (bits <= most_bits)
-        found.append((i[agree], j[agree], near[agree]))
-    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+        if agree.any():
+            yield i[agree], j[agree], near[agree]
 
 
 def _usual_distance(units: np.ndarray) -> float:
