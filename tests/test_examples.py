@@ -11,6 +11,7 @@ OUTPUTS = {
     "grid_search_depth.py": "grid_search_depth.png",
     "images_and_table.py": "images_and_table.png",
     "label_first.py": "label_first.png",
+    "report.py": "report.html",
     "which_backbone.py": "which_backbone.png",
     "which_view.py": "which_view.png",
 }

@@ -17,6 +17,7 @@ from sktransfer.images.sources import ImageSource
 from sktransfer.inspection.outcomes import Outcomes, outcomes
 from sktransfer.inspection.readable import readable_rows
 from sktransfer.inspection.reporting.blocks import Picture
+from sktransfer.inspection.reporting.caching import with_cache
 from sktransfer.inspection.reporting.heat import heated
 from sktransfer.inspection.subject import Subject, subject_of
 from sktransfer.inspection.thumbnails import thumbnails
@@ -69,6 +70,8 @@ class Material:
     Parameters
     ----------
     subject : Subject
+    runner : Subject
+        The same, which keeps activations for as long as the report is made.
     test : Part
         Without pictures that can't be read.
     train : Part or None
@@ -86,6 +89,7 @@ class Material:
     """
 
     subject: Subject
+    runner: Subject
     test: Part
     train: Part | None
     unreadable: list[str]
@@ -137,12 +141,12 @@ class Material:
     def train_features(self) -> np.ndarray:
         """Features (n, d) of the training pictures; NaN for those that can't be read."""
         assert self.train is not None
-        return _features(self.subject, self.train)
+        return _features(self.runner, self.train)
 
     @cached_property
     def test_features(self) -> np.ndarray:
         """Features (n, d) of the test pictures."""
-        return _features(self.subject, self.test)
+        return _features(self.runner, self.test)
 
     @property
     def saw_labels(self) -> bool:
@@ -196,9 +200,12 @@ def material(
     X_train: Any,
     y_train: Any,
     groups: Any,
+    cache: str,
     **more: Any,
 ) -> Material:
     """Check what the user gave, and predict.
+
+    Activations are kept in the folder `cache`, unless the estimator has one of its own.
 
     Raises
     ------
@@ -217,11 +224,15 @@ def material(
         raise ParameterError(f"{given} is given without {missing}. Give both, or neither.")
     train = None if X_train is None else _part(subject, X_train, y_train, "X_train", "y_train")
     n_rows = len(test)
-    test, unreadable, (y_pred, probabilities) = _predicted(subject, test)
+    network = subject.network
+    has_cache = network is not None and network.cache is not None
+    runner = subject if has_cache else with_cache(subject, cache)
+    test, unreadable, (y_pred, probabilities) = _predicted(runner, test)
     if groups is not None and len(test) < n_rows:
         groups = groups[test.rows]
     return Material(
         subject=subject,
+        runner=runner,
         test=test,
         train=train,
         unreadable=unreadable,

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sktransfer.exceptions import ParameterError
@@ -172,16 +173,19 @@ def report(
         raise ParameterError(
             "learning_curve=True fits on training pictures: give X_train, y_train."
         )
-    found = material(
-        *(estimator, X_test, y_test),
-        X_train=X_train,
-        y_train=y_train,
-        groups=groups,
-        learning_curve=learning_curve,
-        card=filled,
-        seed=random_state,
-    )
-    sections = [section(found) for section in SECTIONS]
+    # Each section asks for what it needs, and no picture runs twice through the frozen stages.
+    with TemporaryDirectory(prefix="sktransfer-") as folder:
+        found = material(
+            *(estimator, X_test, y_test),
+            X_train=X_train,
+            y_train=y_train,
+            groups=groups,
+            cache=folder,
+            learning_curve=learning_curve,
+            card=filled,
+            seed=random_state,
+        )
+        sections = [section(found) for section in SECTIONS]
     made = Report(
         Document(
             _title(found.subject) if title is None else str(title),

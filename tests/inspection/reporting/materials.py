@@ -41,19 +41,17 @@ def pictures_of(probabilities):
     return X
 
 
+def material_of(model, X, y, **options):
+    """Material of a report on a fitted classifier, by default without anything else."""
+    defaults = dict.fromkeys(("X_train", "y_train", "groups", "cache"))
+    defaults |= {"learning_curve": False, "card": {}, "seed": 0}
+    return material(model, X, y, **{**defaults, **options})
+
+
 def told(probabilities, y, *, has_probabilities=True, classes=("ant", "bee", "cat"), **options):
     """Material of a report on predictions with given probabilities."""
-    model = Told(classes, has_probabilities)
-    model.fit(None, np.array(classes))
-    defaults = {
-        "X_train": None,
-        "y_train": None,
-        "groups": None,
-        "learning_curve": False,
-        "card": {},
-        "seed": 0,
-    }
-    return material(model, pictures_of(probabilities), np.asarray(y), **{**defaults, **options})
+    model = Told(classes, has_probabilities).fit(None, np.array(classes))
+    return material_of(model, pictures_of(probabilities), np.asarray(y), **options)
 
 
 # Of twelve pictures, three are wrong: rows 3, 7 and 11.

@@ -7,20 +7,19 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
 from sktransfer.exceptions import ParameterError
-from sktransfer.inspection.reporting.material import material
 from tests.conftest import make_pictures, save_pictures
-from tests.inspection.reporting.materials import EXPECTED, SURE, TRUE, pictures_of, told, usual
+from tests.inspection.reporting.materials import (
+    EXPECTED,
+    SURE,
+    TRUE,
+    material_of,
+    pictures_of,
+    told,
+    usual,
+)
 from tests.small_estimators import make_classifier, make_extractor
 
 X, y = make_pictures(16)
-NOTHING = {
-    "X_train": None,
-    "y_train": None,
-    "groups": None,
-    "learning_curve": False,
-    "card": {},
-    "seed": 0,
-}
 
 
 def test_predictions_probabilities_and_labels():
@@ -41,7 +40,7 @@ def test_one_pass_gives_what_predict_and_predict_proba_give(options, tmp_path, d
     model = make_classifier(**options).fit(paths, y)
     labels, probabilities = model.predict(paths), model.predict_proba(paths)
     decoded.clear()
-    found = material(model, paths, y, **NOTHING)
+    found = material_of(model, paths, y)
     assert len(decoded) == len(paths)
     np.testing.assert_array_equal(found.y_pred, labels)
     np.testing.assert_array_equal(found.probabilities, probabilities)
@@ -50,7 +49,7 @@ def test_one_pass_gives_what_predict_and_predict_proba_give(options, tmp_path, d
 def test_predictions_are_those_of_predict():
     """An SVC's predictions are not its most probable labels."""
     model = make_pipeline(make_extractor(), SVC()).fit(X, y)
-    found = material(model, X, y, **NOTHING)
+    found = material_of(model, X, y)
     assert found.probabilities is None
     np.testing.assert_array_equal(found.y_pred, model.predict(X))
 
@@ -69,7 +68,7 @@ def test_pictures_that_cannot_be_read_are_left_out(tmp_path):
     (tmp_path / "picture_3.png").write_bytes(b"broken")
     (tmp_path / "picture_5.png").unlink()
     groups = np.arange(16)
-    found = material(model, paths, y, **{**NOTHING, "groups": groups})
+    found = material_of(model, paths, y, groups=groups)
     kept = [i for i in range(16) if i not in (3, 5)]
     assert found.test.rows.tolist() == kept
     assert found.groups.tolist() == kept
@@ -86,19 +85,19 @@ def test_no_picture_can_be_read(tmp_path):
     for path in tmp_path.iterdir():
         path.write_bytes(b"")
     with pytest.raises(ParameterError, match="None of the 16 pictures"):
-        material(model, paths, y, **NOTHING)
+        material_of(model, paths, y)
 
 
 def test_indicators_stay_indicators():
     several = np.stack([y, 1 - y], axis=1)
     model = make_classifier(loss="binary_cross_entropy").fit(X, several)
-    found = material(model, X, several, **NOTHING)
+    found = material_of(model, X, several)
     assert found.multilabel
     assert found.right.shape == (16,)
     other = make_pipeline(make_extractor(), OneVsRestClassifier(LogisticRegression()))
-    assert material(other.fit(X, several), X, several, **NOTHING).y_pred.shape == (16, 2)
+    assert material_of(other.fit(X, several), X, several).y_pred.shape == (16, 2)
     with pytest.raises(ParameterError, match=r"indicator of shape \(n, 2\)"):
-        material(model, X, y, **NOTHING)
+        material_of(model, X, y)
 
 
 def test_small_pictures_have_their_texts():
@@ -114,7 +113,7 @@ def test_a_classifier_of_tables_has_no_pictures():
     rng = np.random.default_rng(0)
     table = rng.normal(size=(16, 3))
     model = LogisticRegression().fit(table, y)
-    found = material(model, table, y, **NOTHING)
+    found = material_of(model, table, y)
     assert found.test.pictures is None
     assert found.shown(found.test, [0], 8, [[]]) == []
     assert found.test.name_of(2) == "row 2"
@@ -123,23 +122,22 @@ def test_a_classifier_of_tables_has_no_pictures():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"y_test": y[:-1]}, "16 pictures, but y_test has 15"),
+        ({"y": y[:-1]}, "16 pictures, but y_test has 15"),
         ({"X_train": X}, "X_train is given without y_train"),
         ({"y_train": y}, "y_train is given without X_train"),
         ({"groups": y[:-1]}, "inconsistent numbers"),
-        ({"y_test": [None, *y[1:].tolist()]}, "1 missing labels, first in row 0"),
+        ({"y": [None, *y[1:].tolist()]}, "1 missing labels, first in row 0"),
     ],
 )
 def test_contradictions_are_errors(options, message):
     model = make_classifier().fit(X, y)
-    arguments = {"X_test": X, "y_test": y, **NOTHING, **options}
     with pytest.raises(ValueError, match=message):
-        material(model, **arguments)
+        material_of(model, X, **{"y": y, **options})
 
 
 def test_an_estimator_that_is_not_fitted():
     with pytest.raises(NotFittedError):
-        material(make_classifier(), X, y, **NOTHING)
+        material_of(make_classifier(), X, y)
 
 
 def test_pictures_hold_probabilities():

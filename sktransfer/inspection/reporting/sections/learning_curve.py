@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -47,15 +45,14 @@ def section(material: Material) -> Section | None:
 def _points(material: Material) -> list[list[Any]]:
     assert material.train is not None
     test, points = material.test, []
-    with _sharing_cache(material.subject.estimator) as estimator:
-        for rows in _growing(material.train, material.seed):
-            fitted = clone(estimator)
-            fitted.fit(_safe_indexing(material.train.X, rows), material.train.y[rows])
-            right = np.asarray(fitted.predict(test.X) == test.y)
-            hits = int((right if right.ndim == 1 else right.all(axis=1)).sum())
-            interval = binomtest(hits, len(test)).proportion_ci(method="wilson")
-            ends = float(interval.low), float(interval.high)
-            points.append([len(rows), hits / len(test), *ends])
+    for rows in _growing(material.train, material.seed):
+        fitted = _unfitted(material)
+        fitted.fit(_safe_indexing(material.train.X, rows), material.train.y[rows])
+        right = np.asarray(fitted.predict(test.X) == test.y)
+        hits = int((right if right.ndim == 1 else right.all(axis=1)).sum())
+        interval = binomtest(hits, len(test)).proportion_ci(method="wilson")
+        ends = float(interval.low), float(interval.high)
+        points.append([len(rows), hits / len(test), *ends])
     return points
 
 
@@ -83,17 +80,17 @@ def _with_all_labels_first(order: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.concatenate([needed, order[~np.isin(order, needed)]])
 
 
-@contextmanager
-def _sharing_cache(estimator: Any) -> Iterator[Any]:
+def _unfitted(material: Material) -> Any:
     """A clone whose steps keep activations, so that each picture runs once for all fits."""
-    estimator = clone(estimator)
+    estimator, network = clone(material.subject.estimator), material.runner.network
+    if network is None:
+        return estimator
     without = [
         name
         for name, value in estimator.get_params().items()
         if name.split("__")[-1] == "cache" and value is None
     ]
-    with TemporaryDirectory(prefix="sktransfer-") as folder:
-        yield estimator.set_params(**dict.fromkeys(without, folder))
+    return estimator.set_params(**dict.fromkeys(without, network.cache))
 
 
 def _trend(points: list[list[Any]]) -> str:

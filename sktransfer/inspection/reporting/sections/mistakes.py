@@ -54,14 +54,13 @@ def _lead(material: Material, rows: np.ndarray) -> str:
 def _maps(material: Material, rows: np.ndarray) -> tuple[list[np.ndarray | None], str]:
     """A map for each row, or None, and a sentence about them."""
     nothing: list[np.ndarray | None] = [None] * len(rows)
-    subject = material.subject
     if material.multilabel:
         return nothing, "There are no maps, since a picture may have several labels."
     for method in ("cam", "gradcam", "occlusion"):
         chosen = rows[:_MOST_OCCLUDED] if method == "occlusion" else rows
         part = material.test.taken(chosen)
         try:
-            found = explain(subject.estimator, part.X, material.y_pred[chosen], method)
+            found = explain(material.runner.estimator, part.X, material.y_pred[chosen], method)
         except (ParameterError, ImportError):
             continue
         maps = [found.on_original(i, _SIDE) for i in range(len(chosen))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import platform
 import time
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 
 from sktransfer.inspection.reporting.blocks import Section, Table
+from sktransfer.inspection.reporting.caching import with_cache
 from sktransfer.inspection.reporting.material import Material
 
 _MOST_PICTURES = 64
@@ -20,7 +20,7 @@ def section(material: Material) -> Section:
     """A table of times, of predictions that find nothing in a cache."""
     n = min(_MOST_PICTURES, len(material.test))
     some = material.test.taken(np.arange(n))
-    predictor = _without_cache(material.subject.estimator)
+    predictor = with_cache(material.subject, None).estimator
     one = some.taken(np.array([0]))
     predictor.predict(one.X)  # the first prediction may prepare an engine
     seconds = _timed(predictor, some.X)
@@ -49,24 +49,6 @@ def _timed(predictor: Any, X: Any) -> float:
     start = time.perf_counter()
     predictor.predict(X)
     return time.perf_counter() - start
-
-
-def _without_cache(estimator: Any) -> Any:
-    """A copy that computes what the estimator would read from its cache."""
-    names = (
-        [name for name in estimator.get_params() if name.split("__")[-1] == "cache"]
-        if hasattr(estimator, "get_params")
-        else []
-    )
-    cached = [name for name in names if estimator.get_params()[name] is not None]
-    if not cached:
-        return estimator
-    # A fit does not copy well: weights are large, and `clone` would forget it. A shallow copy of
-    # each step shares its fit.
-    shallow = copy.copy(estimator)
-    if hasattr(shallow, "steps"):
-        shallow.steps = [(name, copy.copy(step)) for name, step in shallow.steps]
-    return shallow.set_params(**dict.fromkeys(cached))
 
 
 def _device(material: Material) -> str:

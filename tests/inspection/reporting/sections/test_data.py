@@ -3,18 +3,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from sktransfer.inspection.reporting.blocks import Gallery, Table, Text
-from sktransfer.inspection.reporting.material import material
 from sktransfer.inspection.reporting.sections.data import section
 from tests.conftest import make_pictures, save_pictures
+from tests.inspection.reporting.materials import material_of
 from tests.small_estimators import make_classifier, make_extractor
 
 X, y = make_pictures(24)
-NOTHING = {"groups": None, "learning_curve": False, "card": {}, "seed": 0}
 
 
 def of(model, X_train=X[:16], y_train=y[:16], X_test=X[16:], y_test=y[16:], *, fit=True):
     fitted = model.fit(X[:16], y[:16]) if fit else model
-    return section(material(fitted, X_test, y_test, X_train=X_train, y_train=y_train, **NOTHING))
+    return section(material_of(fitted, X_test, y_test, X_train=X_train, y_train=y_train))
 
 
 def kinds(found):

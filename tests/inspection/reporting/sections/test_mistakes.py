@@ -5,15 +5,13 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from sktransfer.inspection.reporting.blocks import Gallery, Text
-from sktransfer.inspection.reporting.material import material
 from sktransfer.inspection.reporting.sections import mistakes
 from sktransfer.inspection.reporting.sections.mistakes import section, worst
 from tests.conftest import make_pictures
-from tests.inspection.reporting.materials import EXPECTED, SURE, TRUE, told, usual
+from tests.inspection.reporting.materials import EXPECTED, SURE, TRUE, material_of, told, usual
 from tests.small_estimators import make_classifier, make_extractor
 
 X, y = make_pictures(24)
-NOTHING = {"groups": None, "learning_curve": False, "card": {}, "seed": 0}
 
 
 def trained(model, **options):
@@ -21,7 +19,7 @@ def trained(model, **options):
     labels = y[16:].copy()
     labels[:2] = 1 - labels[:2]
     train = {"X_train": X[:16], "y_train": y[:16]}
-    return material(model.fit(X[:16], y[:16]), X[16:], labels, **{**train, **NOTHING, **options})
+    return material_of(model.fit(X[:16], y[:16]), X[16:], labels, **{**train, **options})
 
 
 def texts(found):

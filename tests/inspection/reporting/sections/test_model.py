@@ -2,19 +2,17 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from sktransfer.inspection.reporting.material import material
 from sktransfer.inspection.reporting.sections.model import license_of, section
 from sktransfer.inspection.subject import subject_of
 from tests.conftest import make_pictures
-from tests.inspection.reporting.materials import SURE, pictures_of, usual
+from tests.inspection.reporting.materials import SURE, material_of, pictures_of, usual
 from tests.small_estimators import LITE0, make_classifier, make_extractor
 
 X, y = make_pictures(12)
-NOTHING = {"groups": None, "learning_curve": False, "card": {}, "seed": 0}
 
 
 def tables(model, **train):
-    found = material(model, X, y, **{"X_train": None, "y_train": None, **train}, **NOTHING)
+    found = material_of(model, X, y, **{"X_train": None, "y_train": None, **train})
     return section(found).blocks
 
 

@@ -2,21 +2,12 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from sktransfer.inspection.reporting.material import material
 from sktransfer.inspection.reporting.sections.speed import section
 from tests.conftest import make_pictures, save_pictures
-from tests.inspection.reporting.materials import usual
+from tests.inspection.reporting.materials import material_of, usual
 from tests.small_estimators import make_classifier, make_extractor
 
 X, y = make_pictures(12)
-NOTHING = {
-    "X_train": None,
-    "y_train": None,
-    "groups": None,
-    "learning_curve": False,
-    "card": {},
-    "seed": 0,
-}
 
 
 def test_times_are_of_this_machine():
@@ -30,7 +21,7 @@ def test_the_cache_is_not_measured(tmp_path, decoded):
     cache = str(tmp_path / "cache")
     model = make_pipeline(make_extractor(cache=cache), LogisticRegression()).fit(paths, y)
     for each in (model, make_classifier(cache=cache).fit(paths, y)):
-        found = material(each, paths, y, **NOTHING)
+        found = material_of(each, paths, y)
         decoded.clear()
         section(found)
         assert len(decoded) == len(paths) + 2
