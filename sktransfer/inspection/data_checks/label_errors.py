@@ -20,6 +20,8 @@ from sktransfer.training.batches import Rows
 # Without cleanlab, which tells how many there are: the first of the ranking.
 _RANKED = 50
 _RANKED_PART = 0.05
+# Heads of more classes take hours: their weights grow with the classes, and so do the rows.
+_MOST_CLASSES = 1000
 
 _ADVICE = (
     "Look at it. If the label is wrong, correct it: write_corrections(path) lists all such rows "
@@ -74,6 +76,11 @@ def _held_out(
     present, codes = np.unique(labels.y, return_inverse=True)
     if len(present) < 2:
         raise NotMade("the pictures that can be read are of one class only")
+    if len(present) > _MOST_CLASSES:
+        raise NotMade(
+            f"there are {len(present):,} classes, and heads of more than {_MOST_CLASSES:,} take "
+            "too long; check the pictures of some classes at a time"
+        )
     # Copies are in one fold: a head would recognise the others, with a label as wrong as theirs.
     groups = material.near.of_all(len(material.facts))[list(rows)]
     folds = make_folds(codes, groups, seed=0)

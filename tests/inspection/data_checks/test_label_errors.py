@@ -4,6 +4,7 @@ import sys
 import numpy as np
 import pytest
 
+from sktransfer.inspection.data_checks import label_errors
 from sktransfer.inspection.data_checks.findings import NotMade
 from sktransfer.inspection.data_checks.label_errors import find_label_errors
 from sktransfer.inspection.data_checks.material import Material
@@ -114,3 +115,9 @@ def test_features_that_saw_labels_are_refused(flipped):
 def test_why_it_is_not_made(material, reason):
     with pytest.raises(NotMade, match=reason):
         find_label_errors(material)
+
+
+def test_too_many_classes_are_refused(monkeypatch, flipped):
+    monkeypatch.setattr(label_errors, "_MOST_CLASSES", 2)
+    with pytest.raises(NotMade, match="there are 3 classes"):
+        find_label_errors(flipped)
