@@ -225,8 +225,9 @@ def _scatter(
     """Mean of each class, its spread (root mean square distance to it), and the scatter ratio."""
     means, within = np.empty((n_classes, X.shape[1])), np.empty(n_classes)
     counts = np.bincount(codes, minlength=n_classes)
-    for code in range(n_classes):
-        of_class = X[codes == code].astype(np.float64)
+    of_each = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
+    for code, rows in enumerate(of_each):
+        of_class = X[rows].astype(np.float64)
         means[code] = of_class.mean(axis=0)
         within[code] = ((of_class - means[code]) ** 2).sum()
     between = counts @ ((means - counts @ means / counts.sum()) ** 2).sum(axis=1)

@@ -63,6 +63,7 @@ def class_activation_maps(
         def weighted(x: Tensor, some: Tensor = some) -> Tensor:
             return torch.einsum("nchw,kc->nkhw", parted.as_map(x), some)
 
-        of_wanted = parted.collect(images.taken(rows), weighted).numpy()
+        others = len(images) - len(rows)
+        of_wanted = parted.collect(images.taken(rows), weighted, further=others).numpy()
         maps.append(of_wanted[np.arange(len(rows)), places])
     return np.concatenate(maps)

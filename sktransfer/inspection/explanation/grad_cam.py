@@ -59,7 +59,8 @@ def gradient_maps(parted: PartedNetwork, images: ImageSource, codes: np.ndarray)
     maps = []
     with GradCAM(model, [model.at_map], reshape_transform=parted.as_map) as cam:
         for rows in chunks(len(images), _AT_ONCE):
-            inputs = parted.collect(images.taken(rows)).to(parted.device).requires_grad_()
+            maps_of_rows = parted.collect(images.taken(rows), further=len(images) - len(rows))
+            inputs = maps_of_rows.to(parted.device).requires_grad_()
             targets = [ClassifierOutputTarget(int(code)) for code in codes[rows]]
             with computing(), torch.enable_grad():
                 scores = cam.activations_and_grads(inputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -57,15 +57,22 @@ class PartedNetwork:
     shape: tuple[int, ...]
 
     def collect(
-        self, images: ImageSource, then: Callable[[Tensor], Tensor] | None = None
+        self,
+        images: ImageSource,
+        then: Callable[[Tensor], Tensor] | None = None,
+        *,
+        further: int = 0,
     ) -> Tensor:
-        """Maps or tokens of pictures, on the CPU, or what `then` makes of each batch of them."""
+        """Maps or tokens of pictures, on the CPU, or what `then` makes of each batch of them.
+
+        `further` is the number of pictures of other calls, for the choice of the engine.
+        """
 
         def from_activations(activations: Tensor) -> Tensor:
             at_map = self.to_map(activations)
             return at_map if then is None else then(at_map)
 
-        return self.one_pass.collect(images, from_activations)[0]
+        return replace(self.one_pass, further=further).collect(images, from_activations)[0]
 
     def as_map(self, x: Tensor) -> Tensor:
         """A map (n, c, h, w) of the map or the tokens; without tokens of the whole picture."""
