@@ -1,7 +1,11 @@
-"""Detect that a file has changed, without reading it."""
+"""Detect that a file has changed, without reading it, and replace one without leaving a half."""
 
+import contextlib
 import os
 import stat
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
 
 
 def file_identity(path: str | os.PathLike[str]) -> str | None:
@@ -15,3 +19,26 @@ def file_identity(path: str | os.PathLike[str]) -> str | None:
     # Size and mtime are not enough: `cp -p` over a file of the same size can keep both. It
     # still changes ctime, and replacing the file by another one changes the inode.
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+
+
+@contextlib.contextmanager
+def replaced_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a path for a new file, which replaces `path` at the end of the block.
+
+    If the block raises, the new file is removed, and an old one stays as it was.
+
+    Raises
+    ------
+    OSError
+        If the file can't be written.
+    """
+    target = Path(path)
+    # In the same folder, since a file can't be moved at once to another disk.
+    unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}.unfinished")
+    try:
+        yield unfinished
+        if target.is_file():  # a new file has the permissions that the process gives
+            unfinished.chmod(stat.S_IMODE(target.stat().st_mode))
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)

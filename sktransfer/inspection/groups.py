@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import unique_labels
 
 from sktransfer.estimators.labels import is_indicator, is_missing
 from sktransfer.exceptions import ParameterError
 from sktransfer.inspection.group_table import GroupMetrics
+from sktransfer.inspection.intervals import wilson
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
@@ -30,12 +30,7 @@ class _Share:
         return float(self.hits[rows][among].mean()) if among.any() else float("nan")
 
     def interval(self, rows: np.ndarray, confidence: float) -> tuple[float, float]:
-        among = self.among[rows]
-        if not among.any():
-            return float("nan"), float("nan")
-        test = binomtest(int(self.hits[rows][among].sum()), int(among.sum()))
-        found = test.proportion_ci(confidence, method="wilson")
-        return float(found.low), float(found.high)
+        return wilson(self.hits[rows][self.among[rows]], confidence)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import joblib
+
+from sktransfer._common.files import replaced_when_complete
 
 
 def check_target(path: str) -> Path:
@@ -28,12 +29,8 @@ def check_target(path: str) -> Path:
 
 def save_model(estimator: Any, path: Path) -> None:
     """Write a fitted estimator; a file that exists is replaced once the new one is complete."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
+    with replaced_when_complete(path) as unfinished:
         joblib.dump(estimator, unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def load_model(path: str) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from sktransfer._common.files import replaced_when_complete
 from sktransfer.exceptions import UnreadableImageError
 from sktransfer.images.folders import list_pictures
 from sktransfer.inspection.readable import readable_rows
@@ -75,6 +76,9 @@ def _opened(target: Path | None) -> Iterator[TextIO]:
     if target is None:
         yield sys.stdout
         return
-    # Python's csv asks for files that do not translate the ends of lines.
-    with target.open("w", encoding="utf-8", newline="") as file:
+    with (
+        replaced_when_complete(target) as unfinished,
+        # Python's csv asks for files that do not translate the ends of lines.
+        unfinished.open("w", encoding="utf-8", newline="") as file,
+    ):
         yield file

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from sktransfer._common.files import file_identity
+from sktransfer._common.files import file_identity, replaced_when_complete
 
 
 @pytest.fixture
@@ -46,3 +46,34 @@ def test_a_changed_file_has_another_identity(path, change):
 @pytest.mark.parametrize("name", ["missing", ".", "no\0name"])
 def test_only_regular_files_have_an_identity(tmp_path, name):
     assert file_identity(f"{tmp_path}/{name}") is None
+
+
+def test_a_new_file_replaces_the_old_one(path):
+    path.chmod(0o640)
+    with replaced_when_complete(path) as unfinished:
+        unfinished.write_bytes(b"new")
+        assert path.read_bytes() == b"one"
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert os.listdir(path.parent) == ["file"]
+
+
+def write_half(path):
+    with replaced_when_complete(path) as unfinished:
+        unfinished.write_bytes(b"half")
+        raise RuntimeError
+
+
+def test_an_error_leaves_the_old_file(path):
+    with pytest.raises(RuntimeError):
+        write_half(path)
+    assert path.read_bytes() == b"one"
+    assert os.listdir(path.parent) == ["file"]
+
+
+def test_a_file_that_is_new_has_the_usual_permissions(tmp_path):
+    (tmp_path / "usual").write_bytes(b"")
+    with replaced_when_complete(tmp_path / "new") as unfinished:
+        unfinished.write_bytes(b"new")
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1

@@ -43,6 +43,20 @@ def drawn(draw: Callable[[Any], Any], key: str, *, width: float = 5.2, height: f
     return _with_own_names(_embedded(file.getvalue()), key)
 
 
+def draw_curve(axes: Any, x: Any, y: Any, low: Any, high: Any) -> None:
+    """Draw points with intervals, joined by a line; all arrays have the shape (n,)."""
+    axes.errorbar(
+        x,
+        y,
+        yerr=[y - low, high - y],
+        fmt="o-",
+        color=ACCENT,
+        linewidth=1.5,
+        markersize=5,
+        capsize=2,
+    )
+
+
 def _style(axes: Any) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(SOFT)

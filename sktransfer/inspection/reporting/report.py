@@ -8,10 +8,10 @@ import json
 import os
 from collections.abc import Mapping
 from importlib.util import find_spec
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from sktransfer._common.files import replaced_when_complete
 from sktransfer.exceptions import ParameterError
 from sktransfer.inspection.reporting.as_data import as_data
 from sktransfer.inspection.reporting.as_html import as_html
@@ -59,13 +59,9 @@ class Report:
         OSError
             If the file can't be written.
         """
-        target = Path(path)
-        unfinished = target.with_name(f".{target.name}.{os.getpid()}.unfinished")
-        try:
-            unfinished.write_text(self.html(), encoding="utf-8")
-            unfinished.replace(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        page = self.html()
+        with replaced_when_complete(path) as unfinished:
+            unfinished.write_text(page, encoding="utf-8")
 
     def markdown(self) -> str:
         """The texts and tables as Markdown, for instance as a model card."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
+from sktransfer.inspection.intervals import wilson
 from sktransfer.inspection.reporting.blocks import Plot, Section, Table, Text
-from sktransfer.inspection.reporting.drawing import ACCENT, SOFT, drawn
+from sktransfer.inspection.reporting.drawing import SOFT, draw_curve, drawn
 from sktransfer.inspection.reporting.material import Material
 
 _BINS = 10
@@ -62,10 +62,8 @@ def binned(
     for each in range(_BINS):
         rows = which == each
         if n := int(rows.sum()):
-            hits = int(happened[rows].sum())
-            interval = binomtest(hits, n).proportion_ci(method="wilson")
-            ends = float(interval.low), float(interval.high)
-            found.append((float(confidence[rows].mean()), hits / n, n, *ends))
+            hits = happened[rows]
+            found.append((float(confidence[rows].mean()), float(hits.mean()), n, *wilson(hits)))
     return found
 
 
@@ -83,14 +81,5 @@ def _judgement(confidence: float, share: float, n: int) -> str:
 def _draw(axes: Any, bins: list[Any], what: str, of: str) -> None:
     confidence, share, _, low, high = (np.array(column) for column in zip(*bins, strict=True))
     axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1)
-    axes.errorbar(
-        confidence,
-        share,
-        yerr=[share - low, high - share],
-        fmt="o-",
-        color=ACCENT,
-        linewidth=1.5,
-        markersize=5,
-        capsize=2,
-    )
+    draw_curve(axes, confidence, share, low, high)
     axes.set(xlabel=what, ylabel=f"share: {of}", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))

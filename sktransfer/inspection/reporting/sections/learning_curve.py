@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 
+from sktransfer.inspection.intervals import wilson
 from sktransfer.inspection.reporting.blocks import Plot, Section, Table, Text
-from sktransfer.inspection.reporting.drawing import ACCENT, drawn
+from sktransfer.inspection.reporting.drawing import draw_curve, drawn
 from sktransfer.inspection.reporting.material import Material, Part
 
 _SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)
@@ -49,10 +49,8 @@ def _points(material: Material) -> list[list[Any]]:
         fitted = _unfitted(material)
         fitted.fit(_safe_indexing(material.train.X, rows), material.train.y[rows])
         right = np.asarray(fitted.predict(test.X) == test.y)
-        hits = int((right if right.ndim == 1 else right.all(axis=1)).sum())
-        interval = binomtest(hits, len(test)).proportion_ci(method="wilson")
-        ends = float(interval.low), float(interval.high)
-        points.append([len(rows), hits / len(test), *ends])
+        hits = np.asarray(right if right.ndim == 1 else right.all(axis=1))
+        points.append([len(rows), float(hits.mean()), *wilson(hits)])
     return points
 
 
@@ -105,14 +103,5 @@ def _trend(points: list[list[Any]]) -> str:
 
 def _draw(axes: Any, points: list[list[Any]]) -> None:
     n, accuracy, low, high = (np.array(column) for column in zip(*points, strict=True))
-    axes.errorbar(
-        n,
-        accuracy,
-        yerr=[accuracy - low, high - accuracy],
-        fmt="o-",
-        color=ACCENT,
-        linewidth=1.5,
-        markersize=5,
-        capsize=2,
-    )
+    draw_curve(axes, n, accuracy, low, high)
     axes.set(xlabel="training pictures", ylabel="accuracy on the test pictures")
