@@ -53,7 +53,7 @@ class ConfusionDisplay:
     >>> classifier = PretrainedImageClassifier("efficientnet_lite0", random_state=0)
     >>> classifier = classifier.fit(paths[::10], labels[::10])
     >>> display = ConfusionDisplay.from_estimator(classifier, paths[1::10], labels[1::10])
-    >>> display.matrix.sum() == len(paths[1::10])
+    >>> int(display.matrix.sum()) == len(paths[1::10])
     True
     """
 
