@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sktransfer.inspection.group_display import GroupMetricsDisplay
+from sktransfer.inspection.displays.group_display import GroupMetricsDisplay
 from sktransfer.inspection.group_table import GroupMetrics
 from sktransfer.inspection.groups import group_metrics
 from sktransfer.inspection.reporting.blocks import Block, Plot, Section, Table, Text

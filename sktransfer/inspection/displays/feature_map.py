@@ -15,8 +15,8 @@ from sktransfer.estimators.extractor import PretrainedFeatureExtractor
 from sktransfer.estimators.labels import is_indicator
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.sources import ImageSource, as_images
-from sktransfer.inspection.axes import axes_or_new
-from sktransfer.inspection.gallery import INK, shortened
+from sktransfer.inspection.displays.axes import axes_or_new
+from sktransfer.inspection.displays.gallery import INK, shortened
 from sktransfer.inspection.subject import subject_of
 from sktransfer.inspection.thumbnails import thumbnails
 

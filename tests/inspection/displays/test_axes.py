@@ -7,7 +7,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pytest
 
-from sktransfer.inspection.axes import axes_or_new
+from sktransfer.inspection.displays.axes import axes_or_new
 
 
 def test_given_axes_are_used():

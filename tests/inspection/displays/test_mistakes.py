@@ -11,7 +11,7 @@ from sklearn.svm import LinearSVC
 
 from sktransfer.exceptions import ImageError, ParameterError
 from sktransfer.inspection import MistakesDisplay
-from sktransfer.inspection.mistakes import ordered
+from sktransfer.inspection.displays.mistakes import ordered
 from sktransfer.inspection.outcomes import outcomes
 from tests.conftest import make_pictures, save_pictures
 from tests.inspection.conftest import texts_of

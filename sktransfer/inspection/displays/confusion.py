@@ -11,8 +11,8 @@ from sklearn.utils import check_consistent_length
 
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.sources import ImageSource, as_images
-from sktransfer.inspection.axes import axes_or_new
-from sktransfer.inspection.gallery import INK, RIGHT, WRONG, shortened
+from sktransfer.inspection.displays.axes import axes_or_new
+from sktransfer.inspection.displays.gallery import INK, RIGHT, WRONG, shortened
 from sktransfer.inspection.outcomes import Outcomes, outcomes, outcomes_of
 from sktransfer.inspection.subject import subject_of
 from sktransfer.inspection.thumbnails import thumbnails

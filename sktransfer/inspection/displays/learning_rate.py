@@ -20,7 +20,7 @@ from sktransfer.exceptions import (
     ShortTrainingWarning,
     TrainingDivergedError,
 )
-from sktransfer.inspection.axes import axes_or_new
+from sktransfer.inspection.displays.axes import axes_or_new
 
 # The weight of a new loss in the moving average, and the multiple of its lowest value at which
 # the average ends the test.

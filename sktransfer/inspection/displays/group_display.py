@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sktransfer.exceptions import ParameterError
-from sktransfer.inspection.axes import axes_or_new
+from sktransfer.inspection.displays.axes import axes_or_new
 from sktransfer.inspection.group_table import GroupMetrics, as_text
 from sktransfer.inspection.groups import group_metrics
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sktransfer.exceptions import ParameterError
-from sktransfer.inspection.axes import axes_or_new
+from sktransfer.inspection.displays.axes import axes_or_new
 from sktransfer.ranking.table import Ranking
 
 _FRONT, _OTHER = "#2b6cb0", "0.55"

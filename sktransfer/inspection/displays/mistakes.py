@@ -10,8 +10,7 @@ from sklearn.utils import check_consistent_length
 
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.sources import ImageSource, as_images
-from sktransfer.inspection.explanation.explain import explained
-from sktransfer.inspection.gallery import (
+from sktransfer.inspection.displays.gallery import (
     FAINT,
     RIGHT,
     SIDE,
@@ -22,6 +21,7 @@ from sktransfer.inspection.gallery import (
     draw,
     write,
 )
+from sktransfer.inspection.explanation.explain import explained
 from sktransfer.inspection.outcomes import Outcomes, outcomes, outcomes_of
 from sktransfer.inspection.subject import subject_of
 from sktransfer.inspection.thumbnails import thumbnails

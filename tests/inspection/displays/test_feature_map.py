@@ -11,7 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sktransfer.exceptions import ParameterError
-from sktransfer.inspection import FeatureMapDisplay, feature_map
+from sktransfer.inspection import FeatureMapDisplay
+from sktransfer.inspection.displays import feature_map
 from tests.conftest import make_pictures
 from tests.small_estimators import make_classifier, make_extractor
 

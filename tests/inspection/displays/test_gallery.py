@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from sktransfer.exceptions import ParameterError
-from sktransfer.inspection.gallery import Line, cells, check_counts, draw, shortened, write
+from sktransfer.inspection.displays.gallery import Line, cells, check_counts, draw, shortened, write
 
 PICTURE = np.zeros((20, 40, 3), np.uint8)
 

@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.exceptions import ParameterError
-from sktransfer.inspection.axes import axes_or_new
+from sktransfer.inspection.displays.axes import axes_or_new
 
 # Parameters of the classifier that are decided by evidence where they are "auto".
 _DECIDED = ("resize", "unfreeze_depth")

@@ -9,7 +9,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sktransfer.exceptions import ParameterError
-from sktransfer.inspection import NeighborsDisplay, neighbors
+from sktransfer.inspection import NeighborsDisplay
+from sktransfer.inspection.displays import neighbors
 from tests.conftest import make_pictures, save_pictures
 from tests.inspection.conftest import texts_of
 from tests.small_estimators import make_classifier, make_extractor

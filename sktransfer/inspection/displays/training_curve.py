@@ -7,7 +7,7 @@ from typing import Any
 
 from sklearn.utils.validation import check_is_fitted
 
-from sktransfer.inspection.axes import axes_or_new
+from sktransfer.inspection.displays.axes import axes_or_new
 
 _LOSSES = {"train_loss": "training", "valid_loss": "validation"}
 

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from sktransfer.exceptions import ParameterError
-from sktransfer.inspection.gallery import (
+from sktransfer.inspection.displays.gallery import (
     FAINT,
     INK,
     RIGHT,

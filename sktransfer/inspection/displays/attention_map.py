@@ -8,8 +8,17 @@ from typing import Any
 import numpy as np
 
 from sktransfer.exceptions import ParameterError
+from sktransfer.inspection.displays.gallery import (
+    FAINT,
+    INK,
+    SIDE,
+    Line,
+    cells,
+    check_counts,
+    draw,
+    write,
+)
 from sktransfer.inspection.explanation.explain import Explanation, check_method, explain
-from sktransfer.inspection.gallery import FAINT, INK, SIDE, Line, cells, check_counts, draw, write
 from sktransfer.inspection.subject import subject_of
 from sktransfer.inspection.thumbnails import thumbnails
 

@@ -1,0 +1,1 @@
+"""Displays in the style of scikit-learn, and what they draw on."""
