@@ -13,6 +13,9 @@ from sktransfer.exceptions import ParameterError
 
 # Colours of text: the usual one, what matters less, what is right and what is wrong.
 INK, FAINT, RIGHT, WRONG = "#22303c", "#74808c", "#2f7d5b", "#b3403a"
+# How a map is drawn: how dark it is where nothing counts, how pale where nothing was seen, and the
+# line around what counts at least half as much as the strongest part.
+VEIL, UNSEEN, OUTLINE = 0.45, 0.7, "#ffb000"
 # Longer side of a picture in pixels, and of its cell in inches.
 SIDE = 224
 _CELL, _LINE, _GAP = 1.55, 0.19, 0.24
@@ -92,9 +95,9 @@ def draw(ax: Any, picture: np.ndarray, heat: np.ndarray | None = None) -> None:
 def _draw_heat(ax: Any, heat: np.ndarray, extent: tuple[float, ...]) -> None:
     """Darken what does not count, leave what does, and outline its half."""
     veil = np.zeros((*heat.shape, 4), dtype=np.float32)
-    veil[..., 3] = 0.45 * (1 - np.nan_to_num(heat))
+    veil[..., 3] = VEIL * (1 - np.nan_to_num(heat))
     unseen = np.isnan(heat)
-    veil[unseen] = (1, 1, 1, 0.7)
+    veil[unseen] = (1, 1, 1, UNSEEN)
     ax.imshow(veil, extent=extent, interpolation="bilinear")
     if np.nanmax(heat, initial=0) > 0.5:
         left, right, bottom, top = extent
@@ -102,7 +105,7 @@ def _draw_heat(ax: Any, heat: np.ndarray, extent: tuple[float, ...]) -> None:
         x = left + (np.arange(n_columns) + 0.5) / n_columns * (right - left)
         y = top + (np.arange(n_rows) + 0.5) / n_rows * (bottom - top)
         inside = np.ma.masked_invalid(heat)
-        ax.contour(x, y, inside, levels=[0.5], colors=["#ffb000"], linewidths=1.1)
+        ax.contour(x, y, inside, levels=[0.5], colors=[OUTLINE], linewidths=1.1)
 
 
 def write(ax: Any, lines: Sequence[Line]) -> None:

@@ -79,5 +79,6 @@ def _kind(block: Block) -> str:
 
 def _data_uri(pixels: np.ndarray) -> str:
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=_QUALITY, optimize=True)
+    # Without subsampling, thin coloured lines keep their colour.
+    Image.fromarray(pixels).save(file, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

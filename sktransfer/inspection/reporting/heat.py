@@ -1,17 +1,15 @@
-"""A map drawn over its picture."""
+"""A map drawn over its picture, as the displays draw it."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image
 
-_RED = np.array([214, 40, 40], dtype=np.float32)
-# How much of the red covers the picture where the map is 1: what is marked must stay visible.
-_STRENGTH = 0.65
+from sktransfer.inspection.displays.gallery import OUTLINE, UNSEEN, VEIL
 
 
 def heated(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Colour a picture by a map of it.
+    """Darken what does not count in a picture, leave what does, and outline its half.
 
     What the network did not see is pale.
 
@@ -24,15 +22,24 @@ def heated(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
     Returns
     -------
     marked : ndarray of shape (h, w, 3), uint8
-        Grey and red.
     """
     heat = _resized(heat, picture.shape[:2])
-    grey = np.repeat(picture.mean(axis=2, keepdims=True, dtype=np.float32), 3, axis=2)
-    cover = _STRENGTH * np.nan_to_num(heat)[:, :, None]
-    marked = (1 - cover) * grey + cover * _RED
-    unseen = np.isnan(heat)
-    marked[unseen] = 0.3 * marked[unseen] + 0.7 * 255
+    counts, unseen = np.nan_to_num(heat), np.isnan(heat)
+    marked = picture * (1 - VEIL * (1 - counts))[:, :, None]
+    marked[_border(counts > 0.5)] = [int(OUTLINE[i : i + 2], 16) for i in (1, 3, 5)]
+    marked[unseen] = (1 - UNSEEN) * picture[unseen] + UNSEEN * 255
     return np.asarray(np.round(marked), dtype=np.uint8)
+
+
+def _border(inside: np.ndarray) -> np.ndarray:
+    """The outermost two pixels of a part of a picture, (h, w) bool; not along the edges."""
+    inner = inside
+    for _ in range(2):
+        padded = np.pad(inner, 1, mode="edge")
+        above, below = padded[:-2, 1:-1], padded[2:, 1:-1]
+        left, right = padded[1:-1, :-2], padded[1:-1, 2:]
+        inner = inner & above & below & left & right
+    return inside & ~inner
 
 
 def _resized(heat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

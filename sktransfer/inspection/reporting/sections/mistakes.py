@@ -68,7 +68,10 @@ def _maps(material: Material, rows: np.ndarray) -> tuple[list[np.ndarray | None]
     return nothing, "There are no maps of this classifier."
 
 
-_ABOUT = "Red marks what speaks for the prediction."
+_ABOUT = (
+    "What speaks for the prediction stays bright, and the line goes around what speaks at least "
+    "half as much for it as the strongest part."
+)
 _METHODS = {
     "cam": "Class activation maps (Zhou et al., CVPR 2016).",
     "gradcam": "Grad-CAM (Selvaraju et al., ICCV 2017).",
