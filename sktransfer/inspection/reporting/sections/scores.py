@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sktransfer.inspection.intervals import wilson
 from sktransfer.inspection.reporting.blocks import Block, Section, Table, Text
 from sktransfer.inspection.reporting.material import Material
 
 N_RESAMPLES = 1000
+# With fewer test pictures, bootstrap intervals are known to be too narrow.
+FEW_ROWS = 30
 
 
 @dataclass(frozen=True)
@@ -50,24 +53,27 @@ def section(material: Material) -> Section:
             [each.name, each.value, each.low, each.high, each.baseline, each.meaning]
             for each in scores(material)
         ],
-        f"Scores on the {len(material.test)} test pictures, with 95 % bootstrap intervals "
-        f"({N_RESAMPLES} samples of the pictures, percentiles). {_baseline_text(material)}",
+        f"Scores on the {len(material.test)} test pictures, with 95 % intervals: Wilson's for the "
+        f"accuracy, the percentiles of {N_RESAMPLES} bootstrap samples of the pictures for the "
+        f"others. {_baseline_text(material)}",
     )
     return Section("scores", "Scores", [*_warnings(material), table])
 
 
 def accuracy(material: Material) -> Score:
     """The share of pictures whose labels are all predicted correctly."""
-    return _with_intervals(material, [_accuracy(material)])[0]
+    # A bootstrap has no width where all predictions are right.
+    ends, share = wilson(material.right), float(material.right.mean())
+    meaning = "share of pictures whose prediction is right"
+    return Score("accuracy", meaning, share, *ends, _chance(material))
 
 
 def scores(material: Material) -> list[Score]:
     """All scores that the predictions allow, the accuracy first."""
-    metrics = [_accuracy(material)]
-    metrics += [_f1_of_labels(material)] if material.multilabel else _of_classes(material)
+    metrics = [_f1_of_labels(material)] if material.multilabel else _of_classes(material)
     if material.probabilities is not None and not material.multilabel:
         metrics += _of_probabilities(material)
-    return _with_intervals(material, metrics)
+    return [accuracy(material), *_with_intervals(material, metrics)]
 
 
 def log_losses(material: Material) -> np.ndarray:
@@ -105,11 +111,6 @@ def _with_intervals(material: Material, metrics: Sequence[_Metric]) -> list[Scor
 
 def _mean_of(values: np.ndarray) -> Callable[[np.ndarray], float]:
     return lambda rows: float(values[rows].mean())
-
-
-def _accuracy(material: Material) -> _Metric:
-    meaning = "share of pictures whose prediction is right"
-    return _Metric("accuracy", meaning, _mean_of(material.right.astype(float)), _chance(material))
 
 
 def _of_classes(material: Material) -> list[_Metric]:
@@ -208,6 +209,13 @@ def _baseline_text(material: Material) -> str:
 
 def _warnings(material: Material) -> list[Block]:
     blocks: list[Block] = []
+    if (n := len(material.test)) < FEW_ROWS:
+        blocks.append(
+            Text(
+                f"There are only {n} test pictures. Bootstrap intervals of so few are too narrow.",
+                is_warning=True,
+            )
+        )
     if material.unreadable:
         n, shown = len(material.unreadable), "; ".join(material.unreadable[:5])
         blocks.append(

@@ -9,6 +9,7 @@ from sklearn.metrics import (
 )
 
 from sktransfer.inspection.reporting.blocks import Text
+from sktransfer.inspection.reporting.sections import scores as module
 from sktransfer.inspection.reporting.sections.scores import accuracy, scores, section
 from tests.inspection.reporting.materials import (
     EXPECTED,
@@ -51,14 +52,24 @@ def test_two_classes_have_an_area_under_roc():
     assert found["area under ROC"].value == pytest.approx(roc_auc_score(true == "bee", written))
 
 
-def test_intervals_cover_the_truth_as_often_as_they_say():
-    """The accuracy is 0.7: of 100 intervals, about 95 hold it."""
+def test_intervals_cover_the_truth_as_often_as_they_say(monkeypatch):
+    """The balanced accuracy is 0.7: of 100 intervals, about 95 hold it."""
+    monkeypatch.setattr(module, "N_RESAMPLES", 200)
     rng, inside = np.random.default_rng(0), 0
     for seed in range(100):
-        true = np.where(rng.random(60) < 0.7, "ant", "bee")
-        found = accuracy(told([[0.9, 0.1]] * 60, true, classes=("ant", "bee"), seed=seed))
-        inside += found.low <= 0.7 <= found.high
+        true = np.array(["ant", "bee"] * 40)
+        right = rng.random(80) < 0.7
+        of_ant = np.where((true == "ant") == right, 0.9, 0.1)
+        material = told(np.stack([of_ant, 1 - of_ant], 1), true, classes=("ant", "bee"), seed=seed)
+        score = by_name(material)["balanced accuracy"]
+        inside += score.low <= 0.7 <= score.high
     assert 88 <= inside <= 100
+
+
+def test_the_accuracy_has_an_interval_where_all_predictions_are_right():
+    found = accuracy(told(SURE, EXPECTED))
+    assert found.value == found.high == 1
+    assert found.low < 0.8
 
 
 def test_the_baseline_predicts_the_most_frequent_training_label():
@@ -69,7 +80,8 @@ def test_the_baseline_predicts_the_most_frequent_training_label():
 
 
 def test_what_is_missing_is_said():
-    assert warnings(usual()) == ""
+    assert warnings(usual()).startswith("There are only 12 test pictures.")
+    assert warnings(told(np.tile(SURE, (3, 1)), np.tile(TRUE, 3))) == ""
     without = usual(has_probabilities=False)
     assert "no probabilities" in warnings(without)
     assert list(by_name(without)) == ["accuracy", "balanced accuracy", "F1"]
@@ -82,4 +94,4 @@ def test_what_is_missing_is_said():
 
 def test_one_picture_is_enough():
     found = by_name(told(SURE[:1], TRUE[:1]))
-    assert found["accuracy"].value == found["accuracy"].low == 1
+    assert found["accuracy"].value == found["accuracy"].high == 1
