@@ -18,7 +18,7 @@ from sktransfer.images.sources import as_images
 class RowsAsPictures:
     """Turn rows of numbers into square grey pictures, with one pixel per number."""
 
-    def _images(self, X, shape, *, reset=False, missing_ok=False):
+    def _images(self, X, shape, channels, *, reset=False, missing_ok=False):
         rows = validate_data(self, X, reset=reset, dtype=np.float64)
         side = math.ceil(math.sqrt(rows.shape[1]))
         pixels = np.full((len(rows), side * side), 0.5)

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from sktransfer.exceptions import BackboneError
 
@@ -14,8 +15,9 @@ def adapted_weight(weight: Tensor, channels: int) -> Tensor:
     """The weight of a convolution of RGB pictures, for pictures of other channels.
 
     The weights of red, green and blue are repeated in turn and multiplied by ``3 / channels``, so
-    that the sum over channels keeps its scale; a single channel gets the sum of the three, which
-    gives grey pictures the outputs of their RGB copies.
+    that the sum over channels keeps its scale; a single channel gets the sum of the three. With
+    the same mean and standard deviation for all channels, grey pictures then have the outputs of
+    their RGB copies.
 
     Source: ``adapt_input_conv`` of timm 1.0.31, ``timm/models/_manipulate.py``.
 
@@ -68,7 +70,7 @@ def adapt_input(name: str, network: nn.Module, shape: tuple[int, int, int]) -> N
     try:
         # Not in inference mode, whose tensors can never train.
         with torch.no_grad():
-            network(torch.zeros(1, *shape))
+            functional_call(network, _in_place_of_missing(network), torch.zeros(1, *shape))
     # Networks are code of others, which can fail in any way.
     except Exception as error:
         raise BackboneError(
@@ -83,3 +85,9 @@ def adapt_input(name: str, network: nn.Module, shape: tuple[int, int, int]) -> N
             f"{name} can't take pictures with in_channels={channels}: it has no convolution that "
             "takes the three channels of a picture. Use in_channels=3, or another backbone."
         )
+
+
+def _in_place_of_missing(network: nn.Module) -> dict[str, Tensor]:
+    """Zeros for tensors without values: weights files may lack the classifier."""
+    tensors = [*network.named_parameters(), *network.named_buffers()]
+    return {name: torch.zeros(each.shape) for name, each in tensors if each.is_meta}

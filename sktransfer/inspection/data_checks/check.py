@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from sktransfer.images.sources import ImageSource
 from sktransfer.inspection.data_checks.class_sizes import find_class_sizes
 from sktransfer.inspection.data_checks.data_check import DataCheck
 from sktransfer.inspection.data_checks.exact_duplicates import find_exact_duplicates
-from sktransfer.inspection.data_checks.features import feature_maker
+from sktransfer.inspection.data_checks.features import FeatureMaker, feature_maker
 from sktransfer.inspection.data_checks.findings import Finding, NotMade
 from sktransfer.inspection.data_checks.label_errors import find_label_errors
 from sktransfer.inspection.data_checks.material import Material, labels_of
@@ -144,6 +145,11 @@ def check_pictures(
     if X_test is not None:
         sources.append(maker.pictures(X_test))
     maker.check(sources)
+    return check_sources(sources, y, maker)
+
+
+def check_sources(sources: Sequence[ImageSource], y: Any, maker: FeatureMaker) -> DataCheck:
+    """The same for pictures that were found in X, and in X_test if there are two sources."""
     n_rows = len(sources[0])
     labels = labels_of(y, n_rows)
     names = names_of(sources)

@@ -25,10 +25,17 @@ def names_of(sources: Sequence[ImageSource]) -> list[str]:
     for title, source in zip(("X", "X_test"), sources, strict=False):
         of_source = dict(source.paths())
         found += [
-            _after(of_source[row], start) if row in of_source else f"row {row} of {title}"
+            _after(of_source[row], start)
+            if row in of_source
+            else f"row {_number(source, row)} of {title}"
             for row in range(len(source))
         ]
     return found
+
+
+def _number(source: ImageSource, row: int) -> int:
+    """The row that the user knows: a source may hold some of the user's rows."""
+    return row if source.rows is None else int(source.rows[row])
 
 
 def _after(path: str, start: int) -> str:

@@ -156,6 +156,10 @@ class Material:
             return False
         return network._model.architecture.unfreeze_depth != 0
 
+    def texts_of(self, y: np.ndarray) -> np.ndarray:
+        """Labels as text, whatever their types are; an indicator as it is."""
+        return y if self.multilabel else np.array([str(label) for label in y.tolist()])
+
     def label_text(self, label: Any) -> str:
         """A label in words; of an indicator, all labels that are present."""
         if not self.multilabel:

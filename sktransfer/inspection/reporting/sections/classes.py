@@ -8,7 +8,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from sktransfer.inspection.reporting.blocks import Section, Table, Text
 from sktransfer.inspection.reporting.material import Material
 
-# A page with more rows is hard to read; all of them are in the table of `json()`.
+# A page with more rows is hard to read.
 MOST_ROWS = 50
 
 
@@ -38,7 +38,15 @@ def section(material: Material) -> Section:
         "pictures predicted as the class that is of it.",
     )
     more = len(order) - len(shown)
-    notes = [Text(f"{more} classes that are found better are not shown.")] if more else []
+    notes = (
+        [
+            Text(
+                f"{more} other classes are not shown. They are found better, or are not in the test."
+            )
+        ]
+        if more
+        else []
+    )
     return Section("classes", "Classes", [table, *notes])
 
 

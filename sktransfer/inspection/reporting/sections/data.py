@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from sktransfer.inspection.data_checks.check import check_pictures
+from sktransfer.inspection.data_checks.check import check_sources
 from sktransfer.inspection.data_checks.data_check import DataCheck
+from sktransfer.inspection.data_checks.features import FeatureMaker
 from sktransfer.inspection.data_checks.findings import KINDS, Finding
 from sktransfer.inspection.reporting.blocks import Block, Gallery, Picture, Section, Table, Text
 from sktransfer.inspection.reporting.material import Material, Part
@@ -35,34 +35,22 @@ def section(material: Material) -> Section:
 def _checked(material: Material) -> DataCheck:
     """The findings about the training pictures and the test, or about the test alone."""
     train, test = material.train, material.test
-    has_features = material.subject.backbone is not None
-    if train is None:
-        features: Any = material.test_features if has_features else None
-        return check_pictures(_items(test), test.y, features=features)
-    features = (material.train_features, material.test_features) if has_features else None
-    check = check_pictures(_items(train), train.y, X_test=_items(test), features=features)
-    if material.saw_labels:
-        return _without_label_errors(check)
-    return check
+    assert test.pictures is not None
+    if train is None or train.pictures is None:
+        maker = _features(material, ["test_features"])
+        return check_sources([test.pictures], material.texts_of(test.y), maker)
+    maker = _features(material, ["train_features", "test_features"])
+    return check_sources([train.pictures, test.pictures], material.texts_of(train.y), maker)
 
 
-def _items(part: Part) -> list[Any]:
-    """The pictures as they are read: flattened rows have become arrays."""
-    assert part.pictures is not None
-    return list(part.pictures.items)
-
-
-def _without_label_errors(check: DataCheck) -> DataCheck:
-    reason = (
-        "stages of the network were trained on these labels, wrong ones included. Use "
-        "check_pictures, which takes features of a network that knows no labels"
-    )
-    return DataCheck(
-        [each for each in check if each.kind != "label_error"],
-        not_made={**check.not_made, "label_error": reason},
-        n_rows=check.n_rows,
-        n_test_rows=check.n_test_rows,
-    )
+def _features(material: Material, names: list[str]) -> FeatureMaker:
+    if material.subject.backbone is None:
+        # Those of another network would take longer than all else in the report.
+        return FeatureMaker(
+            why_not="the classifier has no backbone. check_pictures takes features of another one"
+        )
+    matrices = tuple(getattr(material, name) for name in names)
+    return FeatureMaker(matrices=matrices, saw_labels=material.saw_labels)
 
 
 def _scope(material: Material, check: DataCheck) -> str:

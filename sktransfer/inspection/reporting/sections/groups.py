@@ -23,7 +23,8 @@ def section(material: Material) -> Section | None:
         return None
     few = len(material.labels) <= _MOST_CLASSES
     metrics = ("accuracy", "recall", "false_positive_rate") if few else ("accuracy",)
-    table = group_metrics(material.test.y, material.y_pred, material.groups, metrics)
+    y_true, y_pred = (material.texts_of(y) for y in (material.test.y, material.y_pred))
+    table = group_metrics(y_true, y_pred, material.groups, metrics)
     blocks: list[Block] = [_comparison(table)]
     if len(table.groups) <= _MOST_GROUPS:
         blocks.append(_plot(table))

@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.inspection.intervals import wilson
-from sktransfer.inspection.reporting.blocks import Plot, Section, Table, Text
+from sktransfer.inspection.readable import readable_rows
+from sktransfer.inspection.reporting.blocks import Block, Plot, Section, Table, Text
 from sktransfer.inspection.reporting.drawing import draw_curve, drawn
 from sktransfer.inspection.reporting.material import Material, Part
 
+_TITLE = "Learning curve"
 _SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)
 
 
@@ -21,10 +25,18 @@ def section(material: Material) -> Section | None:
     """A curve, with its figures; None if it was not asked for."""
     if not material.learning_curve:
         return None
-    points = _points(material)
+    if _is_fitted(_unfitted(material)):
+        why = (
+            "A part of the classifier is frozen, so clones of it can't be fitted on fewer pictures."
+        )
+        return Section("learning-curve", _TITLE, [Text(why)])
+    points, failures = _points(material)
+    notes: list[Block] = [Text(failure, is_warning=True) for failure in failures]
+    if len(points) < 2:
+        return Section("learning-curve", _TITLE, notes)
     return Section(
         "learning-curve",
-        "Learning curve",
+        _TITLE,
         [
             Text(_trend(points)),
             Plot(
@@ -38,20 +50,43 @@ def section(material: Material) -> Section | None:
                 points,
                 "The points of the curve. Each larger set holds the smaller ones.",
             ),
+            *notes,
         ],
     )
 
 
-def _points(material: Material) -> list[list[Any]]:
+def _is_fitted(estimator: Any) -> bool:
+    """Tell if a clone is fitted, as FrozenEstimator and what holds one are."""
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        return False
+    return True
+
+
+def _points(material: Material) -> tuple[list[list[Any]], list[str]]:
+    """Points of the curve, and sentences about fits that failed: some need more rows."""
     assert material.train is not None
-    test, points = material.test, []
-    for rows in _growing(material.train, material.seed):
+    train, test, points, failures = _readable(material.train), material.test, [], []
+    for rows in _growing(train, material.seed):
         fitted = _unfitted(material)
-        fitted.fit(_safe_indexing(material.train.X, rows), material.train.y[rows])
-        right = np.asarray(fitted.predict(test.X) == test.y)
+        try:
+            fitted.fit(_safe_indexing(train.X, rows), train.y[rows])
+            right = np.asarray(fitted.predict(test.X) == test.y)
+        # Whatever a classifier raises for few rows, the other sections of the report are worth it.
+        except (ValueError, RuntimeError) as error:
+            failures.append(f"No fit on {len(rows)} training pictures: {error}")
+            continue
         hits = np.asarray(right if right.ndim == 1 else right.all(axis=1))
         points.append([len(rows), float(hits.mean()), *wilson(hits)])
-    return points
+    return points, failures
+
+
+def _readable(train: Part) -> Part:
+    if train.pictures is None:
+        return train
+    readable = readable_rows(train.pictures)
+    return train if readable.all() else train.taken(np.flatnonzero(readable))
 
 
 def _growing(train: Part, seed: int) -> Iterator[np.ndarray]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from sktransfer.exceptions import ParameterError
 from sktransfer.inspection.explanation.explain import explain
 from sktransfer.inspection.nearest import MOST_ROWS, nearest
 from sktransfer.inspection.reporting.blocks import Block, Gallery, Picture, Section, Text
@@ -61,7 +60,7 @@ def _maps(material: Material, rows: np.ndarray) -> tuple[list[np.ndarray | None]
         part = material.test.taken(chosen)
         try:
             found = explain(material.runner.estimator, part.X, material.y_pred[chosen], method)
-        except (ParameterError, ImportError):
+        except (ValueError, TypeError, ImportError):  # what classifiers say to other input than X
             continue
         maps = [found.on_original(i, _SIDE) for i in range(len(chosen))]
         return [*maps, *nothing[len(chosen) :]], f"{_ABOUT} {_METHODS[method]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -164,7 +165,7 @@ def _of_probabilities(material: Material) -> list[_Metric]:
             _mean_of(brier_scores(material)),
         ),
     ]
-    if material.probabilities.shape[1] == 2 == len(np.unique(material.true)):
+    if len(material.labels) == 2 == len(np.unique(material.true)):
         metrics.append(_area_under_roc(material))
     return metrics
 
@@ -196,8 +197,8 @@ def _chance(material: Material) -> float:
     if material.multilabel:
         usual = (learned.y.mean(axis=0) > 0.5).astype(int)
         return float((material.test.y == usual).all(axis=1).mean())
-    labels, counts = np.unique(learned.y, return_counts=True)
-    return float((material.test.y == labels[counts.argmax()]).mean())
+    ((usual_label, _),) = Counter(learned.y.tolist()).most_common(1)
+    return float(np.mean([label == usual_label for label in material.test.y.tolist()]))
 
 
 def _baseline_text(material: Material) -> str:

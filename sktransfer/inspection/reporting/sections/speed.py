@@ -38,7 +38,7 @@ def section(material: Material) -> Section:
                 ["prediction", "time"],
                 rows,
                 f"Reading and predicting, on {_device(material)} of this machine "
-                f"({platform.machine()}), {torch.get_num_threads()} threads, without the cache; "
+                f"({platform.machine()}), {torch.get_num_threads()} threads{_cache(material)}; "
                 "measured once, so other work of the machine is included.",
             )
         ],
@@ -54,3 +54,12 @@ def _timed(predictor: Any, X: Any) -> float:
 def _device(material: Material) -> str:
     backbone = material.subject.backbone
     return "the CPU" if backbone is None or backbone.device == "cpu" else backbone.device
+
+
+def _cache(material: Material) -> str:
+    """What is said about the cache: within other estimators, it can't be switched off."""
+    if material.subject.network is not None:
+        return ", without the cache"
+    parameters = material.subject.estimator.get_params()
+    cached = [name for name, value in parameters.items() if name.endswith("cache") and value]
+    return ", with what its cache holds" if cached else ""

@@ -12,7 +12,10 @@ _THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 def section(material: Material) -> Section | None:
     """A table for two classes with probabilities; None for others."""
-    if material.multilabel or material.probabilities is None or len(material.labels) != 2:
+    n_columns = 0 if material.probabilities is None else material.probabilities.shape[1]
+    if material.multilabel or material.probabilities is None or n_columns != 2:
+        return None
+    if len(material.labels) != 2:  # the test has a label that the classifier does not know
         return None
     positive, of_second = material.true == 1, material.probabilities[:, 1]
     first, second = map(str, material.labels)
