@@ -8,7 +8,20 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier
+from sklearn.decomposition import PCA, IncrementalPCA, KernelPCA, TruncatedSVD
+from sklearn.feature_selection import VarianceThreshold
+from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    Normalizer,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+)
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.estimators.classifier import PretrainedImageClassifier
@@ -18,6 +31,13 @@ from sktransfer.exceptions import ParameterError
 from sktransfer.images.sources import ImageSource, as_images
 
 _OURS = (PretrainedFeatureExtractor, PretrainedImageClassifier)
+
+# Steps that learn nothing from labels. Any other step may: scikit-learn has no tag that says it.
+_BLIND_TO_LABELS = (
+    *(PCA, IncrementalPCA, KernelPCA, TruncatedSVD, VarianceThreshold, KNNImputer, SimpleImputer),
+    *(FunctionTransformer, MaxAbsScaler, MinMaxScaler, Normalizer, PowerTransformer),
+    *(QuantileTransformer, RobustScaler, StandardScaler),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +86,18 @@ class Subject:
     def after_network(self) -> tuple[Any, ...]:
         """The steps that take what the network gives."""
         return () if self.place is None else self.steps[self.place + 1 :]
+
+    @property
+    def saw_labels(self) -> bool:
+        """Whether what gives the features was, or may have been, trained on labels."""
+        network = self.network
+        if isinstance(network, PretrainedImageClassifier):
+            architecture = network._model.architecture
+            return architecture.unfreeze_depth != 0 or bool(architecture.hidden_layer_sizes)
+        return any(
+            hasattr(step, "transform") and not isinstance(step, _BLIND_TO_LABELS)
+            for step in self.after_network[:-1]
+        )
 
     def predict(self, X: Any) -> np.ndarray:
         """Predicted labels (n,), or an indicator (n, n_classes) of several labels.

@@ -28,13 +28,15 @@ from sktransfer.inspection.data_checks.unreadable import find_unreadable
 
 class _Check(NamedTuple):
     find: Callable[[Material], list[Finding]]
-    missed: tuple[str, ...]  # kinds that nothing else finds, if this check can't be made
+    missed: tuple[str, ...]  # kinds that are not, or not wholly, found if it can't be made
 
 
+# Equal pictures are looked at in any case.
+_OF_COPIES = ("label_conflict", "leakage")
 _CHECKS = (
     _Check(find_unreadable, ("unreadable",)),
     _Check(find_exact_duplicates, ("exact_duplicate",)),
-    _Check(find_near_duplicates, ("near_duplicate",)),
+    _Check(find_near_duplicates, ("near_duplicate", *_OF_COPIES)),
     _Check(find_label_errors, ("label_error",)),
     _Check(find_odd_pictures, ("blank", "tiny", "extreme_aspect")),
     _Check(find_outliers, ("outlier",)),
@@ -74,8 +76,9 @@ def check_pictures(
           "efficientnet_lite0" (extra ``offline``). If neither is, these checks are not made.
         - an extractor, fitted or not.
         - a fitted :class:`PretrainedImageClassifier`, or a Pipeline that begins with an extractor.
-          If it trained stages of its backbone, wrong labels are not looked for: it may have learned
-          them by heart.
+          If stages of its backbone, hidden layers or a step such as LDA were trained on labels,
+          these checks are not made: pictures of one class are alike in such features, and wrong
+          labels may have been learned by heart.
         - a matrix (n, d) with one row for each picture in X, or with `X_test` a pair
           ``(features of X, features of X_test)``. NaN where there are none.
     cache : str, path or None, default=None
@@ -185,13 +188,17 @@ def _made(material: Material) -> tuple[list[Finding], dict[str, str]]:
         try:
             findings += check.find(material)
         except NotMade as reason:
-            not_made |= dict.fromkeys(check.missed, str(reason))
-    # Found by the checks of copies, where there is something to compare.
+            not_made |= {kind: _why(kind, reason) for kind in check.missed}
+    # Where there is nothing to compare, not even equal pictures are found.
     if material.labels is None:
         not_made["label_conflict"] = "y was not given"
     if not material.n_test_rows:
         not_made["leakage"] = "X_test was not given"
     return findings, not_made
+
+
+def _why(kind: str, reason: NotMade) -> str:
+    return f"only equal pictures were compared: {reason}" if kind in _OF_COPIES else str(reason)
 
 
 def _as_given(material: Material) -> np.ndarray:

@@ -12,7 +12,6 @@ import numpy as np
 from sklearn.base import clone
 
 from sktransfer.backbones.names import source_of
-from sktransfer.estimators.classifier import PretrainedImageClassifier
 from sktransfer.estimators.extractor import PretrainedFeatureExtractor
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.sources import ImageSource, as_images, holds_images
@@ -43,7 +42,7 @@ class FeatureMaker:
     in_channels : int
         Channels of the pictures.
     saw_labels : bool
-        Whether stages of the network were trained on labels.
+        Whether what gives the features was, or may have been, trained on labels.
     why_not : str
         Why there is neither of them.
     """
@@ -157,13 +156,11 @@ def _of_classifier(classifier: Any) -> FeatureMaker:
             f"{subject.name} does not begin with a backbone of sktransfer, so it has no features "
             "of pictures. Give a PretrainedFeatureExtractor, or the features as a matrix."
         )
-    network = subject.network
-    trained = isinstance(network, PretrainedImageClassifier) and network.unfreeze_depth_ != 0
     return FeatureMaker(
         subject.features,
         image_shape=subject.backbone.image_shape,
         in_channels=subject.backbone.in_channels,
-        saw_labels=trained,
+        saw_labels=subject.saw_labels,
     )
 
 

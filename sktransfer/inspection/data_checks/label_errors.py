@@ -36,11 +36,6 @@ _WITHOUT_COUNT = (
 def find_label_errors(material: Material) -> list[Finding]:
     """One finding for each label that is probably wrong, the least likely first."""
     labels = material.one_label_each()
-    if material.features_saw_labels:
-        raise NotMade(
-            "the network that gave the features was trained on labels, wrong ones perhaps among "
-            "them; give features=None or a PretrainedFeatureExtractor"
-        )
     rows = [i for i in material.described if i < material.n_rows]
     codes = labels.y[rows]
     guesses, unknown = _held_out(material, rows, Labels(labels.classes, codes))

@@ -18,6 +18,11 @@ from sktransfer.inspection.data_checks.picture_facts import PictureFacts
 # Grey levels, of 255: a wall out of focus has more. JPEG's own errors on an even area have less.
 _BLANK = 2.0
 
+_SAW_LABELS = (
+    "what gave the features was trained on labels, so that pictures of one class are alike in them "
+    "and wrong labels look right; give check_pictures features=None or a PretrainedFeatureExtractor"
+)
+
 
 @dataclass(frozen=True)
 class Material:
@@ -36,7 +41,7 @@ class Material:
         NaN where a picture can't be read.
     why_no_features : str
     features_saw_labels : bool
-        True if the network that gave them was trained on labels of the same task.
+        True if what gave them was, or may have been, trained on labels of the same task.
     """
 
     facts: Sequence[PictureFacts]
@@ -62,9 +67,11 @@ class Material:
 
     @cached_property
     def described(self) -> list[int]:
-        """Positions of the pictures that have features."""
+        """Positions of the pictures that have features which can be compared."""
         if self.features is None:
             raise NotMade(self.why_no_features)
+        if self.features_saw_labels:
+            raise NotMade(_SAW_LABELS)
         finite = np.isfinite(self.features).all(axis=1)
         found = [i for i in self.seen if finite[i]]
         if not found:
@@ -86,8 +93,8 @@ class Material:
     def near(self) -> NearCopies:
         """Groups of pictures that are equal, or nearly so."""
         described = set(self.described)
-        equal = [group for group in self.equal if group[0] in described]
-        firsts = [group[0] for group in equal]
+        equal = [group for group in self.equal if not described.isdisjoint(group)]
+        firsts = [next(i for i in group if i in described) for group in equal]
         return near_copies(equal, self.units(firsts), [self.facts[i].hashes for i in firsts])
 
     def units(self, positions: Sequence[int]) -> np.ndarray:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from sklearn.utils import _safe_indexing, check_consistent_length, column_or_1d
 
-from sktransfer.estimators.classifier import PretrainedImageClassifier
 from sktransfer.estimators.labels import is_indicator, is_missing
 from sktransfer.exceptions import ImageError, ParameterError, UnreadableImageError
 from sktransfer.images.sources import ImageSource
@@ -150,11 +149,8 @@ class Material:
 
     @property
     def saw_labels(self) -> bool:
-        """Whether stages of the network were trained on labels."""
-        network = self.subject.network
-        if not isinstance(network, PretrainedImageClassifier):
-            return False
-        return network._model.architecture.unfreeze_depth != 0
+        """Whether what gives the features was, or may have been, trained on labels."""
+        return self.subject.saw_labels
 
     def texts_of(self, y: np.ndarray) -> np.ndarray:
         """Labels as text, whatever their types are; an indicator as it is."""

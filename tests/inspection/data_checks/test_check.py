@@ -162,16 +162,29 @@ def test_checks_that_need_features_are_not_made_without_them(monkeypatch, pictur
 
     monkeypatch.setattr(features, "_DEFAULTS", ())
     check = check_pictures(*pictures)
-    needy = {"near_duplicate", "label_error", "outlier"}
+    needy = {"near_duplicate", "label_conflict", "label_error", "outlier"}
     assert {kind for kind, why in check.not_made.items() if "sktransfer[offline]" in why} == needy
     assert "sktransfer[offline]" in str(check)
 
 
-def test_a_classifier_that_trained_stages_does_not_judge_labels(pictures):
-    classifier = make_classifier(unfreeze_depth=1, max_epochs=1).fit(*pictures)
-    check = check_pictures(*pictures, features=classifier)
-    assert "was trained on labels" in check.not_made["label_error"]
-    assert "near_duplicate" not in check.not_made
+def test_equal_pictures_are_compared_without_features(monkeypatch, pictures):
+    from sktransfer.inspection.data_checks import features
+
+    monkeypatch.setattr(features, "_DEFAULTS", ())
+    X, y = pictures
+    check = check_pictures([*X, X[0]], [*y, 1], X_test=X[:1])
+    assert rows_of(check, "label_conflict") == [(0, 24, "test 0")]
+    for kind in ("label_conflict", "leakage"):
+        assert check.not_made[kind].startswith("only equal pictures were compared: no pretrained")
+
+
+def test_features_that_saw_labels_are_not_compared(pictures):
+    X, y = pictures
+    classifier = make_classifier(hidden_layer_sizes=(4,), max_epochs=1).fit(X, y)
+    check = check_pictures(X, y, features=classifier, X_test=X[:1])
+    for kind in ("label_error", "near_duplicate", "outlier", "label_conflict", "leakage"):
+        assert "was trained on labels" in check.not_made[kind]
+    assert rows_of(check, "leakage") == [(0, "test 0")]
 
 
 def test_all_pictures_are_broken():

@@ -2,10 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.sources import as_images
@@ -69,9 +72,25 @@ def test_a_fitted_classifier(pictures):
     np.testing.assert_allclose(found, make_extractor().fit_transform(X), rtol=1e-4, atol=1e-5)
 
 
-def test_a_classifier_that_trained_stages_saw_labels(pictures):
-    classifier = make_classifier(unfreeze_depth=1, max_epochs=1).fit(*pictures)
+@pytest.mark.parametrize("trained", [{"unfreeze_depth": 1}, {"hidden_layer_sizes": (4,)}])
+def test_a_classifier_that_trained_more_than_its_last_layer_saw_labels(pictures, trained):
+    classifier = make_classifier(max_epochs=1, **trained).fit(*pictures)
     assert feature_maker(classifier, None).saw_labels
+
+
+@pytest.mark.parametrize(
+    ("steps", "saw_labels"),
+    [
+        ((), False),
+        ((StandardScaler(), PCA(3)), False),
+        ((LinearDiscriminantAnalysis(),), True),
+        ((PCA(4), SelectKBest(k=3)), True),
+        ((make_pipeline(PCA(4), SelectKBest(k=3)),), True),
+    ],
+)
+def test_steps_of_a_pipeline_may_see_labels(pictures, steps, saw_labels):
+    model = make_pipeline(make_extractor(), *steps, LogisticRegression()).fit(*pictures)
+    assert feature_maker(model, None).saw_labels == saw_labels
 
 
 def test_a_pipeline_gives_what_its_last_step_takes(pictures):

@@ -29,6 +29,15 @@ def test_pictures_without_features_are_not_described():
     assert make_material(4, features=features).described == [0, 1, 3]
 
 
+def test_equal_pictures_are_compared_by_any_that_has_features():
+    features = np.eye(3)
+    features[0] = np.nan
+    assert make_material(3, features=features, digest=[b"a", b"a", b"b"]).near.equal == [
+        [0, 1],
+        [2],
+    ]
+
+
 def test_why_a_check_is_not_made():
     with pytest.raises(NotMade, match="there is no network"):
         _ = make_material(2).described
