@@ -41,7 +41,8 @@ def section(material: Material) -> Section:
     notes = (
         [
             Text(
-                f"{more} other classes are not shown. They are found better, or are not in the test."
+                f"{more} other classes are not shown. They are found better, or are not in the "
+                "test."
             )
         ]
         if more
