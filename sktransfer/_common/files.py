@@ -21,24 +21,53 @@ def file_identity(path: str | os.PathLike[str]) -> str | None:
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
 
 
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise unless a file can be written there; nothing is left behind.
+
+    Raises
+    ------
+    OSError
+        If the path is a folder, its folder does not exist, or can't be written into.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder. Give the name of a file.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"The folder {target.parent} of {target} does not exist. Make it.")
+    with replaced_when_complete(target, replace=False) as unfinished:
+        if unfinished != target:
+            unfinished.touch()
+
+
 @contextlib.contextmanager
-def replaced_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replaced_when_complete(path: str | os.PathLike[str], *, replace: bool = True) -> Iterator[Path]:
     """Give a path for a new file, which replaces `path` at the end of the block.
 
-    If the block raises, the new file is removed, and an old one stays as it was.
+    If the block raises, the new file is removed, and an old one stays as it was. What a link
+    leads to is replaced, and not the link. What is no file, such as a pipe, is written directly.
+
+    Parameters
+    ----------
+    path : str or path
+    replace : bool, default=True
+        With False, the new file is removed in any case.
 
     Raises
     ------
     OSError
         If the file can't be written.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        yield target
+        return
     # In the same folder, since a file can't be moved at once to another disk.
-    unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}.unfinished")
+    unfinished = target.with_name(f".{uuid.uuid4().hex}.unfinished")
     try:
         yield unfinished
-        if target.is_file():  # a new file has the permissions that the process gives
-            unfinished.chmod(stat.S_IMODE(target.stat().st_mode))
-        unfinished.replace(target)
+        if replace:
+            if target.is_file():  # a new file has the permissions that the process gives
+                unfinished.chmod(stat.S_IMODE(target.stat().st_mode))
+            unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ When a scikit-learn release moves one of them, this is the only file to change.
 from typing import Any
 
 from sklearn.linear_model._base import LinearClassifierMixin
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils._pprint import _EstimatorPrettyPrinter
@@ -17,6 +18,7 @@ except ImportError:  # scikit-learn 1.6
     from sklearn.utils._estimator_html_repr import _VisualBlock
 
 __all__ = [
+    "BaseSearchCV",
     "HasMethods",
     "Interval",
     "LinearClassifierMixin",

@@ -52,7 +52,8 @@ def register_backbone(
         features (n, width), a map (n, c, h, w) or tokens (n, length, c), or to scores if
         `classifier` is given. Or the path of an ``.onnx`` file (extra ``onnx``) that maps pictures
         to features in this way. The file is read now. onnxruntime computes it, on the CPU and in
-        float32 whatever `device` and `precision` say; it is one stage and can't be trained.
+        float32 (a shorter `precision` needs ``engine="torch"``, and changes nothing); it is one
+        stage and can't be trained.
     preprocessing : dict
         How pictures are prepared. ``image_size`` : int, side of the square in pixels. ``mean`` and
         ``std`` : three floats each, for pixels scaled to 0..1; for a network of other channels as

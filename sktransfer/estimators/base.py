@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from numbers import Integral
 from pathlib import Path
@@ -65,6 +66,15 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
     n_jobs: int | None
     cache: str | Path | None
     verbose: int
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A pickle of an older version lacks the parameters that came later.
+        later = {
+            name: parameter.default
+            for name, parameter in inspect.signature(type(self)).parameters.items()
+            if name not in state
+        }
+        super().__setstate__({**later, **state})
 
     # Private methods that begin with an underscore are called by the functions of this folder too,
     # which do the steps of a fit one after the other, and by those of `ranking`.

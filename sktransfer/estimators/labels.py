@@ -171,14 +171,28 @@ def _check_several(classes: np.ndarray) -> None:
 
 
 def _labels(y: Any, n_rows: int) -> np.ndarray:
+    check_none_missing(y)
     labels: np.ndarray = column_or_1d(y, warn=True)
     check_consistent_length(np.empty(n_rows), labels)
     if labels.dtype.kind == "f":
         assert_all_finite(labels, input_name="y")
-    missing = [i for i, label in enumerate(labels.tolist()) if is_missing(label)]
-    if missing:
-        raise ValueError(f"Input y contains NaN or None, first in row {missing[0]} of y.")
+    check_none_missing(labels.tolist())
     return labels
+
+
+def check_none_missing(y: Any, name: str = "y") -> None:
+    """Raise if a list of labels lacks some: as an array of text, NaN would be the label "nan".
+
+    Raises
+    ------
+    ValueError
+        Naming the first row.
+    """
+    if not isinstance(y, list | tuple):
+        return
+    missing = [i for i, label in enumerate(y) if np.ndim(label) == 0 and is_missing(label)]
+    if missing:
+        raise ValueError(f"Input {name} contains NaN or None, first in row {missing[0]} of {name}.")
 
 
 def is_missing(label: Any) -> bool:

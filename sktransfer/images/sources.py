@@ -357,6 +357,8 @@ def _check_not_one_picture(shape: tuple[int, ...], channels: int) -> None:
             f"in_channels={channels} needs arrays of shape (n, h, w, {channels}); got {shape}. Use "
             "X[None] for one picture."
         )
+    if channels == 1:  # the user says that there is no colour
+        return
     several = "or X[..., None] or image_shape=(h, w) for grey ones."
     if shape[2] in (1, 3, 4):
         raise ImageError(

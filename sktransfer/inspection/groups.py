@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import unique_labels
 
-from sktransfer.estimators.labels import is_indicator, is_missing
+from sktransfer.estimators.labels import check_none_missing, is_indicator, is_missing
 from sktransfer.exceptions import ParameterError
 from sktransfer.inspection.group_table import GroupMetrics
 from sktransfer.inspection.intervals import wilson
@@ -152,6 +152,8 @@ def group_metrics(
         raise ParameterError(
             f"confidence must lie between 0 and 1, as 0.95 does, but is {confidence!r}."
         )
+    if n_resamples < 1:
+        raise ParameterError(f"n_resamples must be at least 1, but is {n_resamples!r}.")
     outcome = _Outcome.of(y_true, y_pred)
     of_rows, names = _group_codes(groups)
     check_consistent_length(outcome.right, of_rows)
@@ -204,12 +206,11 @@ class _Outcome:
                     f"{predicted.shape}. Give predictions of the same classes."
                 )
             return cls(true, predicted, list(range(true.shape[1])))
+        for name, y in (("y_true", y_true), ("y_pred", y_pred)):
+            check_none_missing(y if isinstance(y, list | tuple) else np.asarray(y).tolist(), name)
         true, predicted = column_or_1d(y_true), column_or_1d(y_pred)
         if not len(true):
             raise ParameterError("y_true has no rows.")
-        for name, y in (("y_true", true), ("y_pred", predicted)):
-            if any(map(is_missing, y.tolist())):
-                raise ParameterError(f"{name} has missing labels. Leave those rows out.")
         # Raises where one holds words and the other numbers, or one is continuous.
         return cls(true, predicted, unique_labels(true, predicted).tolist())
 
@@ -253,7 +254,14 @@ def _columns(
     seed: int,
 ) -> dict[str, _Share | _Function]:
     """The metrics of the table, by name."""
+    if not metrics:
+        raise ParameterError(f"metrics={metrics!r} names no metric. Leave it out for all.")
     if isinstance(metrics, Mapping):
+        if not all(map(callable, metrics.values())):
+            raise ParameterError(
+                "A dict of metrics holds functions metric(y_true, y_pred), such as "
+                f"sklearn.metrics.balanced_accuracy_score; got {dict(metrics)!r:.80}."
+            )
         return {
             name: _Function(metric, outcome.y_true, outcome.y_pred, n_resamples, seed)
             for name, metric in metrics.items()
@@ -303,4 +311,9 @@ def _compared(
         return {"difference": nothing, "ratio": nothing}
     frame = _frame(columns, rows, codes)
     compared = {"difference": frame.difference(), "ratio": frame.ratio()}
-    return {what: np.array([of[name] for name in columns]) for what, of in compared.items()}
+    # A single group that a metric is about would differ from nothing, and look fair.
+    comparable = frame.by_group.notna().sum() > 1
+    return {
+        what: np.array([of[name] if comparable[name] else np.nan for name in columns], dtype=float)
+        for what, of in compared.items()
+    }

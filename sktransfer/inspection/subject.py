@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.decomposition import PCA, IncrementalPCA, KernelPCA, TruncatedSVD
 from sklearn.feature_selection import VarianceThreshold
+from sklearn.frozen import FrozenEstimator
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
@@ -24,6 +25,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils.validation import check_is_fitted
 
+from sktransfer._common.sklearn_private import BaseSearchCV
 from sktransfer.estimators.classifier import PretrainedImageClassifier
 from sktransfer.estimators.extractor import PretrainedFeatureExtractor
 from sktransfer.estimators.fitted_backbone import FittedBackbone
@@ -176,7 +178,8 @@ class Subject:
         pictures = through(self.steps[: self.place], X)
         if isinstance(network, PretrainedFeatureExtractor):
             features = through(self.steps[self.place : -1], pictures)
-            return np.asarray(features, dtype=np.float32)
+            dense = features.toarray() if hasattr(features, "toarray") else features
+            return np.asarray(dense, dtype=np.float32)
         check_is_fitted(network)
         network._check_parameters()
         model = network._model  # read once: another thread may fit this classifier meanwhile
@@ -237,7 +240,8 @@ def subject_of(estimator: Any, who: str) -> Subject:
 
 def _best(estimator: Any, who: str) -> Any:
     """The estimator itself; of a search, the best one."""
-    if not hasattr(estimator, "best_index_") and not hasattr(estimator, "cv_results_"):
+    # Not by `cv_results_`: RidgeClassifierCV has some too.
+    if not isinstance(estimator, BaseSearchCV):
         return estimator
     if not hasattr(estimator, "best_estimator_"):
         raise ParameterError(
@@ -249,6 +253,8 @@ def _best(estimator: Any, who: str) -> Any:
 
 def _steps(estimator: Any, who: str) -> Iterator[Any]:
     """What an estimator runs when it predicts, one after the other."""
+    if isinstance(estimator, FrozenEstimator):
+        estimator = estimator.estimator
     if not isinstance(estimator, Pipeline):
         yield estimator
         return

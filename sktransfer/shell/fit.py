@@ -37,6 +37,8 @@ def _as_values(parameters: Sequence[str]) -> dict[str, Any]:
         name, equals, text = each.partition("=")
         if not equals:
             raise ValueError(f"--set takes NAME=VALUE, as in unfreeze_depth=1; got {each!r}.")
+        # As in most programs, and in Python.
+        text = {"true": "True", "false": "False", "none": "None"}.get(text.lower(), text)
         try:
             values[name] = ast.literal_eval(text)
         except (ValueError, SyntaxError):

@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         can't be read, 130 after Ctrl-C.
     """
     options = _parser().parse_args(arguments)
+    usual = warnings.showwarning
     # Warnings are lines of text here, without the line of code that they point at.
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     try:
@@ -47,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
         print(f"sktransfer: error: {error}", file=sys.stderr)
         return FAILED
+    finally:
+        warnings.showwarning = usual
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,10 +76,10 @@ def _add_fit(commands: Any) -> None:
     command.add_argument(
         "--set",
         dest="parameters",
-        nargs="+",
+        action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="other parameters of the classifier, such as unfreeze_depth=1 class_weight=balanced",
+        help="another parameter of the classifier, such as unfreeze_depth=1; may be repeated",
     )
     _add_quiet(command)
     command.set_defaults(run=fit)

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
 import joblib
 
-from sktransfer._common.files import replaced_when_complete
+from sktransfer._common.files import check_writable, replaced_when_complete
 
 
-def check_target(path: str) -> Path:
+def check_target(path: str, *inputs: str) -> Path:
     """The path of a file that is to be written, checked before any work is done for it.
 
     Raises
     ------
     OSError
-        If there is a folder of that name, or none to write it into.
+        If there is a folder of that name, or no file can be written there.
+    ValueError
+        If it is one of the files that are read.
     """
     target = Path(path)
-    if target.is_dir():
-        raise IsADirectoryError(f"{path} is a folder. Give the name of a file with -o.")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"The folder {target.parent} of {path} does not exist. Make it.")
+    for each in inputs:
+        if target.exists() and Path(each).exists() and target.samefile(each):
+            raise ValueError(f"-o names {each}, which is read. Give the name of another file.")
+    check_writable(target)
     return target
 
 
@@ -45,5 +46,10 @@ def load_model(path: str) -> Any:
     """
     try:
         return joblib.load(path)
-    except (pickle.UnpicklingError, EOFError, KeyError, IndexError, AttributeError) as error:
+    except OSError:
+        raise
+    except ImportError:  # a package that the model needs
+        raise
+    # Bytes that are no pickle may look like one for a while, and fail in any way.
+    except Exception as error:
         raise ValueError(f"{path} is not a model file, or is damaged: {error!r}") from error

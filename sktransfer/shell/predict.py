@@ -13,9 +13,8 @@ from typing import Any, TextIO
 import numpy as np
 
 from sktransfer._common.files import replaced_when_complete
-from sktransfer.exceptions import UnreadableImageError
 from sktransfer.images.folders import list_pictures
-from sktransfer.inspection.readable import readable_rows
+from sktransfer.inspection.readable import outcome_of_readable
 from sktransfer.inspection.subject import Subject, subject_of
 from sktransfer.shell.models import check_target, load_model
 
@@ -24,12 +23,14 @@ SOME_UNREADABLE = 3
 
 def predict(options: Namespace) -> int:
     """Predict all pictures of a folder, and write a table."""
-    target = None if options.output is None else check_target(options.output)
+    target = None if options.output is None else check_target(options.output, options.model)
     subject = subject_of(load_model(options.model), "predict")
-    paths = np.array([str(path) for path in list_pictures(Path(options.folder))])
+    paths = np.array([_as_cell(path) for path in list_pictures(Path(options.folder))])
     if hasattr(subject.estimator, "verbose") and not options.quiet:
         subject.estimator.set_params(verbose=1)
-    readable, (predictions, probabilities) = _predicted(subject, paths)
+    readable, predictions, probabilities = outcome_of_readable(
+        subject, paths, subject.pictures(paths), "the folder"
+    )
     with _opened(target) as file:
         writer = csv.writer(file, lineterminator="\n")
         classes = [] if probabilities is None else subject.classes.tolist()
@@ -53,15 +54,10 @@ def predict(options: Namespace) -> int:
     return SOME_UNREADABLE if n_lost else 0
 
 
-def _predicted(subject: Subject, paths: np.ndarray) -> tuple[np.ndarray, tuple[Any, Any]]:
-    """Which pictures can be read, and predictions and probabilities of those."""
-    try:
-        return np.ones(len(paths), dtype=bool), subject.outcome(paths)
-    except UnreadableImageError:
-        readable = readable_rows(subject.pictures(paths))
-    if not readable.any():
-        raise ValueError(f"None of the {len(paths)} pictures can be read.")
-    return readable, subject.outcome(paths[readable])
+def _as_cell(path: Path) -> str:
+    """A path that no spreadsheet takes for a formula."""
+    text = str(path)
+    return f"./{text}" if text[0] in "=+-@" else text
 
 
 def _text(prediction: Any, subject: Subject) -> str:
@@ -79,6 +75,6 @@ def _opened(target: Path | None) -> Iterator[TextIO]:
     with (
         replaced_when_complete(target) as unfinished,
         # Python's csv asks for files that do not translate the ends of lines.
-        unfinished.open("w", encoding="utf-8", newline="") as file,
+        unfinished.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         yield file

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 
 from sktransfer.datasets import load_image_folder
 from sktransfer.inspection.reporting.report import report as make_report
+from sktransfer.inspection.subject import subject_of
 from sktransfer.shell.models import check_target, load_model
 
 
 def report(options: Namespace) -> int:
     """Report on a classifier that is tested on a folder."""
-    target = check_target(options.output)
+    target = check_target(options.output, options.model)
     estimator = load_model(options.model)
+    network = subject_of(estimator, "report").network
+    if network is not None and not options.quiet:
+        network.set_params(verbose=1)
     X_test, y_test = load_image_folder(options.folder, return_X_y=True)
     train = (None, None)
     if options.train is not None:
@@ -25,5 +30,7 @@ def report(options: Namespace) -> int:
         title=options.title,
         path=target,
     )
+    for text in found.warnings:
+        print(f"warning: {text}", file=sys.stderr)
     print(f"Wrote {target}. {found!r}")
     return 0

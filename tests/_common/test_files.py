@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from sktransfer._common.files import file_identity, replaced_when_complete
+from sktransfer._common.files import check_writable, file_identity, replaced_when_complete
 
 
 @pytest.fixture
@@ -77,3 +77,29 @@ def test_a_file_that_is_new_has_the_usual_permissions(tmp_path):
         unfinished.write_bytes(b"new")
     modes = {path.stat().st_mode for path in tmp_path.iterdir()}
     assert len(modes) == 1
+
+
+def test_what_a_link_leads_to_is_replaced(path):
+    link = path.with_name("link")
+    link.symlink_to(path)
+    with replaced_when_complete(link) as unfinished:
+        unfinished.write_bytes(b"new")
+    assert link.is_symlink()
+    assert path.read_bytes() == b"new"
+
+
+def test_what_is_no_file_is_written_directly():
+    with replaced_when_complete(os.devnull) as unfinished:
+        unfinished.write_bytes(b"new")
+    assert not os.path.isfile(os.devnull)
+
+
+def test_writing_is_tried_without_leaving_anything(path):
+    check_writable(path)
+    check_writable(path.with_name("new"))
+    assert path.read_bytes() == b"one"
+    assert os.listdir(path.parent) == ["file"]
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        check_writable(path.parent)
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        check_writable(path.parent / "a" / "b")

@@ -149,8 +149,11 @@ def test_classes_may_be_chosen():
         ((TRUE, PREDICTED, GROUPS), {"classes": ["dog"]}, r"\['dog'\] are in neither"),
         ((TRUE, PREDICTED, GROUPS), {"confidence": 95}, "between 0 and 1"),
         ((TRUE, np.arange(N), GROUPS), {}, "string"),
-        (([1, 2, None], [1, 2, 2], "aab"), {}, "1d|missing"),
-        (([1, 2, None], [1, 2, 2], list("aab")), {}, "missing"),
+        (([1, 2, None], [1, 2, 2], "aab"), {}, "NaN or None, first in row 2"),
+        (([np.nan, "b", "a"], ["a", "b", "b"], list("aab")), {}, "NaN or None, first in row 0"),
+        ((TRUE, PREDICTED, GROUPS), {"metrics": []}, "names no metric"),
+        ((TRUE, PREDICTED, GROUPS), {"metrics": {"f1": "f1"}}, "holds functions"),
+        ((TRUE, PREDICTED, GROUPS), {"n_resamples": 0}, "at least 1"),
         ((np.eye(3), np.eye(3)[:, :2], list("aab")), {}, "same classes"),
     ],
 )
@@ -168,3 +171,11 @@ def test_a_missing_fairlearn_is_named(monkeypatch):
 def test_parameter_errors_are_ours():
     with pytest.raises(ParameterError):
         group_metrics(TRUE, PREDICTED, GROUPS, confidence=0)
+
+
+def test_a_metric_of_one_group_alone_is_not_fair():
+    groups = np.where(TRUE == "cat", "cats", "others")
+    table = group_metrics(TRUE, PREDICTED, groups, ["recall"], min_rows=0)
+    of = dict(zip(table.metrics, table.difference, strict=True))
+    assert np.isnan(of["recall (cat)"])
+    assert np.isnan(table.ratio[table.metrics.index("recall (cat)")])

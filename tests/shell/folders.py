@@ -8,7 +8,8 @@ from PIL import Image
 from tests.conftest import make_pictures
 
 # A fit on random weights, in a second.
-FAST = ["--backbone", "mnasnet0_5", "--set", "weights=None", "image_size=32", "random_state=0"]
+FAST = ["--backbone", "mnasnet0_5"]
+FAST += ["--set", "weights=none", "--set", "image_size=32", "--set", "random_state=0"]
 
 
 def make_folder(path: Path, n: int = 12, seed: int = 0) -> Path:

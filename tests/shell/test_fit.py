@@ -8,7 +8,10 @@ from tests.shell.folders import FAST, make_folder
 
 def test_a_folder_becomes_a_model(tmp_path, capsys):
     folder, path = make_folder(tmp_path / "train"), tmp_path / "model.skt"
-    assert main(["fit", str(folder), "-o", str(path), "-q", *FAST, "class_weight=balanced"]) == 0
+    assert (
+        main(["fit", str(folder), "-o", str(path), "-q", *FAST, "--set", "class_weight=balanced"])
+        == 0
+    )
     assert "Fitted 12 pictures of 2 classes" in capsys.readouterr().out
     model = load_model(str(path))
     assert (model.class_weight, model.weights, model.image_size) == ("balanced", None, 32)
@@ -35,6 +38,6 @@ def test_progress_is_shown_unless_quiet(tmp_path, capsys):
 )
 def test_wrong_parameters(tmp_path, capsys, parameter, message):
     folder, path = make_folder(tmp_path / "train"), tmp_path / "model.skt"
-    assert main(["fit", str(folder), "-o", str(path), "-q", *FAST, parameter]) == 1
+    assert main(["fit", str(folder), "-o", str(path), "-q", *FAST, "--set", parameter]) == 1
     assert message in capsys.readouterr().err
     assert not path.exists()

@@ -169,9 +169,12 @@ class GroupMetricsDisplay:
 
     def _label_axes(self, metric: str, j: int) -> None:
         ax, table = self.ax_, self.table
-        ax.set_yticks(range(len(table.groups)), table.names)
+        # Names may hold dollar signs, which are no formulas.
+        ax.set_yticks(range(len(table.groups)), table.names, parse_math=False)
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(len(table.groups) - 0.5, -0.5)
         overall = f"grey line: all rows, {as_text(table.overall[j])}"
-        ax.set_xlabel(f"{metric}, with {table.confidence:.0%} interval ({overall})")
+        ax.set_xlabel(
+            f"{metric}, with {table.confidence:.0%} interval ({overall})", parse_math=False
+        )
         ax.spines[["top", "left", "right"]].set_visible(False)

@@ -24,6 +24,7 @@ def as_data(document: Document) -> dict[str, Any]:
     return {
         "title": document.title,
         "facts": {what: value for value, what in document.facts},
+        "warnings": document.warnings,
         "sections": {
             section.key: {
                 "title": section.title,

@@ -12,12 +12,13 @@ import numpy as np
 from PIL import Image
 
 from sktransfer.inspection.reporting.blocks import Block, Cell, Document
+from sktransfer.inspection.reporting.drawing import with_names
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _QUALITY = 78
 
 
-def as_html(document: Document, prefix: str, *, whole: bool) -> str:
+def as_html(document: Document, prefix: str, *, whole: bool, is_framed: bool = False) -> str:
     """The page, or with ``whole=False`` its content with its style.
 
     Parameters
@@ -26,10 +27,12 @@ def as_html(document: Document, prefix: str, *, whole: bool) -> str:
     prefix : str
         Of all names within the page: two reports in a notebook must not share names.
     whole : bool
+    is_framed : bool
+        Whether the page is the `srcdoc` of a frame.
     """
     template = _environment().get_template("page.html" if whole else "report.html")
     style = (_TEMPLATES / "style.css").read_text("utf-8")
-    return str(template.render(document=document, prefix=prefix, style=style))
+    return str(template.render(document=document, prefix=prefix, style=style, is_framed=is_framed))
 
 
 @cache
@@ -53,6 +56,7 @@ def _environment() -> Any:
         "figure": as_text,
         "is_number": _is_number,
         "kind": _kind,
+        "with_names": with_names,
         "cell": lambda value: value if isinstance(value, Cell) else Cell(value),
     }
     return environment

@@ -24,6 +24,7 @@ def as_markdown(document: Document) -> str:
     """The report as Markdown, in which labels and names of files stay plain text."""
     lines = [f"# {_plain(document.title)}", ""]
     lines += [f"- {_plain(what)}: {_plain(value)}" for value, what in document.facts]
+    lines += [f"- **Note:** {_plain(text)}" for text in document.warnings]
     for section in document.sections:
         lines += ["", *_section(section)]
     return "\n".join(lines) + "\n"

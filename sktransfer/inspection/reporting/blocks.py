@@ -189,3 +189,9 @@ class Document:
     title: str
     facts: Sequence[tuple[str, str]]
     sections: list[Section]
+
+    @property
+    def warnings(self) -> list[str]:
+        """The texts of all sections that should catch the eye: they stand at the top too."""
+        blocks = [block for section in self.sections for block in section.blocks]
+        return [block.text for block in blocks if isinstance(block, Text) and block.is_warning]

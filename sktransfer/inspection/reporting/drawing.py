@@ -40,7 +40,7 @@ def drawn(draw: Callable[[Any], Any], key: str, *, width: float = 5.2, height: f
     file = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": key}):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    return _with_own_names(_embedded(file.getvalue()), key)
+    return with_names(_embedded(file.getvalue()), f"{key}-")
 
 
 def draw_curve(axes: Any, x: Any, y: Any, low: Any, high: Any) -> None:
@@ -69,19 +69,33 @@ def _style(axes: Any) -> None:
 
 
 def _embedded(svg: str) -> str:
-    """The element alone, without the header of a file, metadata and fonts."""
+    """The element alone, without the header of a file, metadata, fonts and a size."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"font: (\S+) [^;\"]*", r"font-size: \1", svg)
-    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
-    # The size in points would not shrink with the page; the viewBox keeps the proportions.
+    # The viewBox keeps the proportions.
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    return _in_tags(svg, _in_style_of_page)
+
+
+def _in_style_of_page(tag: str) -> str:
+    tag = re.sub(r"font: (\S+) [^;\"]*", r"font-size: \1", tag)
+    tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)
     for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, variable)
-    return svg
+        tag = tag.replace(colour, variable)
+    return tag
 
 
-def _with_own_names(svg: str, key: str) -> str:
-    svg = re.sub(r' id="', f' id="{key}-', svg)
-    return re.sub(r"(url\(|href=\")#", rf"\1#{key}-", svg)
+def with_names(svg: str, prefix: str) -> str:
+    """The element with other names of its parts: two plots of a page must not share names."""
+
+    def renamed(tag: str) -> str:
+        tag = re.sub(r' id="', f' id="{prefix}', tag)
+        return re.sub(r"(url\(|href=\")#", rf"\1#{prefix}", tag)
+
+    return _in_tags(svg, renamed)
+
+
+def _in_tags(svg: str, change: Callable[[str], str]) -> str:
+    """Change tags, and not the text between them, which may be the user's."""
+    return re.sub(r"<[^>]*>", lambda tag: change(tag[0]), svg)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils import _safe_indexing, check_consistent_length, column_or_1d
 
-from sktransfer.estimators.labels import is_indicator, is_missing
+from sktransfer.estimators.labels import check_none_missing, is_indicator
 from sktransfer.exceptions import ImageError, ParameterError, UnreadableImageError
 from sktransfer.images.sources import ImageSource
 from sktransfer.inspection.outcomes import Outcomes, outcomes
-from sktransfer.inspection.readable import readable_rows
+from sktransfer.inspection.readable import outcome_of_readable, readable_rows
 from sktransfer.inspection.reporting.blocks import Picture
 from sktransfer.inspection.reporting.caching import with_cache
 from sktransfer.inspection.reporting.heat import heated
@@ -136,6 +136,14 @@ class Material:
         """Rows (n,) whose labels are all predicted correctly."""
         return ~self.outcomes.wrong
 
+    @property
+    def why_no_probabilities(self) -> str:
+        """A sentence that says why there are none; "" where there are."""
+        if self.probabilities is not None:
+            return ""
+        nan = f"{self.subject.name} gives NaN as the probabilities of some pictures."
+        return self.subject.why_no_probabilities or nan
+
     @cached_property
     def train_features(self) -> np.ndarray:
         """Features (n, d) of the training pictures; NaN for those that can't be read."""
@@ -216,18 +224,31 @@ def material(
     """
     subject = subject_of(estimator, "report")
     test = _part(subject, X_test, y_test, "X_test", "y_test")
+    _check_known(subject, test.y, "y_test")
     if groups is not None:
         groups = column_or_1d(np.asarray(groups, dtype=object))
-        check_consistent_length(test.y, groups)
+        if len(groups) != len(test):
+            raise ParameterError(
+                f"X_test has {len(test)} pictures, but groups has {len(groups)} entries."
+            )
     if (X_train is None) != (y_train is None):
         given, missing = ("y_train", "X_train") if X_train is None else ("X_train", "y_train")
         raise ParameterError(f"{given} is given without {missing}. Give both, or neither.")
     train = None if X_train is None else _part(subject, X_train, y_train, "X_train", "y_train")
+    if train is not None:
+        _check_known(subject, train.y, "y_train")
     n_rows = len(test)
     network = subject.network
     has_cache = network is not None and network.cache is not None
     runner = subject if has_cache else with_cache(subject, cache)
-    test, unreadable, (y_pred, probabilities) = _predicted(runner, test)
+    readable, y_pred, probabilities = outcome_of_readable(runner, test.X, test.pictures, "X_test")
+    unreadable: list[str] = []
+    if not readable.all():
+        assert test.pictures is not None
+        unreadable = [test.pictures.describe(int(row)) for row in np.flatnonzero(~readable)]
+        test = test.taken(np.flatnonzero(readable))
+    if probabilities is not None and np.isnan(probabilities).any():
+        probabilities = None  # some classifiers give NaN far from all training rows
     if groups is not None and len(test) < n_rows:
         groups = groups[test.rows]
     return Material(
@@ -268,12 +289,7 @@ def _features(subject: Subject, part: Part) -> np.ndarray:
 
 
 def _part(subject: Subject, X: Any, y: Any, X_name: str, y_name: str) -> Part:
-    try:
-        pictures = subject.pictures(X)
-    except ImageError:
-        if subject.backbone is not None:
-            raise
-        pictures = None  # a classifier of tables: sections about pictures say so
+    pictures = _pictures(subject, X)
     labels = _labels(subject, y, y_name)
     n_rows = len(labels) if pictures is None else len(pictures)
     if n_rows != len(labels):
@@ -286,6 +302,28 @@ def _part(subject: Subject, X: Any, y: Any, X_name: str, y_name: str) -> Part:
     return Part(X, labels, np.arange(n_rows), pictures)
 
 
+def _check_known(subject: Subject, y: np.ndarray, name: str) -> None:
+    """Raise if the classifier knows no label at all: then all would count as mistakes."""
+    known = subject.classes.tolist()
+    if not subject.multilabel and not set(y.tolist()) & set(known):
+        raise ParameterError(
+            f"{subject.name} knows none of the labels in {name}: it knows {known[:10]}, and {name} "
+            f"holds {unique(y)[:10]}. Give the labels that it was fitted with."
+        )
+
+
+def _pictures(subject: Subject, X: Any) -> ImageSource | None:
+    """The pictures in X; None if a classifier without a backbone takes something else."""
+    if subject.backbone is not None:
+        return subject.pictures(X)
+    try:
+        pictures = subject.pictures(X)
+        pictures.check(missing_ok=True)
+    except ImageError:
+        return None
+    return pictures
+
+
 def _labels(subject: Subject, y: Any, name: str) -> np.ndarray:
     if subject.multilabel:
         if not is_indicator(y) or np.shape(y)[1] != len(subject.classes):
@@ -294,32 +332,7 @@ def _labels(subject: Subject, y: Any, name: str) -> np.ndarray:
                 f"(n, {len(subject.classes)}); got the shape {np.shape(y)}."
             )
         return np.asarray(y.toarray() if hasattr(y, "toarray") else y).astype(np.int64)
+    check_none_missing(y, name)
     labels: np.ndarray = column_or_1d(y)
-    missing = [i for i, label in enumerate(labels.tolist()) if is_missing(label)]
-    if missing:
-        raise ParameterError(
-            f"{name} has {len(missing)} missing labels, first in row {missing[0]}. Leave these "
-            "rows out."
-        )
+    check_none_missing(labels.tolist(), name)
     return labels
-
-
-def _predicted(
-    subject: Subject, test: Part
-) -> tuple[Part, list[str], tuple[np.ndarray, np.ndarray | None]]:
-    """Predictions for all pictures that can be read, and the names of the others."""
-    try:
-        return test, [], subject.outcome(test.X)
-    except UnreadableImageError:
-        if test.pictures is None:
-            raise
-    # All files are opened only now: nearly always, none is damaged.
-    readable = readable_rows(test.pictures)
-    if not readable.any():
-        raise ParameterError(
-            f"None of the {len(test)} pictures of X_test can be read; the first is "
-            f"{test.pictures.describe(0)}."
-        )
-    names = [test.pictures.describe(int(row)) for row in np.flatnonzero(~readable)]
-    rest = test.taken(np.flatnonzero(readable))
-    return rest, names, subject.outcome(rest.X)

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sktransfer._common.files import replaced_when_complete
+from sktransfer._common.files import check_writable, replaced_when_complete
 from sktransfer.exceptions import ParameterError
 from sktransfer.inspection.reporting.as_data import as_data
 from sktransfer.inspection.reporting.as_html import as_html
@@ -20,7 +20,7 @@ from sktransfer.inspection.reporting.blocks import Document
 from sktransfer.inspection.reporting.material import Material, material
 from sktransfer.inspection.reporting.sections import SECTIONS
 from sktransfer.inspection.reporting.sections.card import checked_card
-from sktransfer.inspection.reporting.sections.scores import accuracy
+from sktransfer.inspection.reporting.sections.scores import accuracy, usual_label
 from sktransfer.inspection.subject import Subject
 
 # Packages of the extra `report`.
@@ -61,7 +61,8 @@ class Report:
         """
         page = self.html()
         with replaced_when_complete(path) as unfinished:
-            unfinished.write_text(page, encoding="utf-8")
+            # Names of files may hold bytes that are no text.
+            unfinished.write_text(page, encoding="utf-8", errors="backslashreplace")
 
     def markdown(self) -> str:
         """The texts and tables as Markdown, for instance as a model card."""
@@ -73,19 +74,28 @@ class Report:
 
     def _repr_html_(self) -> str:
         # In a frame of its own, a page keeps its style from the notebook, and the notebook from it.
-        page = html.escape(self.html(), quote=True)
+        # There, links within the page would lead to the notebook without a base of their own.
+        framed = as_html(self._document, self._prefix(), whole=True, is_framed=True)
+        page = html.escape(framed, quote=True)
         return (
             f'<iframe srcdoc="{page}" title="{html.escape(self._document.title, quote=True)}" '
             'style="width: 100%; height: 80vh; border: 0"></iframe>'
         )
 
     def __repr__(self) -> str:
-        facts = ", ".join(f"{what} {value}" for value, what in self._document.facts)
-        return f"<Report: {self._document.title}; {facts}>"
+        facts = ", ".join(f"{what}: {value}" for value, what in self._document.facts)
+        n = len(self._document.warnings)
+        warned = f"; see its {n} warnings" if n > 1 else "; see its warning" if n else ""
+        return f"<Report: {self._document.title}; {facts}{warned}>"
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences about what makes the figures doubtful, which the page shows at its top."""
+        return list(self._document.warnings)
 
     def _prefix(self) -> str:
-        text = repr(self) + "".join(section.key for section in self._document.sections)
-        return f"r{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]}-"
+        content = self.json().encode("utf-8", "backslashreplace")
+        return f"r{hashlib.sha256(content).hexdigest()[:8]}-"
 
 
 def report(
@@ -165,6 +175,8 @@ def report(
     """
     _check_packages()
     filled = checked_card(card)
+    if path is not None:
+        check_writable(path)
     if learning_curve and X_train is None:
         raise ParameterError(
             "learning_curve=True fits on training pictures: give X_train, y_train."
@@ -211,8 +223,8 @@ def _facts(found: Material) -> list[tuple[str, str]]:
     n_wrong = int((~found.right).sum())
     return [
         (f"{score.value:.3f}", "accuracy"),
-        (f"{score.low:.3f} to {score.high:.3f}", "its 95 % interval"),
-        (f"{score.baseline:.3f}", "accuracy of the most frequent label"),
-        (f"{n_wrong:,} of {len(found.test):,}", "test pictures are wrong"),
+        (f"{score.low:.3f} to {score.high:.3f}", "95 % interval of the accuracy"),
+        (f"{score.baseline:.3f}", f"accuracy of always predicting {usual_label(found)}"),
+        (f"{n_wrong:,} of {len(found.test):,}", "wrong predictions"),
         (f"{len(found.labels):,}", "labels" if found.multilabel else "classes"),
     ]

@@ -63,3 +63,10 @@ def test_a_classifier_predicts():
     dummy = DummyClassifier().fit(X, TRUE)
     display = GroupMetricsDisplay.from_estimator(dummy, X, TRUE, GROUPS, metrics=["accuracy"])
     assert display.table.overall.tolist() == [0.5]
+
+
+@pytest.mark.parametrize("name", ["$5-$10", r"$\frac{$"])
+def test_names_are_no_formulas(name, tmp_path):
+    display = GroupMetricsDisplay.from_predictions(TRUE, PREDICTED, [name] * 30 + ["b"] * 30)
+    display.figure_.savefig(tmp_path / "figure.svg")
+    assert display.ax_.get_yticklabels()[0].get_text() == f"{name}"

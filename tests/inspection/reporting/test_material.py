@@ -125,8 +125,8 @@ def test_a_classifier_of_tables_has_no_pictures():
         ({"y": y[:-1]}, "16 pictures, but y_test has 15"),
         ({"X_train": X}, "X_train is given without y_train"),
         ({"y_train": y}, "y_train is given without X_train"),
-        ({"groups": y[:-1]}, "inconsistent numbers"),
-        ({"y": [None, *y[1:].tolist()]}, "1 missing labels, first in row 0"),
+        ({"groups": y[:-1]}, "16 pictures, but groups has 15"),
+        ({"y": [None, *y[1:].tolist()]}, "y_test contains NaN or None, first in row 0"),
     ],
 )
 def test_contradictions_are_errors(options, message):

@@ -18,7 +18,7 @@ def section(material: Material) -> Section:
     """A curve of accuracy against confidence, with its figures."""
     title = "Calibration"
     if material.probabilities is None:
-        return Section("calibration", title, [Text(material.subject.why_no_probabilities)])
+        return Section("calibration", title, [Text(material.why_no_probabilities)])
     if material.multilabel:
         confidence = material.probabilities.reshape(-1).astype(float)
         happened = material.test.y.reshape(-1) > 0
@@ -36,9 +36,9 @@ def section(material: Material) -> Section:
         title,
         [
             Text(
-                f"The mean {what} is {confidence.mean():.3f}, and the {of} in "
-                f"{happened.mean():.3f}; over the bins below, the two differ by {gap:.3f} in the "
-                "mean (expected calibration error; Guo et al., ICML 2017). "
+                f"The mean {what} is {confidence.mean():.3f}, and the {of} for "
+                f"{happened.mean():.3f} of them. In the bins of the table, the two differ by "
+                f"{gap:.3f} on average (expected calibration error; Guo et al., ICML 2017). "
                 + _judgement(confidence.mean(), happened.mean(), len(confidence))
             ),
             Plot(
@@ -70,7 +70,7 @@ def binned(
 def _judgement(confidence: float, share: float, n: int) -> str:
     error = np.sqrt(max(share * (1 - share), 1 / n) / n)
     if abs(confidence - share) <= 2 * error:
-        return "That is within the noise of so many pictures."
+        return f"With {n} of them, such a difference of the means may be chance."
     how = "too sure" if confidence > share else "not sure enough"
     return (
         f"The classifier is {how}. PretrainedImageClassifier(calibrate='temperature'), or "

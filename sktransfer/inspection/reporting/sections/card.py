@@ -44,6 +44,10 @@ def checked_card(card: Mapping[str, str] | None) -> dict[str, str]:
     ParameterError
         If there is no such field.
     """
+    if card is not None and not isinstance(card, Mapping):
+        raise ParameterError(
+            f"card is a dict such as {{'limits': 'Fails at night.'}}; got {card!r:.80}."
+        )
     given = {} if card is None else {str(name): str(text) for name, text in card.items()}
     if unknown := [name for name in given if name not in FIELDS]:
         raise ParameterError(f"card may hold {', '.join(map(repr, FIELDS))}; got {unknown}.")

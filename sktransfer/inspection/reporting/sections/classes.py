@@ -34,17 +34,12 @@ def section(material: Material) -> Section:
     table = Table(
         columns,
         rows,
-        "Recall is the share of the pictures of a class that is found, precision the share of the "
-        "pictures predicted as the class that is of it.",
+        "Recall: of the pictures of a class, the share that is found. Precision: of the pictures "
+        "predicted as the class, the share that belongs to it.",
     )
     more = len(order) - len(shown)
     notes = (
-        [
-            Text(
-                f"{more} other classes are not shown. They are found better, or are not in the "
-                "test."
-            )
-        ]
+        [Text(f"{more} other classes are not shown: found better, or not in the test.")]
         if more
         else []
     )

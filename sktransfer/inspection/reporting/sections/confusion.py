@@ -9,7 +9,7 @@ from sktransfer.inspection.reporting.material import Material
 
 # A matrix of more classes can't be read; the most frequent confusions are listed in any case.
 MOST_CLASSES = 20
-_MOST_PAIRS = 20
+_MOST_PAIRS = 10
 # Pictures of one cell, and of all cells: with 96 pixels, each is about 4 kB of the file.
 _PER_CELL, _PER_RIGHT_CELL, _IN_ALL = 12, 4, 400
 _SIDE = 96
@@ -21,7 +21,7 @@ def section(material: Material) -> Section:
         return Section(
             "confusion",
             "Confusion matrix",
-            [Text("A picture may have several labels, so no label is taken for one other.")],
+            [Text("A picture may have several labels, so there is no confusion matrix.")],
         )
     cells = _cells(material)
     classes = _shown_classes(material, cells)

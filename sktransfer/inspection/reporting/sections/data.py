@@ -16,6 +16,7 @@ _SIDE = 96
 # Kinds whose pictures are worth a look, and how many of them are shown.
 _SHOWN = ("label_conflict", "leakage", "label_error", "near_duplicate", "blank", "outlier")
 _MOST_SHOWN = 6
+_NAMES = "X are the training pictures and X_test those of the test"
 # Rows of one finding that are shown: copies come in pairs, seldom in larger groups.
 _PER_FINDING = 3
 
@@ -25,7 +26,7 @@ def section(material: Material) -> Section:
     if material.test.pictures is None:
         return Section("data", "Data", [Text("X holds no pictures, so none were checked.")])
     check = _checked(material)
-    blocks: list[Block] = [Text(_scope(material, check))]
+    blocks: list[Block] = [*_alarm(check), Text(_scope(material, check))]
     if len(check):
         blocks.append(_table(check))
     blocks += [gallery for kind in _SHOWN if (gallery := _gallery(material, check, kind))]
@@ -59,7 +60,18 @@ def _scope(material: Material, check: DataCheck) -> str:
     else:
         pictures = f"the {check.n_rows} training pictures and the {check.n_test_rows} of the test"
     found = f"{len(check)} findings" if len(check) != 1 else "One finding"
-    return f"{found} about {pictures}."
+    names = "X are the test pictures" if material.train is None else _NAMES
+    return f"{found} about {pictures}. In what follows, {names}."
+
+
+def _alarm(check: DataCheck) -> list[Text]:
+    """A sentence about errors, for which the scores can't be trusted."""
+    errors = [each for each in check if each.severity == "error"]
+    if not errors:
+        return []
+    kinds = "; ".join(KINDS[kind].lower() for kind in dict.fromkeys(e.kind for e in errors))
+    n = f"{len(errors)} errors" if len(errors) > 1 else "An error"
+    return [Text(f"{n} in the data: {kinds}. Scores can't be trusted before it is mended.", True)]
 
 
 def _table(check: DataCheck) -> Table:
@@ -125,8 +137,8 @@ def _suggested(finding: Finding) -> str:
 def _not_made(check: DataCheck) -> list[Text]:
     reasons: dict[str, list[str]] = {}
     for kind, reason in check.not_made.items():
-        reasons.setdefault(reason, []).append(KINDS[kind].lower())
+        reasons.setdefault(reason, []).append(KINDS[kind])
     return [
-        Text(f"Not looked for: {', '.join(kinds)}, because {reason}.")
+        Text(f"Not looked for: {'; '.join(kinds)}. The reason: {reason}.")
         for reason, kinds in reasons.items()
     ]

@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
+from sktransfer.exceptions import UnreadableImageError
 from sktransfer.inspection.intervals import wilson
 from sktransfer.inspection.readable import readable_rows
 from sktransfer.inspection.reporting.blocks import Block, Plot, Section, Table, Text
@@ -67,12 +68,25 @@ def _is_fitted(estimator: Any) -> bool:
 def _points(material: Material) -> tuple[list[list[Any]], list[str]]:
     """Points of the curve, and sentences about fits that failed: some need more rows."""
     assert material.train is not None
-    train, test, points, failures = _readable(material.train), material.test, [], []
+    try:
+        return _points_of(material, material.train)
+    except UnreadableImageError:
+        if material.train.pictures is None:
+            raise
+    # Files are looked at only now: nearly always, none is damaged.
+    readable = np.flatnonzero(readable_rows(material.train.pictures))
+    return _points_of(material, material.train.taken(readable))
+
+
+def _points_of(material: Material, train: Part) -> tuple[list[list[Any]], list[str]]:
+    test, points, failures = material.test, [], []
     for rows in _growing(train, material.seed):
         fitted = _unfitted(material)
         try:
             fitted.fit(_safe_indexing(train.X, rows), train.y[rows])
             right = np.asarray(fitted.predict(test.X) == test.y)
+        except UnreadableImageError:
+            raise
         # Whatever a classifier raises for few rows, the other sections of the report are worth it.
         except (ValueError, RuntimeError) as error:
             failures.append(f"No fit on {len(rows)} training pictures: {error}")
@@ -80,13 +94,6 @@ def _points(material: Material) -> tuple[list[list[Any]], list[str]]:
         hits = np.asarray(right if right.ndim == 1 else right.all(axis=1))
         points.append([len(rows), float(hits.mean()), *wilson(hits)])
     return points, failures
-
-
-def _readable(train: Part) -> Part:
-    if train.pictures is None:
-        return train
-    readable = readable_rows(train.pictures)
-    return train if readable.all() else train.taken(np.flatnonzero(readable))
 
 
 def _growing(train: Part, seed: int) -> Iterator[np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -193,12 +194,24 @@ def _area_under_roc(material: Material) -> _Metric:
 
 def _chance(material: Material) -> float:
     """Accuracy of always predicting the most frequent label."""
+    usual = _usual(material)
+    if material.multilabel:
+        return float((material.test.y == usual).all(axis=1).mean())
+    return float(np.mean([label == usual for label in material.test.y.tolist()]))
+
+
+def usual_label(material: Material) -> str:
+    """The most frequent label, in words."""
+    return material.label_text(_usual(material))
+
+
+def _usual(material: Material) -> Any:
+    """The most frequent label in the training, or else in the test; an indicator of several."""
     learned = material.test if material.train is None else material.train
     if material.multilabel:
-        usual = (learned.y.mean(axis=0) > 0.5).astype(int)
-        return float((material.test.y == usual).all(axis=1).mean())
-    ((usual_label, _),) = Counter(learned.y.tolist()).most_common(1)
-    return float(np.mean([label == usual_label for label in material.test.y.tolist()]))
+        return (learned.y.mean(axis=0) > 0.5).astype(int)
+    ((usual, _),) = Counter(learned.y.tolist()).most_common(1)
+    return usual
 
 
 def _baseline_text(material: Material) -> str:
@@ -245,11 +258,11 @@ def _warnings(material: Material) -> list[Block]:
                 is_warning=True,
             )
         )
-    if material.subject.why_no_probabilities:
+    if material.why_no_probabilities:
         blocks.append(
             Text(
                 f"There are no probabilities, so log loss, Brier score and calibration are "
-                f"missing. {material.subject.why_no_probabilities}",
+                f"missing. {material.why_no_probabilities}",
                 is_warning=True,
             )
         )

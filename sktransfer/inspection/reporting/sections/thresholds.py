@@ -47,7 +47,8 @@ def section(material: Material) -> Section | None:
                     "accuracy",
                 ],
                 rows,
-                f"Pictures are predicted as {second} if its probability is at least the threshold. "
+                f"A picture is predicted as {second} if the probability of {second} is at least "
+                "the threshold. "
                 "Choose one on other pictures than these: scikit-learn's "
                 "TunedThresholdClassifierCV does so by cross-validation.",
             )

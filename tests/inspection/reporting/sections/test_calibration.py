@@ -18,7 +18,7 @@ def test_the_error_is_the_mean_difference_over_the_bins():
     text = section(
         told([[0.9, 0.1]] * 10, ["ant"] * 7 + ["bee"] * 3, classes=("ant", "bee"))
     ).blocks[0]
-    assert "0.900, and the class is right in 0.700" in text.text
+    assert "0.900, and the class is right for 0.700" in text.text
     assert "differ by 0.200" in text.text
 
 
@@ -28,7 +28,7 @@ def test_the_judgement():
     unsure = [[0.6, 0.4]] * 100
     assert "not sure enough" in section(told(unsure, ["ant"] * 100, classes=n)).blocks[0].text
     fair = section(told(unsure, ["ant"] * 60 + ["bee"] * 40, classes=n)).blocks[0].text
-    assert "within the noise" in fair
+    assert "may be chance" in fair
 
 
 def test_without_probabilities_the_section_says_why():

@@ -44,4 +44,4 @@ def test_many_classes_are_cut_off(monkeypatch):
     monkeypatch.setattr(classes, "MOST_ROWS", 2)
     table, note = section(usual()).blocks
     assert len(table.rows) == 2
-    assert note.text.startswith("1 classes")
+    assert note.text.startswith("1 other classes")
