@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
@@ -250,6 +251,7 @@ def test_pickles_of_versions_without_in_channels():
     expected = model.predict_proba(RGB)
     del model.__dict__["_model"].backbone.reference.__dict__["in_channels"]
     del model.__dict__["_model"].architecture.__dict__["in_channels"]
+    del model.__dict__["in_channels"]
     opened = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(opened.predict_proba(RGB), expected)
     opened.fit(RGB, Y)
@@ -470,3 +472,16 @@ def test_a_teacher_may_see_other_channels(tmp_path):
 
 def test_normalisation_of_rgb_has_the_digest_of_versions_without_in_channels():
     assert state_digest(Normalise(PRESET)).hex()[:16] == "d4ec1383bbd24d3c"
+
+
+def test_three_grey_pictures_are_no_colour_picture():
+    model = make_classifier(in_channels=1).fit(GREY, Y)
+    np.testing.assert_array_equal(model.predict(GREY[:3]), model.predict(GREY)[:3])
+
+
+def test_weights_files_without_a_classifier(tmp_path):
+    state = torchvision.models.mnasnet0_5().state_dict()
+    features = {name: value for name, value in state.items() if "classifier" not in name}
+    torch.save(features, tmp_path / "features.pth")
+    extractor = make_extractor(weights=tmp_path / "features.pth", in_channels=5)
+    assert np.isfinite(extractor.fit_transform(BANDS)).all()

@@ -170,3 +170,10 @@ def test_rows_of_weight_0_do_not_make_a_column_differ():
 
 def test_one_constant_column_in_a_row_of_ones_is_still_an_indicator():
     assert learned(np.ones((3, 2), int)).multilabel
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_missing_labels_in_a_list_are_no_label(missing):
+    """NumPy would make the label "nan" of it."""
+    with pytest.raises(ValueError, match="NaN or None, first in row 1 of y"):
+        encoded(["a", missing, "b"], 3, "A test")

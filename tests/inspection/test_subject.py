@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
 from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier
@@ -157,3 +159,28 @@ def test_an_estimator_that_is_not_fitted_is_refused():
     for model in (make_classifier(), make_pipeline(make_extractor(), LogisticRegression())):
         with pytest.raises(NotFittedError):
             subject_of(model, "a test")
+
+
+def test_a_frozen_extractor_is_found():
+    model = make_pipeline(FrozenEstimator(make_extractor().fit(X)), LogisticRegression())
+    subject = subject_of(model.fit(X, LABELS), "a test")
+    assert subject.backbone is not None
+    assert subject.features(X).shape[0] == 12
+
+
+def test_results_of_cross_validation_are_no_search():
+    model = pipeline(RidgeClassifierCV(store_cv_results=True))
+    assert subject_of(model, "a test").predict(X).tolist() == model.predict(X).tolist()
+
+
+def test_sparse_features_become_dense():
+    model = pipeline(FunctionTransformer(csr_matrix, accept_sparse=True), LogisticRegression())
+    features = subject_of(model, "a test").features(X)
+    np.testing.assert_allclose(features, make_extractor().fit_transform(X), rtol=1e-5)
+
+
+def test_predictions_and_probabilities_of_one_pass():
+    for model in (make_classifier().fit(X, LABELS), pipeline(LogisticRegression())):
+        labels, probabilities = subject_of(model, "a test").outcome(X)
+        assert labels.tolist() == model.predict(X).tolist()
+        np.testing.assert_array_equal(probabilities, model.predict_proba(X))

@@ -1,5 +1,6 @@
 import csv
 import io
+import os
 
 import numpy as np
 import pytest
@@ -78,3 +79,21 @@ def test_wrong_input(model, tmp_path, capsys):
         path.write_bytes(b"")
     assert main(["predict", model, str(broken)]) == 1
     assert "None of the 2 pictures" in capsys.readouterr().err
+
+
+def test_the_model_is_not_overwritten(model, tmp_path, capsys):
+    before = (tmp_path / "model.skt").read_bytes()
+    assert main(["predict", model, str(make_folder(tmp_path / "new")), "-o", model, "-q"]) == 1
+    assert "Give the name of another file" in capsys.readouterr().err
+    assert (tmp_path / "model.skt").read_bytes() == before
+
+
+def test_names_of_files_are_neither_formulas_nor_errors(model, tmp_path, monkeypatch):
+    folder = make_folder(tmp_path / "new", n=2)
+    (folder / "red" / "0.png").rename(folder / "=1+1.png")
+    os.rename(folder / "green" / "1.png", os.fsencode(folder) + b"/b\xff.png")
+    monkeypatch.chdir(folder)
+    assert main(["predict", model, ".", "-o", "out.csv", "-q"]) == 0
+    lines = (folder / "out.csv").read_bytes().splitlines()
+    assert lines[1].startswith((b"./=1+1.png,", b"b\xff.png,"))
+    assert len(lines) == 3

@@ -144,3 +144,16 @@ def test_the_keyboard_reaches_all_links(opened):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.closest('nav') !== null")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+
+
+def test_links_work_in_the_frame_of_a_notebook(browser, tmp_path):
+    model = make_classifier(image_size=64).fit(X[:30], LABELS[:30])
+    made = report(model, X[30:], np.where(np.arange(30) % 4 == 0, LABELS[0], LABELS[30:]))
+    notebook = tmp_path / "notebook.html"
+    notebook.write_text(f"<title>Notebook</title>{made._repr_html_()}", encoding="utf-8")
+    page = browser.new_page()
+    page.goto(notebook.as_uri())
+    frame = page.frame_locator("iframe")
+    frame.locator("table.dense td a").first.click()
+    assert frame.locator(":target img").count() >= 1
+    page.close()

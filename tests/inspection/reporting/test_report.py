@@ -197,3 +197,35 @@ def test_missing_packages_are_named(model, monkeypatch):
 def test_a_report_keeps_no_estimator(whole):
     assert isinstance(whole, Report)
     assert set(vars(whole)) == {"_document"}
+
+
+def test_reports_with_other_pictures_have_other_names(model):
+    """Links of one report in a notebook must not lead to the pictures of another."""
+    found = [
+        report(model, X[TEST][rows], WRONG[TEST][rows])
+        for rows in (slice(None), slice(None, None, -1))
+    ]
+    ids = [
+        {attrs["id"] for _, attrs in Elements(each.html_snippet()).found if "id" in attrs}
+        for each in found
+    ]
+    assert not ids[0] & ids[1]
+
+
+def test_what_makes_figures_doubtful_stands_at_the_top(model):
+    made = report(model, X[TRAIN], LABELS[TRAIN], X_train=X[TRAIN], y_train=LABELS[TRAIN])
+    assert any("errors in the data" in text for text in made.warnings)
+    head = made.html().split("<nav")[0]
+    assert "errors in the data" in head
+    assert "see its 2 warnings" in repr(made)
+
+
+def test_labels_that_the_classifier_knows_none_of_are_an_error(model):
+    with pytest.raises(ParameterError, match=r"knows none of the labels in y_test.*'green', 'red'"):
+        report(model, X[TEST], y[TEST])
+
+
+def test_a_path_is_checked_before_the_work(model, monkeypatch, tmp_path):
+    monkeypatch.setattr(type(model), "predict", None)
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        report(model, X[TEST], LABELS[TEST], path=tmp_path / "missing" / "report.html")

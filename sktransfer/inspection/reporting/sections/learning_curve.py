@@ -26,7 +26,7 @@ def section(material: Material) -> Section | None:
     """A curve, with its figures; None if it was not asked for."""
     if not material.learning_curve:
         return None
-    if _is_fitted(_unfitted(material)):
+    if _is_fitted(clone(material.subject.estimator)):
         why = (
             "A part of the classifier is frozen, so clones of it can't be fitted on fewer pictures."
         )

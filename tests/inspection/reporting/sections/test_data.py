@@ -1,4 +1,5 @@
 import numpy as np
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
@@ -64,3 +65,30 @@ def test_classifiers_of_tables_have_nothing_to_check():
     table = np.random.default_rng(0).normal(size=(16, 3))
     found = of(LogisticRegression().fit(table, y[:16]), None, None, table, y[:16], fit=False)
     assert texts(found) == "X holds no pictures, so none were checked."
+
+
+def test_pictures_are_seen_as_the_classifier_sees_them():
+    five = np.concatenate([X, X[..., :2]], axis=3)
+    model = make_classifier(in_channels=5).fit(five[:16], y[:16])
+    found = of(model, five[:16], y[:16], five[16:], y[16:], fit=False)
+    assert not any("can't be read" in kind or "Blank" in kind for kind in kinds(found))
+
+
+def test_errors_are_said_at_the_top_of_the_section():
+    found = of(make_classifier(), X_test=X[:8], y_test=y[:8])
+    assert found.blocks[0].is_warning
+    assert "8 errors in the data: copies in both x and x_test" in found.blocks[0].text
+
+
+def test_rows_are_those_of_the_user(tmp_path):
+    paths = save_pictures(X, tmp_path)
+    model = make_classifier().fit(paths[:16], y[:16])
+    pictures = [Image.open(path) for path in paths]
+    test = [*pictures[16:], pictures[23]]
+    (tmp_path / "picture_17.png").write_bytes(b"broken")
+    test[1] = paths[17]
+    found = of(model, paths[:16], y[:16], test, [*y[16:], 0], fit=False)
+    (table,) = [block for block in found.blocks if isinstance(block, Table)]
+    text = " ".join(row[2] for row in table.rows)
+    assert "row 7 of X_test" in text
+    assert "row 8 of X_test" in text

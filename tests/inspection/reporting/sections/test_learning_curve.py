@@ -1,5 +1,7 @@
 import numpy as np
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from sktransfer.inspection.reporting.sections.learning_curve import section
@@ -39,3 +41,28 @@ def test_pipelines_are_fitted_whole(tmp_path):
     paths = np.array(save_pictures(X, tmp_path))
     model = make_pipeline(make_extractor(), LogisticRegression()).fit(paths[:30], y[:30])
     assert len(section(of(model, paths, tmp_path)).blocks[2].rows) == 5
+
+
+def test_fits_that_fail_leave_the_rest(tmp_path):
+    """Five neighbours need more than the four rows of the smallest set."""
+    paths = np.array(save_pictures(X, tmp_path))
+    model = make_pipeline(make_extractor(), KNeighborsClassifier(5)).fit(paths[:30], y[:30])
+    blocks = section(of(model, paths, tmp_path)).blocks
+    assert [row[0] for row in blocks[2].rows] == [6, 12, 20, 30]
+    assert blocks[-1].text.startswith("No fit on 4 training pictures: ")
+    assert blocks[-1].is_warning
+
+
+def test_training_pictures_that_cannot_be_read_are_left_out(tmp_path):
+    paths = np.array(save_pictures(X, tmp_path))
+    model = make_classifier().fit(paths[:30], y[:30])
+    (tmp_path / "picture_3.png").unlink()
+    points = section(of(model, paths, tmp_path)).blocks[2].rows
+    assert points[-1][0] == 29
+
+
+def test_a_frozen_classifier_has_no_curve(tmp_path):
+    paths = np.array(save_pictures(X, tmp_path))
+    frozen = FrozenEstimator(make_classifier().fit(paths[:30], y[:30]))
+    (text,) = section(of(frozen, paths, tmp_path)).blocks
+    assert "frozen" in text.text
