@@ -83,7 +83,7 @@ def test_errors_are_said_at_the_top_of_the_section():
 def test_rows_are_those_of_the_user(tmp_path):
     paths = save_pictures(X, tmp_path)
     model = make_classifier().fit(paths[:16], y[:16])
-    pictures = [Image.open(path) for path in paths]
+    pictures = [Image.fromarray(picture) for picture in X]
     test = [*pictures[16:], pictures[23]]
     (tmp_path / "picture_17.png").write_bytes(b"broken")
     test[1] = paths[17]
