@@ -101,7 +101,7 @@ def check_pictures(
         - ``label_error`` : warning; note without the extra ``labels`` (cleanlab), which tells how
           many there are. Score: the probability of the label by a head that did not train on the
           row. `suggestion` is the likeliest label.
-        - ``blank``, ``tiny`` : warning. Score: spread of the grey values; shorter side in pixels.
+        - ``blank``, ``tiny`` : warning. Score: spread of the values; shorter side in pixels.
         - ``extreme_aspect`` : note. Score: ratio of the sides.
         - ``outlier`` : note. Score: distance to its neighbours, relative to the median.
         - ``small_class`` : warning below 5 rows, note below 10. Score: number of rows.

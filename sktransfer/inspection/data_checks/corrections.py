@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sktransfer.exceptions import ParameterError
+from sktransfer.inspection.data_checks.given_labels import given_labels
 
 _COLUMNS = ("row", "picture", "label_in_y", "label", "suggestion", "reason")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# The beginning of a formula, or an apostrophe, where a cell may begin: also after what may separate
+# cells in another country.
+_FORMULA = re.compile(r"(^|[;\t\r\n])(?=\"*[=+\-@\t\r'])")
 
 
 class Doubt(NamedTuple):
@@ -83,7 +87,7 @@ def read_corrections(path: str | os.PathLike[str], y: Any) -> np.ndarray:
     >>> read_corrections(path, np.array(["cat", "cat", "dog"])).tolist()
     ['cat', 'dog', 'dog']
     """
-    labels = np.array(y)
+    labels = np.array(given_labels(y if hasattr(y, "shape") else np.asarray(y)))
     if labels.ndim != 1:
         raise ParameterError(
             f"y must have one label for each picture, of shape (n,); got shape {labels.shape}."
@@ -173,4 +177,4 @@ def _cell(label: Any) -> str:
 
 def _harmless(text: str) -> str:
     """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith((*_FORMULA, "'")) else text
+    return _FORMULA.sub(r"\1'", text)

@@ -107,7 +107,8 @@ class DataCheck(Sequence[Finding]):
 
         names = [field.name for field in fields(Finding)]
         rows = [[getattr(each, name) for name in names] for each in self.findings]
-        return pd.DataFrame(rows, columns=names)
+        # Names of files may hold bytes that are no text, which pandas' own type for texts refuses.
+        return pd.DataFrame(rows, columns=names, dtype=object).astype({"score": float})
 
     def write_corrections(self, path: str | os.PathLike[str]) -> int:
         """Write a CSV file of the labels that may be wrong, to be edited and read back.
@@ -118,7 +119,8 @@ class DataCheck(Sequence[Finding]):
         that was not edited changes nothing.
 
         In a spreadsheet, a text that begins with =, +, - or @ would be a formula. It gets an
-        apostrophe before it, as has each text that begins with one; reading removes it.
+        apostrophe before it, as has each text that begins with one; reading removes it. The same
+        holds for parts of a text after a semicolon, tab or line break.
 
         Parameters
         ----------

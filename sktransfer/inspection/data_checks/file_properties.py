@@ -54,9 +54,10 @@ def properties_of_paths(
 ) -> list[Property]:
     """The beginning of each file's name, and folders that are not those of the classes."""
     labels = {str(label).casefold() for label in classes}
+    names = {words for label in labels if (words := _words(label))}
     paths = [os.path.normpath(each.path or "") for each in facts]
     found = [
-        Property("name", "The beginning of the file name", [_stem(p, labels) for p in paths], False)
+        Property("name", "The beginning of the file name", [_stem(p, names) for p in paths], False)
     ]
     # Seen from the file: "photos/camera1/bird/1.jpg" has "bird", then "camera1".
     folders = [path.split(os.sep)[-2::-1] for path in paths]
@@ -73,14 +74,17 @@ def _rough(width: int, height: int) -> str:
     return f"about {2 ** (steps / 2):.0f} pixels"
 
 
-def _stem(path: str, labels: set[str]) -> str | None:
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"[^\W_]+", text.casefold()))
+
+
+def _stem(path: str, names: set[tuple[str, ...]]) -> str | None:
     """The name of a file up to its first digit: "IMG_" of "IMG_0042.jpg"."""
     stem = re.split(r"\d", os.path.splitext(os.path.basename(path))[0])[0]
-    plain = stem.strip(" _-.()").casefold()
-    # Files that are named after their class are no leak.
-    if not plain or any(label and label in plain for label in labels):
-        return None
-    return stem
+    words = _words(stem)
+    # Files that are named after their class are no leak. As whole words: an "a" is in many names.
+    parts = {words[i:j] for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
+    return stem if words and parts.isdisjoint(names) else None
 
 
 def _are_class_folders(values: Sequence[str | None], codes: np.ndarray, labels: set[str]) -> bool:

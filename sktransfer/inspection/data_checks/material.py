@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from sktransfer.estimators.labels import Labels, encoded
+from sktransfer.estimators.labels import Labels, encoded, is_missing
 from sktransfer.inspection.data_checks.findings import Finding, NotMade
+from sktransfer.inspection.data_checks.given_labels import given_labels
 from sktransfer.inspection.data_checks.near_copies import NearCopies, near_copies
-from sktransfer.inspection.data_checks.picture_facts import PictureFacts
+from sktransfer.inspection.data_checks.picture_facts import PictureFacts, readable
 
 # Grey levels, of 255: a wall out of focus has more. JPEG's own errors on an even area have less.
 _BLANK = 2.0
@@ -80,13 +81,14 @@ class Material:
 
     @cached_property
     def equal(self) -> list[list[int]]:
-        """Positions of all pictures but blank ones, those of equal pixels together.
+        """Positions of all pictures but those of one colour, those of equal pixels together.
 
         Files of the same bytes have the same pixels; so have a BMP and the PNG that was made of it.
         """
         groups: defaultdict[bytes, list[int]] = defaultdict(list)
-        for position in self.seen:
-            groups[self.facts[position].digest].append(position)
+        for position in readable(self.facts):
+            if not self.facts[position].is_plain:
+                groups[self.facts[position].digest].append(position)
         return list(groups.values())
 
     @cached_property
@@ -178,7 +180,7 @@ class Material:
 
 
 def is_blank(spread: float) -> bool:
-    """Tell if there is nothing to see in a picture, by the spread of its grey values."""
+    """Tell if there is nothing to see in a picture, by the spread of its values."""
     return spread < _BLANK
 
 
@@ -192,11 +194,17 @@ def labels_of(y: Any, n_rows: int) -> Labels | None:
     """
     if y is None:
         return None
+    given = given_labels(y)
     try:
-        return encoded(y, n_rows, "check_pictures")
+        return encoded(given, n_rows, "check_pictures")
     except ValueError:
-        labels = np.asarray(y)
-        different = set(labels.tolist()) if labels.ndim == 1 and labels.dtype.kind != "f" else set()
-        if len(different) != 1 or len(labels) != n_rows or None in different:
+        labels = given_labels(np.asarray(given))
+        different = set(labels.tolist()) if labels.ndim == 1 else set()
+        if len(different) != 1 or len(labels) != n_rows or not _is_class(*different):
             raise
         return Labels(np.unique(labels), np.zeros(n_rows, dtype=np.int64))
+
+
+def _is_class(label: Any) -> bool:
+    is_measure = isinstance(label, float) and not label.is_integer()
+    return not is_missing(label) and not is_measure

@@ -15,6 +15,8 @@ _AT_LEAST = 30
 # Tukey, "Exploratory Data Analysis", 1977: the outer quarter, and one and a half times the width of
 # the middle half. Quartiles do not move if a few pictures are far away.
 _FENCE = 1.5
+# Distances of equal features, which float32 rounds.
+_EQUAL = 1e-6
 
 
 def find_outliers(material: Material) -> list[Finding]:
@@ -26,8 +28,10 @@ def find_outliers(material: Material) -> list[Finding]:
         )
     distances = _to_neighbours(material.units(positions))
     low, median, high = np.quantile(distances, [0.25, 0.5, 0.75])
+    if high < _EQUAL:
+        raise NotMade(f"most pictures have the same features as {_NEIGHBOURS} others")
     far = np.flatnonzero(distances > high + _FENCE * (high - low))
-    ratios = distances / max(float(median), 1e-9)
+    ratios = distances / max(float(median), _EQUAL)
     return [
         material.finding(
             "outlier",

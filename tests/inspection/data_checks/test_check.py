@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import ExifTags, Image, ImageOps
@@ -129,6 +130,25 @@ def test_copies_are_found_in_every_form_of_X(tmp_path):
         [found] = check.of_kind("exact_duplicate")
         assert (found.rows, form) == ((3, 7), form)
         assert found.message.startswith(name)
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "boolean"])
+def test_labels_of_nullable_types_are_written_and_read_back(pictures, tmp_path, dtype):
+    X = [*pictures[0], pictures[0][0]]
+    y = pd.Series([*pictures[1], 1], dtype=dtype)
+    check = check_pictures(X, y, features=np.zeros((25, 2)))
+    zero, one = sorted(set(y.tolist()))
+    assert f"row 0 of X ({zero}) and row 24 of X ({one})" in check[0].message
+    assert check.write_corrections(tmp_path / "a.csv") == 2
+    assert read_corrections(tmp_path / "a.csv", y).tolist() == y.tolist()
+
+
+def test_colours_of_one_grey_are_compared(pictures):
+    two = np.full((32, 32, 3), (255, 0, 0), np.uint8)
+    two[:, 16:] = (0, 130, 0)
+    check = check_pictures([*pictures[0], two, two], [*pictures[1], 0, 1], features=np.eye(26))
+    assert rows_of(check, "label_conflict") == [(24, 25)]
+    assert check.of_kind("blank") == ()
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])

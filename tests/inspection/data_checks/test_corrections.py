@@ -27,6 +27,9 @@ NASTY = [
     "ünï 鳥",
     "007",
     "True",
+    "a;=1+1",
+    "a;'=1+1",
+    'a\n"=1+1',
 ]
 
 
@@ -54,6 +57,8 @@ LABELS = [
     [3, -1, 7, 3],
     [True, False, True],
     [1.0, 2.0, 30.0],
+    pd.Series([3, -1, 7], dtype="Int64"),
+    pd.Series([True, False, True], dtype="boolean"),
 ]
 
 
@@ -100,6 +105,23 @@ def test_no_cell_is_a_formula(start, tmp_path):
         [line] = csv.DictReader(file)
     del line["row"]
     assert set(line.values()) == {f"'{nasty}"}
+
+
+@pytest.mark.parametrize("text", ["a;=X()", 'a;"=X()', "a\n=X()", "a\t@X()", "a;\r;-X()"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_no_cell_is_a_formula_whatever_separates_cells(text, separator, tmp_path):
+    write_doubts(tmp_path / "a.csv", [Doubt(0, text, text, text, text)])
+    with open(tmp_path / "a.csv", encoding="utf-8-sig", newline="") as file:
+        cells = [cell for line in csv.reader(file, delimiter=separator) for cell in line]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+
+
+@pytest.mark.parametrize("y", [[["a"], ["b"]], np.array([["a"], ["b"]])])
+def test_a_column_of_labels(y, tmp_path):
+    write(tmp_path / "a.csv", ["a", "b"], [1])
+    edit(tmp_path / "a.csv", lambda _: {"label": "a"})
+    assert read_corrections(tmp_path / "a.csv", y).tolist() == ["a", "a"]
+    assert read_corrections(tmp_path / "a.csv", pd.DataFrame(y)).tolist() == ["a", "a"]
 
 
 def test_names_that_are_not_unicode(tmp_path):

@@ -53,6 +53,16 @@ def test_a_frame_has_a_row_for_each_finding(check):
     assert frame.rows.tolist() == [(0, 1), (1,), (), (3,)]
 
 
+def test_a_frame_takes_names_that_are_no_text():
+    pytest.importorskip("pandas")
+    found = [finding("blank", "warning", suggestion="\udce9", score=1), finding("shift", "note")]
+    frame = DataCheck(
+        [Finding("blank", "note", "\udce9.png", ""), *found], not_made={}, n_rows=2
+    ).to_frame()
+    assert frame.message.tolist() == ["blank.", "\udce9.png", "shift."]
+    assert frame.score.dtype == float
+
+
 def test_the_title_counts(check):
     assert str(check).startswith("4 pictures in X and 1 in X_test: 1 error, 2 warnings, 1 note\n")
     assert "<p>4 pictures in X and 1 in X_test" in check._repr_html_() == check.html()

@@ -41,6 +41,22 @@ def test_the_beginning_of_the_name(name, stem):
     assert of_paths([f"d/{name}"] * 12)["name"] == [stem] * 12
 
 
+@pytest.mark.parametrize(
+    ("classes", "name", "stem"),
+    [
+        (("a", "c"), "scan_01.jpg", "scan_"),
+        (("m", "f"), "filmA_01.jpg", "filmA_"),
+        (("ant", "bee"), "elephant_01.jpg", "elephant_"),
+        (("a", "c"), "photo-A (1).jpg", None),
+        (("hot dog", "pizza"), "my_hot_dog_01.jpg", None),
+        (("hot dog", "pizza"), "dog_01.jpg", "dog_"),
+        (("_", "pizza"), "scan_01.jpg", "scan_"),
+    ],
+)
+def test_names_hold_a_class_as_whole_words(classes, name, stem):
+    assert of_paths([f"d/{name}"] * 12, classes=classes)["name"] == [stem] * 12
+
+
 def test_class_folders_are_no_property():
     paths = [f"d/{'ant' if code == 0 else 'bee'}/{i}.jpg" for i, code in enumerate(CODES)]
     assert "folder" not in of_paths(paths)

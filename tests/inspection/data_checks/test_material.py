@@ -66,6 +66,8 @@ def test_units_have_length_1_and_zeros_stay():
         [True, False],
         pd.Series(["b", "a"], dtype=object),
         pd.Series(["b", "a"], dtype="category"),
+        pd.Series([7, -1], dtype="Int64"),
+        pd.Series([True, False], dtype="boolean"),
     ],
 )
 def test_labels_are_shown_as_they_were_given(y):
@@ -78,9 +80,11 @@ def test_several_labels_are_shown_as_columns():
     assert make_material(2, y=[[0, 1, 1], [1, 0, 0]]).label_of(0) == [1, 2]
 
 
-@pytest.mark.parametrize("y", [["a"] * 3, [0] * 3, [True] * 3])
+@pytest.mark.parametrize("y", [["a"] * 3, [0] * 3, [True] * 3, [1.0] * 3])
 def test_one_class_is_no_error(y):
     assert labels_of(y, 3).classes.tolist() == [y[0]]
+    assert labels_of(pd.DataFrame({"y": y}), 3).classes.tolist() == [y[0]]
+    assert labels_of(np.array(y)[:, None], 3).classes.tolist() == [y[0]]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +94,9 @@ def test_one_class_is_no_error(y):
         (["a", "a"], "inconsistent numbers of samples|one class"),
         (["a", None, "b"], "NaN or None"),
         ([None] * 3, "NaN or None|one class"),
+        ([np.nan] * 3, "NaN"),
+        (pd.Series([pd.NA] * 3, dtype="Int64"), "NaN"),
+        (pd.Series([1, pd.NA, 2], dtype="Int64"), "NaN"),
         ([1.5, 1.5, 1.5], "continuous|one class"),
         ([0.1, 0.2, 0.3], "continuous"),
     ],

@@ -25,8 +25,11 @@ def test_usual_pictures_are_not_found():
     assert len(find_outliers(make_material(200, features=even))) <= 4
 
 
-def test_copies_of_one_picture_are_not_outliers():
-    assert find_outliers(make_material(40, features=np.ones((40, 4)))) == []
+def test_copies_of_one_picture_do_not_tell_what_is_usual():
+    same = np.ones((40, 4))
+    same[5, 3] = 1.2
+    with pytest.raises(NotMade, match="the same features"):
+        find_outliers(make_material(40, features=same))
 
 
 def test_few_pictures_are_not_enough():

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, PngImagePlugin
 
 from sktransfer.exceptions import ImageWarning
 from sktransfer.images.sources import as_images
@@ -85,6 +85,45 @@ def test_the_spread_tells_a_drawing_from_noise():
     blank, grain, drawing = (each.spread for each in facts([even, noisy, line]))
     assert blank == 0
     assert grain < 2 < drawing
+
+
+def test_colours_of_one_grey_and_fine_patterns_are_something_to_see():
+    two_colours = np.full((64, 64, 3), (255, 0, 0), np.uint8)
+    two_colours[:, 32:] = (0, 130, 0)
+    checks = np.indices((64, 64)).sum(axis=0)[..., None].repeat(3, axis=2) % 2 * 255
+    for found in facts([two_colours, checks.astype(np.uint8)]):
+        assert found.spread > 50
+        assert not found.is_plain
+    assert facts([np.full((9, 9, 3), (255, 0, 7), np.uint8)])[0].is_plain
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
+@pytest.mark.parametrize("has_exif", [False, True])
+def test_a_png_is_decoded_once(photo, tmp_path, monkeypatch, mode, has_exif):
+    decoded = []
+    load = PngImagePlugin.PngImageFile.load_prepare
+    monkeypatch.setattr(
+        PngImagePlugin.PngImageFile, "load_prepare", lambda it: decoded.append(it) or load(it)
+    )
+    exif = Image.Exif()
+    exif[ExifTags.Base.Model] = "Model 1"
+    path = tmp_path / "a.png"
+    photo.convert(mode).save(path, **({"exif": exif} if has_exif else {}))
+    assert [each.camera for each in facts([path])] == ["Model 1" if has_exif else None]
+    assert len(decoded) == 1
+
+
+def test_exif_behind_the_pixels_of_a_png(photo, tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Model] = "Model 1"
+    photo.save(tmp_path / "a.png", exif=exif)
+    data = (tmp_path / "a.png").read_bytes()
+    start = data.index(b"eXIf") - 4
+    chunk = data[start : start + 12 + int.from_bytes(data[start : start + 4], "big")]
+    end = data.index(b"IEND") - 4
+    moved = data[:end] + chunk + data[end:]
+    (tmp_path / "a.png").write_bytes(moved[:start] + moved[start + len(chunk) :])
+    assert facts([tmp_path / "a.png"])[0].camera == "Model 1"
 
 
 def test_warnings_point_at_the_caller(photo, tmp_path):
