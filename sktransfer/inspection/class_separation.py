@@ -12,20 +12,23 @@ from sklearn.metrics import pairwise_distances, silhouette_samples
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 
-from sktransfer.estimators.labels import is_indicator
+from sktransfer.estimators.labels import check_none_missing, is_indicator
 from sktransfer.exceptions import ParameterError
 
 METRICS = ("cosine", "euclidean")
 # Classes whose distances to all others are computed at once.
 _AT_ONCE = 500
+# Pairs of classes that are kept.
+_MOST_PAIRS = 100
 
 
 class ClassPair(NamedTuple):
-    """A class and the class that it overlaps with most.
+    """Two classes that overlap.
 
     Parameters
     ----------
     label, nearest : label
+        Of a pair in `ClassSeparation.hard_pairs`, the one that sorts first comes first.
     overlap : float
         See `ClassSeparation.overlap`.
     """
@@ -59,6 +62,8 @@ class ClassSeparation:
     overlap : ndarray of shape (n_classes,)
         How much: the spreads of the two classes, added, over the distance of their means. 1 means
         that the spreads just meet; more is harder.
+    hardest : tuple of ClassPair
+        The pairs of classes that overlap most, at most 100, the hardest first.
     """
 
     classes: np.ndarray
@@ -70,6 +75,7 @@ class ClassSeparation:
     class_purity: np.ndarray
     nearest: np.ndarray
     overlap: np.ndarray
+    hardest: tuple[ClassPair, ...]
 
     def hard_pairs(self, n: int = 5) -> list[ClassPair]:
         """The pairs of classes that overlap most.
@@ -77,18 +83,14 @@ class ClassSeparation:
         Parameters
         ----------
         n : int, default=5
-            How many at most.
+            How many, at most 100.
 
         Returns
         -------
         pairs : list of ClassPair
-            The hardest first; each pair once, also if each class is the nearest of the other.
+            The hardest first; each pair once.
         """
-        pairs: dict[frozenset[Any], ClassPair] = {}
-        for i in np.argsort(-self.overlap, kind="stable"):
-            pair = ClassPair(self.classes[i], self.nearest[i], float(self.overlap[i]))
-            pairs.setdefault(frozenset((str(pair.label), str(pair.nearest))), pair)
-        return list(pairs.values())[:n]
+        return list(self.hardest[:n])
 
     def __repr__(self) -> str:
         lines = [
@@ -147,8 +149,8 @@ def class_separation(
     Raises
     ------
     ValueError
-        If lengths differ, features are not finite, there are fewer than two classes or three
-        rows, or a parameter is invalid.
+        If lengths differ, features are not finite, labels are missing, there are fewer than two
+        classes or three rows, or a parameter is invalid.
 
     Examples
     --------
@@ -166,6 +168,8 @@ def class_separation(
     if isinstance(features, Mapping):
         if not features:
             raise ParameterError("features is a dict without entries: it needs one for each stage.")
+        if not isinstance(random_state, Integral):  # the same rows for all stages
+            random_state = int(check_random_state(random_state).randint(2**31 - 1))
         return {
             stage: class_separation(
                 each, y, metric=metric, max_rows=max_rows, random_state=random_state
@@ -177,7 +181,7 @@ def class_separation(
     if metric == "cosine":
         X = _directions(X)
     means, spreads, scatter_ratio = _scatter(X, codes, len(classes))
-    overlap, nearest = _overlap(means, spreads)
+    overlap, nearest, pairs = _overlap(means, spreads)
     rows = _drawn(codes, max_rows, random_state)
     silhouettes, is_pure = _silhouettes(X[rows], codes[rows]), _is_pure(X[rows], codes[rows])
     return ClassSeparation(
@@ -190,6 +194,7 @@ def class_separation(
         class_purity=_mean_of_each(is_pure, codes[rows], len(classes)),
         nearest=classes[nearest],
         overlap=overlap,
+        hardest=tuple(ClassPair(classes[i], classes[j], value) for value, i, j in pairs),
     )
 
 
@@ -200,7 +205,10 @@ def _coded(y: Any, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             "class_separation needs one label for each row, and y is an indicator of several. Look "
             "at one column after the other: y[:, 0]."
         )
-    classes, codes = np.unique(column_or_1d(y), return_inverse=True)
+    check_none_missing(y)
+    labels = column_or_1d(y)
+    check_none_missing(labels.tolist())
+    classes, codes = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise ParameterError(
             f"class_separation compares classes, and y holds one only: {classes.tolist()[0]!r}."
@@ -235,8 +243,14 @@ def _scatter(
     return means, np.sqrt(within / counts), float(ratio)
 
 
-def _overlap(means: np.ndarray, spreads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How much each class overlaps with the class that it overlaps with most, and its number."""
+def _overlap(
+    means: np.ndarray, spreads: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, list[tuple[float, int, int]]]:
+    """How much each class overlaps with the class that it overlaps with most, and its number.
+
+    Then the overlaps and numbers of the pairs that overlap most.
+    """
+    pairs: list[tuple[float, int, int]] = []
     overlap, nearest = np.empty(len(means)), np.empty(len(means), dtype=int)
     for start in range(0, len(means), _AT_ONCE):
         some = np.arange(start, min(len(means), start + _AT_ONCE))
@@ -248,7 +262,15 @@ def _overlap(means: np.ndarray, spreads: np.ndarray) -> tuple[np.ndarray, np.nda
         overlaps[np.arange(len(some)), some] = -np.inf
         nearest[some] = overlaps.argmax(axis=1)
         overlap[some] = overlaps.max(axis=1)
-    return overlap, nearest
+        overlaps[np.arange(len(means)) <= some[:, None]] = -np.inf  # each pair once
+        n_kept = min(_MOST_PAIRS, overlaps.size)
+        largest = np.argpartition(overlaps, -n_kept, axis=None)[-n_kept:]
+        rows, others = np.unravel_index(largest, overlaps.shape)
+        values = overlaps[rows, others]
+        found = zip(values.tolist(), some[rows].tolist(), others.tolist(), strict=True)
+        pairs += [pair for pair in found if pair[0] > -np.inf]
+    pairs.sort(key=lambda pair: (-pair[0], *pair[1:]))
+    return overlap, nearest, pairs[:_MOST_PAIRS]
 
 
 def _drawn(codes: np.ndarray, max_rows: int, random_state: Any) -> np.ndarray:

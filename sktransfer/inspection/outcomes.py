@@ -72,6 +72,21 @@ class Outcomes:
         two = np.partition(self.probabilities, -2, axis=1)[:, -2:]
         return two[:, 1] - two[:, 0]
 
+    @cached_property
+    def explained(self) -> np.ndarray:
+        """Position (n,) in `classes` of the label that is worth a look.
+
+        The predicted one; of several labels, the wrong one that was predicted, or left out, with
+        most confidence. Where all labels are right, the most likely one.
+        """
+        if not self.multilabel:
+            return self.predicted
+        wrong = self.truth != self.predicted
+        if self.probabilities is None:
+            return np.where(self.wrong, wrong.argmax(axis=1), self.predicted.argmax(axis=1))
+        worst = np.where(wrong, self._probability_of(self.predicted), -1).argmax(axis=1)
+        return np.where(self.wrong, worst, self.probabilities.argmax(axis=1))
+
     def probability_of_truth(self, row: int) -> float:
         """The probability of the true label, or of all labels to be right."""
         return float(np.prod(self._probability_of(self.truth)[row]))
@@ -129,7 +144,7 @@ def outcomes(y_true: Any, y_pred: Any, probabilities: Any = None, classes: Any =
             "Labels and predictions must both be one label for each picture, or both be "
             f"indicators; got shapes {np.shape(y_true)} and {np.shape(y_pred)}."
         )
-    truth, predicted = np.asarray(y_true), np.asarray(y_pred)
+    truth, predicted = (_dense(each) for each in (y_true, y_pred))
     if classes is None:
         both = np.concatenate([truth, predicted])
         classes = np.arange(both.shape[1]) if several else np.unique(both)
@@ -143,8 +158,13 @@ def outcomes(y_true: Any, y_pred: Any, probabilities: Any = None, classes: Any =
     return Outcomes(classes, truth, predicted, probabilities)
 
 
+def _dense(labels: Any) -> np.ndarray:
+    """An array (n,) of labels, or an indicator (n, k) of several."""
+    labels = labels.toarray() if hasattr(labels, "toarray") else np.asarray(labels)
+    return labels if is_indicator(labels) else np.asarray(column_or_1d(labels))
+
+
 def _codes(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    labels = column_or_1d(labels)
     codes = {label: code for code, label in enumerate(classes.tolist())}
     unknown = sorted({label for label in labels.tolist() if label not in codes}, key=repr)
     if unknown:

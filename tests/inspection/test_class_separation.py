@@ -1,3 +1,5 @@
+from importlib import import_module
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
@@ -42,9 +44,44 @@ def test_hard_pairs_come_first():
     found = class_separation(*clouds(gap=2), metric="euclidean")
     assert found.nearest.tolist() == ["b", "a", "b"]
     pairs = found.hard_pairs()
-    assert [pair[:2] for pair in pairs] == [("a", "b"), ("c", "b")]
+    assert [pair[:2] for pair in pairs] == [("a", "b"), ("b", "c"), ("a", "c")]
     assert pairs[0].overlap > 5 * pairs[1].overlap
     assert found.hard_pairs(1) == pairs[:1]
+
+
+def test_pairs_among_classes_that_all_overlap_are_hard_too(monkeypatch):
+    """All pairs are ranked, and not each class with its nearest only."""
+    centres = np.array([[0, 0], [1, 0], [0.9, 0.8], [50, 50], [60, 50]])
+    rng = np.random.default_rng(0)
+    points = np.repeat(centres, 30, axis=0) + rng.normal(size=(150, 2))
+    labels = np.repeat(list("ABCDE"), 30)
+    found = class_separation(points, labels, metric="euclidean")
+    hardest = found.hard_pairs(3)
+    assert {pair[:2] for pair in hardest} == {("A", "B"), ("A", "C"), ("B", "C")}
+    assert len(found.hard_pairs(20)) == 10
+    assert sorted((pair.overlap for pair in hardest), reverse=True) == [
+        pair.overlap for pair in hardest
+    ]
+    for at_once, most in ((2, 3), (500, 3)):
+        module = import_module("sktransfer.inspection.class_separation")
+        monkeypatch.setattr(module, "_AT_ONCE", at_once)
+        monkeypatch.setattr(module, "_MOST_PAIRS", most)
+        again = class_separation(points, labels, metric="euclidean").hard_pairs(20)
+        assert [pair[:2] for pair in again] == [pair[:2] for pair in hardest]
+
+
+@pytest.mark.parametrize("missing", [np.nan, None])
+def test_missing_labels_are_no_class(missing):
+    labels = np.array([0.0, 1.0, missing] * 50, dtype=object if missing is None else float)
+    for y in (labels, ["a", "b", missing] * 50):
+        with pytest.raises(ValueError, match="NaN or None, first in row 2"):
+            class_separation(X, y)
+
+
+@pytest.mark.parametrize("random_state", [np.random.RandomState(0), None])
+def test_all_stages_are_measured_on_the_same_rows(random_state):
+    stages = class_separation({"a": X, "b": X}, y, max_rows=30, random_state=random_state)
+    assert stages["a"].silhouette == stages["b"].silhouette
 
 
 def test_the_overlap_is_spreads_over_distance():

@@ -7,6 +7,15 @@ from typing import Any
 from sktransfer._common.sklearn_private import check_matplotlib_support
 
 
+def as_it_is(text: Any) -> str:
+    r"""Text that matplotlib draws letter by letter.
+
+    "$5-$10" is no mathematics, and half a surrogate pair, as undecodable file names hold, is
+    written as its code.
+    """
+    return str(text).encode("utf-8", "backslashreplace").decode().replace("$", r"\$")
+
+
 def axes_or_new(ax: Any, caller: str) -> Any:
     """Return the given Axes, or those of a new figure.
 

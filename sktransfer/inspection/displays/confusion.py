@@ -11,7 +11,7 @@ from sklearn.utils import check_consistent_length
 
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.sources import ImageSource, as_images
-from sktransfer.inspection.displays.axes import axes_or_new
+from sktransfer.inspection.displays.axes import as_it_is, axes_or_new
 from sktransfer.inspection.displays.gallery import INK, RIGHT, WRONG, shortened
 from sktransfer.inspection.outcomes import Outcomes, outcomes, outcomes_of
 from sktransfer.inspection.subject import subject_of
@@ -194,7 +194,7 @@ class ConfusionDisplay:
         if is_new:
             side = min(_WHOLE, _CELL * n) + 1.2
             self.figure_.set_size_inches(side, side)
-        names = [shortened(label, 18).replace("$", r"\$") for label in self.labels]
+        names = [as_it_is(shortened(label, 18)) for label in self.labels]
         plain = ConfusionMatrixDisplay(self.matrix, display_labels=names)
         plain.plot(ax=self.ax_, colorbar=False, cmap="Greys", xticks_rotation="vertical")
         plain.im_.set(alpha=0)  # pictures and numbers say more than a shade

@@ -12,10 +12,10 @@ from sklearn.manifold import TSNE
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 
 from sktransfer.estimators.extractor import PretrainedFeatureExtractor
-from sktransfer.estimators.labels import is_indicator
+from sktransfer.estimators.labels import check_none_missing, is_indicator
 from sktransfer.exceptions import ParameterError
 from sktransfer.images.sources import ImageSource, as_images
-from sktransfer.inspection.displays.axes import axes_or_new
+from sktransfer.inspection.displays.axes import as_it_is, axes_or_new
 from sktransfer.inspection.displays.gallery import INK, shortened
 from sktransfer.inspection.subject import subject_of
 from sktransfer.inspection.thumbnails import thumbnails
@@ -113,7 +113,7 @@ class FeatureMapDisplay:
             Pictures, in any form that `fit` takes.
         y : array-like of shape (n,), optional
             Labels, which colour the points. By default, a classifier's predictions; for an
-            extractor, no colours.
+            extractor, or where a picture may have several labels, no colours.
         method, n_thumbnails, random_state, ax, **scatter_kw
             See :meth:`from_features`.
 
@@ -133,11 +133,14 @@ class FeatureMapDisplay:
         _check(method, n_thumbnails)
         options = {"method": method, "n_thumbnails": n_thumbnails, "random_state": random_state}
         if isinstance(estimator, PretrainedFeatureExtractor):
-            features, pictures = estimator.transform(X), X
+            features = estimator.transform(X)
+            backbone = estimator._fitted.backbone
+            form = backbone.image_shape, backbone.in_channels
+            pictures = estimator._images(X, *form, missing_ok=True)
         else:
             subject = subject_of(estimator, "FeatureMapDisplay")
             features, pictures = subject.features(X), subject.pictures(X)
-            y = subject.predict(X) if y is None else y
+            y = subject.predict(X) if y is None and not subject.multilabel else y
         return cls.from_features(np.asarray(features), y, pictures, ax=ax, **options, **scatter_kw)
 
     @classmethod
@@ -184,8 +187,8 @@ class FeatureMapDisplay:
         Raises
         ------
         ValueError
-            If lengths differ, features are not finite, there are fewer than four rows or more
-            labels than one for each, or a parameter is invalid.
+            If lengths differ, features are not finite, labels are missing, there are fewer than
+            four rows or more labels than one for each, or a parameter is invalid.
         ImportError
             If matplotlib is missing, or umap-learn with ``method="umap"``.
         """
@@ -232,7 +235,11 @@ class FeatureMapDisplay:
             self.figure_.set_size_inches(8, 5.5)
         self.scatters_ = {}
         for label, rows, style in self._groups():
-            style = {"s": 22, "linewidths": 0.4, "edgecolors": "white", **style, **scatter_kw}
+            if not {"facecolor", "facecolors"} & set(scatter_kw):
+                style["edgecolors"] = "white"
+            if "c" in scatter_kw:  # scatter takes one of the two
+                del style["color"]
+            style = {"s": 22, "linewidths": 0.4, **style, **scatter_kw}
             self.scatters_[label] = self.ax_.scatter(*self.points[rows].T, **style)
         self._draw_pictures()
         self._label_axes()
@@ -263,10 +270,12 @@ class FeatureMapDisplay:
     def _draw_pictures(self) -> None:
         from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
+        if not self.pictures:
+            return
         colours = {
-            int(row): scatter.get_facecolor()[0]
+            int(row): colour
             for (_, rows, _), scatter in zip(self._groups(), self.scatters_.values(), strict=True)
-            for row in rows
+            for row, colour in zip(rows, _colours_of(scatter, len(rows)), strict=True)
         }
         width = self.ax_.get_window_extent().width
         for row, picture in zip(self.picture_rows, self.pictures, strict=True):
@@ -294,7 +303,7 @@ class FeatureMapDisplay:
         ax.spines[["left", "bottom"]].set_color(_OTHERS)
         ax.margins(0.07)
         if self.labels is not None:
-            names = [shortened(str(label), 24).replace("$", r"\$") for label in self.scatters_]
+            names = [as_it_is(shortened(str(label), 24)) for label in self.scatters_]
             ax.legend(
                 list(self.scatters_.values()),
                 names,
@@ -305,6 +314,14 @@ class FeatureMapDisplay:
                 ncols=1 if len(names) <= 20 else 2,
                 fontsize="small" if len(names) <= 20 else "x-small",
             )
+
+
+def _colours_of(scatter: Any, n: int) -> np.ndarray:
+    """Colours (n, 4) of points; those of their edges where they are not filled."""
+    scatter.update_scalarmappable()  # of numbers, which become colours when they are drawn
+    colours = scatter.get_facecolor()
+    colours = colours if len(colours) else scatter.get_edgecolor()
+    return colours[np.arange(n) % len(colours)] if len(colours) else np.zeros((n, 4))
 
 
 def _check(method: str, n_thumbnails: int) -> None:
@@ -329,7 +346,10 @@ def _labels(y: Any, features: np.ndarray) -> np.ndarray:
             "Points are coloured by one label each, and y is an indicator of several. Give one "
             "column: y[:, 0]."
         )
-    return np.asarray(column_or_1d(y))
+    check_none_missing(y)
+    labels = np.asarray(column_or_1d(y))
+    check_none_missing(labels.tolist())
+    return labels
 
 
 def _points(
@@ -338,10 +358,10 @@ def _points(
     """Points (n, 2), and the shares of the variance that principal components hold."""
     if not np.ptp(features, axis=0).any():  # equal pictures: no method has anything to show
         return np.zeros((len(features), 2)), None
+    if features.shape[1] == 1:
+        features = np.hstack([features, np.zeros_like(features)])
     if method == "pca":
         pca = PCA(2, svd_solver="full" if min(features.shape) < 500 else "arpack", random_state=0)
-        if features.shape[1] == 1:
-            features = np.hstack([features, np.zeros_like(features)])
         points = pca.fit_transform(features)
         return points, pca.explained_variance_ratio_
     n_components = min(_COMPONENTS, *features.shape)

@@ -10,6 +10,7 @@ import numpy as np
 
 from sktransfer._common.sklearn_private import check_matplotlib_support
 from sktransfer.exceptions import ParameterError
+from sktransfer.inspection.displays.axes import as_it_is
 
 # Colours of text: the usual one, what matters less, what is right and what is wrong.
 INK, FAINT, RIGHT, WRONG = "#22303c", "#74808c", "#2f7d5b", "#b3403a"
@@ -72,7 +73,7 @@ def cells(
         # Between the number at the end of one caption and the next caption.
         figure.get_layout_engine().set(w_pad=_GAP / 2)
     if title:
-        figure.suptitle(title, x=0.012, ha="left", fontsize="medium", color=INK)
+        figure.suptitle(as_it_is(title), x=0.012, ha="left", fontsize="medium", color=INK)
     axes = figure.subplots(n_rows, n_columns, squeeze=False)
     for ax in axes.flat:
         ax.set(xlim=(0, 1), ylim=(1, 0), aspect="equal", anchor="N")
@@ -99,7 +100,8 @@ def _draw_heat(ax: Any, heat: np.ndarray, extent: tuple[float, ...]) -> None:
     unseen = np.isnan(heat)
     veil[unseen] = (1, 1, 1, UNSEEN)
     ax.imshow(veil, extent=extent, interpolation="bilinear")
-    if np.nanmax(heat, initial=0) > 0.5:
+    # A picture of a single row or column of pixels has no lines.
+    if min(heat.shape) > 1 and np.nanmax(heat, initial=0) > 0.5:
         left, right, bottom, top = extent
         n_rows, n_columns = heat.shape
         x = left + (np.arange(n_columns) + 0.5) / n_columns * (right - left)
@@ -114,8 +116,7 @@ def write(ax: Any, lines: Sequence[Line]) -> None:
         room = _LETTERS - len(line.number)
         y = -0.1 - i * _LINE / _CELL
         place = {"transform": ax.transAxes, "va": "baseline", "fontsize": "small"}
-        # Not as mathematics: labels may hold dollar signs.
-        text = shortened(line.text, room).replace("$", r"\$")
+        text = as_it_is(shortened(line.text, room))
         ax.text(0, y, text, ha="left", color=line.colour, **place)
         if line.number:
             ax.text(1, y, line.number, ha="right", color=line.colour, **place)

@@ -23,7 +23,7 @@ from sktransfer.inspection.displays.gallery import (
 )
 from sktransfer.inspection.explanation.explain import explained
 from sktransfer.inspection.outcomes import Outcomes, outcomes, outcomes_of
-from sktransfer.inspection.subject import subject_of
+from sktransfer.inspection.subject import Subject, subject_of
 from sktransfer.inspection.thumbnails import thumbnails
 
 # What comes first, by the value of `order`.
@@ -124,7 +124,8 @@ class MistakesDisplay:
             How many pictures are shown at most.
         maps : bool or {"auto", "cam", "gradcam", "occlusion"}, default=False
             Show what speaks for the prediction, by this method of :func:`explain`; True is
-            "auto".
+            "auto". With several labels, what speaks for the wrong one that was predicted, or left
+            out, with most confidence. Pictures that can't be read have none.
         n_columns : int, default=6
             Number of pictures side by side.
         figure : matplotlib Figure, optional
@@ -149,17 +150,11 @@ class MistakesDisplay:
         found = outcomes_of(subject, X, y)
         rows = ordered(found, order, subject.why_no_probabilities)[:n_pictures]
         images = subject.pictures(X)
-        heat = None
+        display = cls._shown(found, rows, images, order)
         if maps and len(rows):
-            codes = found.predicted[rows]
-            if found.multilabel:
-                assert found.probabilities is not None
-                codes = found.probabilities[rows].argmax(axis=1)
-            explanation = explained(
-                subject, X, images, rows, codes, "auto" if maps is True else str(maps)
-            )
-            heat = [explanation.on_original(i, SIDE) for i in range(len(rows))]
-        return cls._shown(found, rows, images, order, heat).plot(n_columns=n_columns, figure=figure)
+            method = "auto" if maps is True else str(maps)
+            display.maps = _maps(subject, X, images, display, method)
+        return display.plot(n_columns=n_columns, figure=figure)
 
     @classmethod
     def from_predictions(
@@ -217,7 +212,6 @@ class MistakesDisplay:
         rows: np.ndarray,
         images: ImageSource,
         order: str,
-        maps: Sequence[np.ndarray] | None = None,
     ) -> MistakesDisplay:
         shown = thumbnails(images, rows, SIDE)
         return cls(
@@ -226,7 +220,6 @@ class MistakesDisplay:
             pictures=shown.pictures,
             unreadable=shown.unreadable,
             order=order,
-            maps=maps,
         )
 
     def plot(self, *, n_columns: int = 6, figure: Any = None) -> MistakesDisplay:
@@ -302,6 +295,22 @@ def ordered(found: Outcomes, order: str, why_no_probabilities: str) -> np.ndarra
         return np.argsort(found.margins, kind="stable")
     wrong = np.flatnonzero(found.wrong)
     return wrong[np.argsort(-found.confidence[wrong], kind="stable")]
+
+
+def _maps(
+    subject: Subject, X: Any, images: ImageSource, display: MistakesDisplay, method: str
+) -> list[np.ndarray]:
+    """Maps of the pictures that are shown; NaN for those that can't be read."""
+    maps = [np.full((SIDE, SIDE), np.nan, dtype=np.float32)] * len(display.rows)
+    # A pipeline may have predicted others too, by an imputer.
+    places = np.flatnonzero(~np.isin(display.rows, display.unreadable))
+    if len(places):
+        rows = display.rows[places]
+        codes = display.outcomes.explained[rows]
+        explanation = explained(subject, X, images, rows, codes, method)
+        for i, place in enumerate(places):
+            maps[place] = explanation.on_original(i, SIDE)
+    return maps
 
 
 def _check(order: str, n_pictures: int, n_columns: int) -> None:

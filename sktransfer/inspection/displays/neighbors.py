@@ -143,7 +143,7 @@ class NeighborsDisplay:
         images, training = subject.pictures(X), subject.pictures(X_train)
         check_consistent_length(training.items, y_train)
         _check_number(len(training), n_neighbors)
-        labels = _as_texts(np.asarray(y_train), subject.classes)
+        labels = _as_texts(y_train, subject.classes)
         distances, neighbors = nearest(
             subject.features(X_train), subject.features(X), n_neighbors, metric
         )
@@ -158,7 +158,7 @@ class NeighborsDisplay:
                 for start in range(0, neighbors.size, n_neighbors)
             ],
             neighbor_labels=[[labels[i] for i in row] for row in neighbors],
-            unreadable=shown.unreadable,
+            unreadable=sorted(set(shown.unreadable)),  # a picture may be near to several
         )
         return display.plot(figure=figure)
 
@@ -224,8 +224,13 @@ def _check_number(n_training: int, n_neighbors: int) -> None:
         )
 
 
-def _as_texts(labels: np.ndarray, classes: np.ndarray) -> list[str]:
+def _as_texts(labels: Any, classes: np.ndarray) -> list[str]:
     """Labels, or all labels of each row of an indicator, in words."""
+    labels = labels.toarray() if hasattr(labels, "toarray") else np.asarray(labels)
     if labels.ndim == 1 or labels.shape[1] == 1:
-        return [str(label) for label in column_or_1d(labels)]
+        labels = column_or_1d(labels)
+        # A 0 among the labels is the class 0.0, and is written as that.
+        known = dict(zip(classes.tolist(), classes, strict=True))
+        keys = zip(labels.tolist(), labels, strict=True)
+        return [str(known.get(key, label)) for key, label in keys]
     return [", ".join(str(label) for label in classes[row > 0]) or "none" for row in labels]

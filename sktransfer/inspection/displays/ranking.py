@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sktransfer.exceptions import ParameterError
-from sktransfer.inspection.displays.axes import axes_or_new
+from sktransfer.inspection.displays.axes import as_it_is, axes_or_new
 from sktransfer.ranking.table import Ranking
 
 _FRONT, _OTHER = "#2b6cb0", "0.55"
@@ -139,7 +139,7 @@ class RankingDisplay:
             "capsize": 3,
             "color": colour,
             "markerfacecolor": colour if ranking.tied_with_best[i] else "white",
-            "label": f"{number}  {ranking.backbone[i]}",
+            "label": f"{number}  {as_it_is(ranking.backbone[i])}",
             **errorbar_kw,
         }
         name = ranking.backbone[i]
@@ -166,7 +166,7 @@ class RankingDisplay:
         ax.spines[["top", "right"]].set_visible(False)
         note = "filled: tied with the best; blue: on the Pareto front"
         if untimed:
-            note += f"\nnot timed: {', '.join(untimed)}"
+            note += f"\nnot timed: {as_it_is(', '.join(untimed))}"
         ax.legend(
             loc="upper left",
             bbox_to_anchor=(0, -0.16),

@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.exceptions import ParameterError
-from sktransfer.inspection.displays.axes import axes_or_new
+from sktransfer.inspection.displays.axes import as_it_is, axes_or_new
 
 # Parameters of the classifier that are decided by evidence where they are "auto".
 _DECIDED = ("resize", "unfreeze_depth")
@@ -125,7 +125,7 @@ class SelectionDisplay:
                 is_chosen = candidate == self.chosen[parameter]
                 bars[candidate] = self._plot_candidate(score, len(labels), is_chosen, errorbar_kw)
                 self._plot_figures(score, len(labels), is_chosen, is_simplest=len(bars) == 1)
-                labels.append((str(candidate), _CHOSEN if is_chosen else _OTHER))
+                labels.append((as_it_is(candidate), _CHOSEN if is_chosen else _OTHER))
             self.errorbars_[parameter] = bars
         self._label_axes(labels)
         if is_new:

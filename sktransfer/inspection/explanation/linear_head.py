@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -87,21 +88,32 @@ def _of_classifier(classifier: Any) -> tuple[np.ndarray, np.ndarray]:
                 "method='occlusion'."
             )
     # RidgeClassifier has one row of weights, or without fit_intercept one number for all classes.
-    weight = np.vstack([np.atleast_2d(part.coef_).astype(np.float64) for part in parts])
-    bias = [np.broadcast_to(part.intercept_, len(np.atleast_2d(part.coef_))) for part in parts]
-    return weight, np.hstack(bias).astype(np.float64)
+    weights = [_rows(part.coef_) for part in parts]
+    bias = [
+        np.broadcast_to(part.intercept_, len(of_part))
+        for part, of_part in zip(parts, weights, strict=True)
+    ]
+    return np.vstack(weights), np.hstack(bias).astype(np.float64)
+
+
+def _rows(coef: Any) -> np.ndarray:
+    """Weights (k, d) in float64, also of a model that was made sparse by `sparsify`."""
+    dense = coef.toarray() if hasattr(coef, "toarray") else coef
+    return np.atleast_2d(dense).astype(np.float64)
 
 
 def _before(
     step: Any, width: int, weight: np.ndarray, bias: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weights and bias on what a step takes, from those on what it gives."""
+    step = copy.copy(step)
+    vars(step).pop("feature_names_in_", None)  # arrays without names are fine here
     # The columns of its matrix are the images of the unit vectors, less that of zero.
     zero = np.asarray(step.transform(np.zeros((1, width))))
     moved = np.empty((len(weight), width))
     for start in range(0, width, _AT_ONCE):
         units = np.eye(min(_AT_ONCE, width - start), width, start)
-        moved[:, start : start + len(units)] = weight @ (step.transform(units) - zero).T
+        moved[:, start : start + len(units)] = weight @ (np.asarray(step.transform(units)) - zero).T
     return moved, bias + weight @ zero[0]
 
 

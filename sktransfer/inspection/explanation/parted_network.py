@@ -128,7 +128,8 @@ def parted_network(subject: Subject, images: ImageSource) -> PartedNetwork:
     Raises
     ------
     ParameterError
-        If there is no such map, or what follows it is not known as layers.
+        If there is no such map, what follows it is not known as layers, or it is a linear model
+        whose weights are all 0.
     """
     network = subject.network
     if network is None:
@@ -140,10 +141,16 @@ def parted_network(subject: Subject, images: ImageSource) -> PartedNetwork:
     chain = _of_classifier(network) if subject.after_network == () else _of_pipeline(subject)
     for last in range(chain.n_maps - 1, max(-1, chain.n_maps - 3), -1):
         parted = chain.parted(last, images)
+        if math.prod(parted.as_map(parted._noise()).shape[2:]) == 1:
+            break
+        if chain.linear is not None and not chain.linear.weight.any():
+            raise ParameterError(
+                f"All weights of {type(subject.steps[-1]).__name__} are 0: its scores are the same "
+                "for all pictures, and no part of them speaks for a class. Weaken its "
+                "regularisation."
+            )
         # Class tokens read the positions in the block before: the map is then its input.
         if parted.sees_positions:
-            if math.prod(parted.as_map(parted._noise()).shape[2:]) == 1:
-                break
             return parted
     raise ParameterError(
         f"The network {chain.backbone.name} has no map with several positions at this image size "

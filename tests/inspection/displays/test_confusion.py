@@ -67,6 +67,12 @@ def test_pictures_that_are_gone_are_grey_and_counted(tmp_path):
     display.figure_.canvas.draw()
 
 
+@pytest.mark.parametrize("label", ["$5-$10", "$\\frac{$", "caf\udce9"])
+def test_any_label_is_drawn_as_text(label):
+    display = ConfusionDisplay.from_predictions(X[:2], [label, "x"], [label, "x"])
+    display.figure_.canvas.draw()
+
+
 def test_bad_input():
     plot = ConfusionDisplay.from_predictions
     many = [str(i) for i in range(31)]

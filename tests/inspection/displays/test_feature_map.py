@@ -137,6 +137,61 @@ def test_one_feature_and_equal_features():
         equal.figure_.canvas.draw()
 
 
+def test_one_feature_by_tsne():
+    display = FeatureMapDisplay.from_features(FEATURES[:, :1], method="tsne")
+    assert display.points.shape == (24, 2)
+
+
+@pytest.mark.parametrize("missing", [np.nan, None])
+def test_missing_labels_are_no_class(missing):
+    labels = np.array([0.0, 1.0, missing] * 8, dtype=object if missing is None else float)
+    with pytest.raises(ValueError, match="NaN or None, first in row 2"):
+        FeatureMapDisplay.from_features(FEATURES, labels)
+
+
+@pytest.mark.parametrize("labels", [None, LABELS])
+@pytest.mark.parametrize("style", [{"facecolors": "none"}, {"facecolor": "none"}, {"c": "red"}])
+def test_points_in_the_users_colours(labels, style):
+    display = FeatureMapDisplay.from_features(FEATURES, labels, X, n_thumbnails=3, **style)
+    display.figure_.canvas.draw()
+    scatter = next(iter(display.scatters_.values()))
+    if "c" in style:
+        np.testing.assert_allclose(scatter.get_facecolor(), [[1, 0, 0, 1]])
+    else:  # rings in the colour of the class
+        assert not len(scatter.get_facecolor())
+        assert not np.allclose(scatter.get_edgecolor(), 1)
+
+
+def test_points_coloured_by_numbers():
+    display = FeatureMapDisplay.from_features(FEATURES, X=X, n_thumbnails=3, c=np.arange(24))
+    display.figure_.canvas.draw()
+    scatter = display.scatters_["pictures"]
+    frame = display.ax_.artists[0].patch.get_edgecolor()
+    np.testing.assert_allclose(frame, scatter.to_rgba(display.picture_rows[:1])[0])
+
+
+@pytest.mark.parametrize("form", [{"image_shape": (32, 32, 3)}, {"in_channels": 5}])
+def test_pictures_are_read_as_the_extractor_reads_them(form):
+    pictures = X.reshape(24, -1) if "image_shape" in form else np.tile(X, 2)[..., :5]
+    extractor = make_extractor(**form).fit(pictures)
+    display = FeatureMapDisplay.from_estimator(extractor, pictures, n_thumbnails=3)
+    assert [picture.shape for picture in display.pictures] == [(32, 32, 3)] * len(display.pictures)
+    np.testing.assert_array_equal(display.pictures[0], X[display.picture_rows[0]])
+
+
+def test_a_classifier_of_several_labels_has_one_colour():
+    indicator = np.stack([y > 0, y > 1], axis=1).astype(int)
+    model = make_classifier(loss="binary_cross_entropy").fit(X, indicator)
+    assert list(FeatureMapDisplay.from_estimator(model, X).scatters_) == ["pictures"]
+
+
+@pytest.mark.parametrize("label", ["$5-$10", "$\\frac{$", "caf\udce9", "_hidden"])
+def test_any_label_is_drawn_as_text(label):
+    display = FeatureMapDisplay.from_features(FEATURES, np.where(y, label, "x"))
+    display.figure_.canvas.draw()
+    assert len(display.ax_.get_legend().get_texts()) == 2
+
+
 def test_bad_input():
     plot = FeatureMapDisplay.from_features
     with pytest.raises(ParameterError, match="method must be one of"):

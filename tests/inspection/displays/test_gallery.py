@@ -40,6 +40,20 @@ def test_a_map_darkens_what_does_not_count_and_pales_what_is_not_seen():
     draw(one_cell(), PICTURE, np.full((3, 3), np.nan))
 
 
+@pytest.mark.parametrize("shape", [(1, 224), (224, 1), (1, 1)])
+def test_pictures_of_one_row_have_no_outline(shape):
+    ax = one_cell()
+    draw(ax, np.zeros((*shape, 3), np.uint8), np.ones(shape, np.float32))
+    assert len(ax.images) == 2
+    assert not ax.collections
+    ax.figure.canvas.draw()
+
+
+def test_titles_are_no_mathematics():
+    ax = cells(1, n_lines=1, n_columns=1, caller="a test", title="$\\frac{$ of \udce9")[0, 0]
+    ax.figure.canvas.draw()
+
+
 def test_lines_have_a_number_at_their_end():
     ax = one_cell()
     write(ax, [Line("a cat", "red", "0.25"), Line("a dog")])
@@ -47,7 +61,9 @@ def test_lines_have_a_number_at_their_end():
     assert ax.texts[0].get_color() == "red"
 
 
-@pytest.mark.parametrize("label", ["$x$", "$\\frac", "<script>", "a\nb", "\N{SNOWMAN}", "{}%s"])
+@pytest.mark.parametrize(
+    "label", ["$x$", "$\\frac", "<script>", "a\nb", "\N{SNOWMAN}", "{}%s", "\udce9"]
+)
 def test_any_label_is_drawn_as_text(label):
     ax = one_cell()
     write(ax, [Line(label)])

@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import NotFittedError
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from sktransfer.exceptions import ImageError, ParameterError
 from sktransfer.inspection import MistakesDisplay
+from sktransfer.inspection.displays import mistakes
 from sktransfer.inspection.displays.mistakes import ordered
 from sktransfer.inspection.outcomes import outcomes
 from tests.conftest import make_pictures, save_pictures
@@ -105,6 +108,39 @@ def test_several_labels():
     display = MistakesDisplay.from_estimator(model, X, wrong, n_pictures=1, maps="cam")
     assert display.rows.tolist() == [3]
     assert texts_of(display.axes_)[0][2] == "is 0, 1"
+
+
+def test_of_several_labels_the_wrong_one_is_explained(monkeypatch):
+    indicator = np.stack([np.r_[np.zeros(2, int), np.ones(10, int)], y, 1 - y], axis=1)
+    model = make_classifier(loss="binary_cross_entropy", image_size=64).fit(X, indicator)
+    wrong = model.predict(X[:4])
+    wrong[:, 1] = 1 - wrong[:, 1]
+    explained, codes = mistakes.explained, []
+    monkeypatch.setattr(mistakes, "explained", lambda *a: codes.extend(a[4]) or explained(*a))
+    MistakesDisplay.from_estimator(model, X[:4], wrong, maps="cam")
+    assert codes == [1, 1, 1, 1]
+
+
+def test_several_labels_without_probabilities_have_maps():
+    indicator = np.stack([y, 1 - y], axis=1)
+    last = OneVsRestClassifier(LinearSVC())
+    model = make_pipeline(make_extractor(image_size=64), StandardScaler(), last)
+    model.fit(X, indicator)
+    display = MistakesDisplay.from_estimator(model, X, 1 - indicator, order="row", maps="cam")
+    assert len(display.maps) == 12
+
+
+@pytest.mark.filterwarnings("ignore::sktransfer.exceptions.ImageWarning")
+def test_pictures_that_an_imputer_stands_for_have_no_map(tmp_path):
+    paths = save_pictures(X, tmp_path)
+    Path(paths[3]).write_bytes(b"broken")
+    extractor = make_extractor(on_error="nan")
+    model = make_pipeline(extractor, SimpleImputer(), LogisticRegression())
+    model.fit(paths, LABELS)
+    display = MistakesDisplay.from_estimator(model, paths, LABELS, maps="occlusion")
+    assert display.unreadable == [3]
+    unseen = [np.isnan(each).all() for each in display.maps]
+    assert [bool(each) for each in unseen] == [row == 3 for row in display.rows]
 
 
 def test_nothing_is_wrong(model):

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -11,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sktransfer.exceptions import ParameterError
 from sktransfer.inspection import NeighborsDisplay
 from sktransfer.inspection.displays import neighbors
+from sktransfer.inspection.displays.gallery import RIGHT
 from tests.conftest import make_pictures, save_pictures
 from tests.inspection.conftest import texts_of
 from tests.small_estimators import make_classifier, make_extractor
@@ -62,6 +64,20 @@ def test_several_labels():
     assert display.neighbor_labels == [["1"], ["0, 2"]]
 
 
+def test_labels_of_another_type_are_the_same_labels():
+    model = make_classifier().fit(X, y.astype(float))
+    display = NeighborsDisplay.from_estimator(model, X[:2], X, y, n_neighbors=1)
+    assert display.neighbor_labels == [["0.0"], ["1.0"]]
+    assert [ax.texts[0].get_color() for ax in display.axes_[:, 1]] == [RIGHT, RIGHT]
+
+
+def test_sparse_indicators():
+    indicator = np.stack([y, 1 - y], axis=1)
+    model = make_classifier(loss="binary_cross_entropy").fit(X, indicator)
+    display = NeighborsDisplay.from_estimator(model, X[:2], X, csr_array(indicator), n_neighbors=1)
+    assert display.neighbor_labels == [["1"], ["0"]]
+
+
 def test_training_pictures_that_are_gone_are_grey_and_counted(tmp_path):
     paths = save_pictures(X, tmp_path)
     model = make_classifier(cache=tmp_path / "cache").fit(paths, LABELS)
@@ -75,8 +91,8 @@ def test_training_pictures_that_are_gone_are_grey_and_counted(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(neighbors, "thumbnails", without_one)
         display = NeighborsDisplay.from_estimator(model, paths[4:6], paths, LABELS, n_neighbors=12)
-    assert display.unreadable == [3, 3]
-    assert display.figure_._suptitle.get_text().endswith("2 can't be read")
+    assert display.unreadable == [3]  # though it is near to both pictures
+    assert display.figure_._suptitle.get_text().endswith("; 1 can't be read")
 
 
 def test_bad_input(model, monkeypatch):

@@ -66,6 +66,12 @@ def test_backbones_without_a_time_are_named():
         RankingDisplay.from_ranking(ranking_of(a=np.nan))
 
 
+def test_names_of_backbones_are_no_mathematics():
+    ranking = ranking_of(**{"$\\frac{$": 40.0, "$^$": np.nan, "b": 3.0})
+    display = RankingDisplay.from_ranking(ranking)
+    display.figure_.canvas.draw()
+
+
 def test_axes_and_style_are_the_users():
     _, ax = plt.subplots()
     display = RankingDisplay.from_ranking(ranking_of(a=1.0, b=2.0), ax=ax, color="red")

@@ -61,6 +61,12 @@ def test_candidates_are_drawn_with_their_errors():
     assert "log-likelihood" in display.ax_.get_xlabel()
 
 
+def test_names_of_candidates_are_no_mathematics():
+    scores = {"resize": {"$\\frac{$": score(0.0, 0.0), "$^$": score(0.1, 0.1)}}
+    display = SelectionDisplay(chosen={"resize": "$^$"}, scores=scores).plot()
+    display.figure_.canvas.draw()
+
+
 def test_each_decision_has_its_candidates_and_its_choice():
     chosen = {"resize": "crop", "unfreeze_depth": 1}
     scores = {"resize": RESIZE, "unfreeze_depth": DEPTH}

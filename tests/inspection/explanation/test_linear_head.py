@@ -1,6 +1,9 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
+from pandas import DataFrame
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
@@ -114,3 +117,23 @@ def test_a_head_without_hidden_layers_is_one_layer(head):
 
 def test_a_head_with_hidden_layers_is_not():
     assert linear_of_head(build_head(8, (4,), 0.0, 3)) is None
+
+
+def test_sparse_weights():
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, THREE)
+    expected = model.decision_function(X)
+    model[-1].sparsify()
+    scores = linear_of_steps([step for _, step in model.steps], 6)(torch.from_numpy(X))
+    np.testing.assert_allclose(scores, expected, atol=1e-4)
+
+
+def test_steps_that_were_fitted_with_names():
+    """Nothing warns of names, and the steps keep theirs."""
+    model = make_pipeline(StandardScaler(), PCA(3), LogisticRegression())
+    model.set_output(transform="pandas").fit(DataFrame(X).add_prefix("x"), THREE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        linear = linear_of_steps([step for _, step in model.steps], 6)
+    expected = model.decision_function(DataFrame(X).add_prefix("x"))
+    np.testing.assert_allclose(linear(torch.from_numpy(X)), expected, atol=1e-4)
+    assert model[0].feature_names_in_[0] == "x0"

@@ -115,6 +115,12 @@ def test_a_vector_is_no_map():
             parted_of(model)
 
 
+def test_weights_that_are_all_0_are_named():
+    model = make_pipeline(extractor(), LogisticRegression(l1_ratio=1, C=1e-9, solver="saga"))
+    with pytest.raises(ParameterError, match="All weights of LogisticRegression are 0"):
+        parted_of(model.fit(X, LABELS))
+
+
 def test_other_stages_of_an_extractor_are_refused():
     model = make_pipeline(extractor(stage=["level1", "level2"]), LogisticRegression())
     with pytest.raises(ParameterError, match="A map is of one stage"):
