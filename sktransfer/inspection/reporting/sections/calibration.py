@@ -30,7 +30,7 @@ def section(material: Material) -> Section:
         what, of = "probability of the most likely class", "class is right"
     bins = binned(confidence, happened)
     gap = sum(abs(share - probability) * n for probability, share, n, *_ in bins) / len(confidence)
-    columns = [f"mean {what}", f"share in which the {of}", "number", "from", "to"]
+    columns = ["mean probability", "share", "number", "from", "to"]
     return Section(
         "calibration",
         title,
@@ -48,7 +48,11 @@ def section(material: Material) -> Section:
                 "Points on the grey line are calibrated; below it, the classifier is too sure. "
                 "Bars are 95 % intervals (Wilson).",
             ),
-            Table(columns, [list(each) for each in bins], "The points of the curve."),
+            Table(
+                columns,
+                [list(each) for each in bins],
+                f"The points of the curve: the mean {what}, and the share in which the {of}.",
+            ),
         ],
     )
 

@@ -13,7 +13,10 @@ from sktransfer.inspection.reporting.material import Material, Part
 
 _MOST_OF_KIND = 8
 _SIDE = 96
-# Kinds whose pictures are worth a look, and how many of them are shown.
+_SEVERITIES = (
+    "Errors make a score or a fit wrong, warnings probably harm it, notes are good to know."
+)
+# Kinds whose pictures are worth a look, and how many findings of a kind have them.
 _SHOWN = ("label_conflict", "leakage", "label_error", "near_duplicate", "blank", "outlier")
 _MOST_SHOWN = 6
 _NAMES = "X are the training pictures and X_test those of the test"
@@ -22,14 +25,15 @@ _PER_FINDING = 3
 
 
 def section(material: Material) -> Section:
-    """A table of findings, and galleries of the kinds that one must look at."""
+    """Findings by kind, with the pictures of those that one must look at."""
     if material.test.pictures is None:
         return Section("data", "Data", [Text("X holds no pictures, so none were checked.")])
     check = _checked(material)
     blocks: list[Block] = [*_alarm(check), Text(_scope(material, check))]
     if len(check):
-        blocks.append(_table(check))
-    blocks += [gallery for kind in _SHOWN if (gallery := _gallery(material, check, kind))]
+        blocks.append(Text(_SEVERITIES))
+    for kind in dict.fromkeys(each.kind for each in check):
+        blocks += _of_kind(material, check, kind)
     return Section("data", "Data", [*blocks, *_not_made(check)])
 
 
@@ -74,29 +78,17 @@ def _alarm(check: DataCheck) -> list[Text]:
     return [Text(f"{n} in the data: {kinds}. Scores can't be trusted before it is mended.", True)]
 
 
-def _table(check: DataCheck) -> Table:
-    """A few findings of each kind, with the advice at the first."""
-    rows: list[list[str]] = []
-    for kind in dict.fromkeys(each.kind for each in check):
-        of_kind = check.of_kind(kind)
-        title = f"{KINDS[kind]} ({len(of_kind)})"
-        for i, each in enumerate(of_kind[:_MOST_OF_KIND]):
-            first = i == 0
-            rows.append(
-                [
-                    title if first else "",
-                    each.severity,
-                    each.message,
-                    each.advice if first or each.advice != of_kind[0].advice else "",
-                ]
-            )
-        if len(of_kind) > _MOST_OF_KIND:
-            rows.append(["", of_kind[-1].severity, f"and {len(of_kind) - _MOST_OF_KIND} more", ""])
-    return Table(
-        ["finding", "severity", "where", "advice"],
-        rows,
-        "Errors make a score or a fit wrong, warnings probably harm it, notes are good to know.",
-    )
+def _of_kind(material: Material, check: DataCheck, kind: str) -> list[Block]:
+    """Some findings of one kind below their common advice, and their pictures."""
+    findings = check.of_kind(kind)
+    rows = [[each.message] for each in findings[:_MOST_OF_KIND]]
+    if (more := len(findings) - len(rows)) > 0:
+        rows.append([f"and {more} more"])
+    n, severity = len(findings), findings[0].severity
+    title = f"{KINDS[kind]} ({n} {severity}{'s' if n > 1 else ''})"
+    table = Table([title], rows, findings[0].advice)
+    gallery = _gallery(material, check, kind) if kind in _SHOWN else None
+    return [table] if gallery is None else [table, gallery]
 
 
 def _gallery(material: Material, check: DataCheck, kind: str) -> Gallery | None:
@@ -107,8 +99,8 @@ def _gallery(material: Material, check: DataCheck, kind: str) -> Gallery | None:
     more = len(findings) - _MOST_SHOWN
     return Gallery(
         pictures,
-        title=KINDS[kind],
         note=f"{more} more findings of this kind have no pictures here." if more > 0 else "",
+        is_small=True,
     )
 
 

@@ -42,7 +42,10 @@ def section(material: Material) -> Section | None:
 
 def _row(table: GroupMetrics, j: int) -> list[Any]:
     values = [*table.values[:, j], table.overall[j], table.difference[j], table.ratio[j]]
-    return [table.metrics[j], *(None if np.isnan(value) else float(value) for value in values)]
+    return [
+        table.metrics[j].replace("_", " "),
+        *(None if np.isnan(value) else float(value) for value in values),
+    ]
 
 
 def _comparison(table: GroupMetrics) -> Text:
