@@ -106,10 +106,11 @@ class Material:
     @cached_property
     def labels(self) -> list[Any]:
         """All labels, first those that the classifier knows, then those of the test alone."""
-        known = self.subject.classes.tolist()
+        labels = self.subject.classes.tolist()
         if self.multilabel:
-            return known
-        return known + [label for label in unique(self.test.y) if label not in set(known)]
+            return labels
+        known = set(labels)
+        return labels + [label for label in unique(self.test.y) if label not in known]
 
     @cached_property
     def outcomes(self) -> Outcomes:
