@@ -34,23 +34,19 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise IsADirectoryError(f"{target} is a folder. Give the name of a file.")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"The folder {target.parent} of {target} does not exist. Make it.")
-    with replaced_when_complete(target, replace=False) as unfinished:
-        if unfinished != target:
-            unfinished.touch()
+    target = Path(os.path.realpath(target))
+    if not target.exists() or target.is_file():
+        unfinished = _unfinished(target)
+        unfinished.touch()
+        unfinished.unlink()
 
 
 @contextlib.contextmanager
-def replaced_when_complete(path: str | os.PathLike[str], *, replace: bool = True) -> Iterator[Path]:
+def replaced_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a path for a new file, which replaces `path` at the end of the block.
 
     If the block raises, the new file is removed, and an old one stays as it was. What a link
     leads to is replaced, and not the link. What is no file, such as a pipe, is written directly.
-
-    Parameters
-    ----------
-    path : str or path
-    replace : bool, default=True
-        With False, the new file is removed in any case.
 
     Raises
     ------
@@ -61,13 +57,16 @@ def replaced_when_complete(path: str | os.PathLike[str], *, replace: bool = True
     if target.exists() and not target.is_file():
         yield target
         return
-    # In the same folder, since a file can't be moved at once to another disk.
-    unfinished = target.with_name(f".{uuid.uuid4().hex}.unfinished")
+    unfinished = _unfinished(target)
     try:
         yield unfinished
-        if replace:
-            if target.is_file():  # a new file has the permissions that the process gives
-                unfinished.chmod(stat.S_IMODE(target.stat().st_mode))
-            unfinished.replace(target)
+        if target.is_file():  # a new file has the permissions that the process gives
+            unfinished.chmod(stat.S_IMODE(target.stat().st_mode))
+        unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _unfinished(target: Path) -> Path:
+    """A new name in the same folder, since a file can't be moved at once to another disk."""
+    return target.with_name(f".{uuid.uuid4().hex}.unfinished")

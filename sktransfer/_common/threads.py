@@ -2,11 +2,17 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
 
 from sktransfer._common.forks import after_fork_in_child
+from sktransfer._common.warning import users_line, warning_at
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 # Each computation uses all of torch's threads, so two at once, in two threads of a parallel
 # search, would only slow each other down.
@@ -97,3 +103,33 @@ def reading_threads(n_jobs: int | None) -> Iterator[int]:
     finally:
         with _PASSES_LOCK:
             _n_passes -= 1
+
+
+def in_reading_threads(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], n_jobs: int | None = None
+) -> list[_Result]:
+    """Results of a function for each item, such as the row of a picture, in their order.
+
+    Warnings point at the user's line. After an error or Ctrl-C, no further item is begun.
+
+    Parameters
+    ----------
+    function : callable
+    items : iterable
+    n_jobs : int, optional
+        Number of threads, as `reading_threads` counts them.
+    """
+    line = users_line()
+
+    def called(item: _Item) -> _Result:
+        with warning_at(line):
+            return function(item)
+
+    with (
+        reading_threads(n_jobs) as n_threads,
+        ThreadPoolExecutor(n_threads, thread_name_prefix="sktransfer-reader") as pool,
+    ):
+        try:
+            return list(pool.map(called, items))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from sklearn.utils import _safe_indexing
 
-from sktransfer._common.threads import reading_threads
-from sktransfer._common.warning import users_line, warning_at
+from sktransfer._common.threads import in_reading_threads
 from sktransfer.exceptions import ParameterError, UnreadableImageError
 from sktransfer.images.sources import ImageSource
 from sktransfer.inspection.subject import Subject
@@ -24,18 +22,15 @@ def readable_rows(images: ImageSource, n_jobs: int | None = None) -> np.ndarray:
     n_jobs : int, optional
         Number of threads that read; by default as many as torch uses.
     """
-    line = users_line()
 
     def can_be_read(row: int) -> bool:
-        with warning_at(line):
-            try:
-                images.read(row)
-            except UnreadableImageError:
-                return False
+        try:
+            images.read(row)
+        except UnreadableImageError:
+            return False
         return True
 
-    with reading_threads(n_jobs) as n_threads, ThreadPoolExecutor(n_threads) as pool:
-        return np.array(list(pool.map(can_be_read, range(len(images)))), dtype=bool)
+    return np.array(in_reading_threads(can_be_read, range(len(images)), n_jobs), dtype=bool)
 
 
 def outcome_of_readable(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from sktransfer._common.threads import reading_threads
-from sktransfer._common.warning import users_line, warning_at
+from sktransfer._common.threads import in_reading_threads
 from sktransfer.exceptions import UnreadableImageError
 from sktransfer.images.preprocessing import Picture, as_image
 from sktransfer.images.sources import ImageSource
@@ -54,18 +52,15 @@ def thumbnails(
     Thumbnails
     """
     wanted = [int(row) for row in rows]
-    line = users_line()
 
     def read(row: int) -> np.ndarray | None:
-        with warning_at(line):
-            try:
-                return _small(_as_rgb(images.read(row)), side)
-            except UnreadableImageError:
-                return None
+        try:
+            return _small(_as_rgb(images.read(row)), side)
+        except UnreadableImageError:
+            return None
 
     distinct = sorted(set(wanted))
-    with reading_threads(n_jobs) as n_threads, ThreadPoolExecutor(n_threads) as pool:
-        found = dict(zip(distinct, pool.map(read, distinct), strict=True))
+    found = dict(zip(distinct, in_reading_threads(read, distinct, n_jobs), strict=True))
     pictures = [found[row] for row in wanted]
     return Thumbnails(
         [placeholder(side) if picture is None else picture for picture in pictures],

@@ -3,13 +3,14 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from contextlib import ExitStack
 
 import pytest
 import torch
 
 from sktransfer._common import threads as common_threads
-from sktransfer._common.threads import computing, one_thread, reading_threads
+from sktransfer._common.threads import computing, in_reading_threads, one_thread, reading_threads
 from tests.conftest import HANGS
 
 
@@ -96,7 +97,7 @@ import numpy as np, torch
 from sktransfer import PretrainedFeatureExtractor, PretrainedImageClassifier
 from sktransfer._common import threads as common_threads
 from sktransfer._common.random import seeded
-from sktransfer._common.threads import computing, one_thread, reading_threads
+from sktransfer._common.threads import computing, in_reading_threads, one_thread, reading_threads
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)  # of forks while there are threads
 torch.set_num_threads(2)
@@ -274,3 +275,18 @@ def test_computing_leaves_the_threads_of_its_own_process():
     with computing():
         assert torch.get_num_threads() == before
     assert torch.get_num_threads() == before
+
+
+def test_results_come_in_order_and_nothing_begins_after_an_error():
+    assert in_reading_threads(lambda item: item * 2, range(50), 4) == list(range(0, 100, 2))
+    begun = []
+
+    def fails(item):
+        begun.append(item)
+        if item:
+            time.sleep(0.01)  # all of them would take longer than any machine is busy
+        raise ValueError(item)
+
+    with pytest.raises(ValueError, match="0"):
+        in_reading_threads(fails, range(10_000), 1)
+    assert len(begun) < 10_000

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageStat
 
-from sktransfer._common.threads import reading_threads
-from sktransfer._common.warning import Line, users_line, warning_at
+from sktransfer._common.threads import in_reading_threads
 from sktransfer.exceptions import ImageError
 from sktransfer.images.decoding import DAMAGE, FORMATS
 from sktransfer.images.sources import ImageSource
@@ -75,27 +73,14 @@ def facts_of(source: ImageSource, names: Sequence[str]) -> list[PictureFacts]:
     names : sequence of str
         How findings refer to each of them.
     """
-    line = users_line()
-
-    def of_row(row: int) -> PictureFacts:
-        return _facts(source, row, names[row], line)
-
-    with (
-        reading_threads(None) as n_threads,
-        ThreadPoolExecutor(n_threads, thread_name_prefix="sktransfer-checker") as pool,
-    ):
-        try:
-            return list(pool.map(of_row, range(len(source))))
-        finally:  # also at Ctrl-C
-            pool.shutdown(wait=True, cancel_futures=True)
+    return in_reading_threads(lambda row: _facts(source, row, names[row]), range(len(source)))
 
 
-def _facts(source: ImageSource, row: int, name: str, line: Line) -> PictureFacts:
+def _facts(source: ImageSource, row: int, name: str) -> PictureFacts:
     item = source.items[row]
     path = os.fspath(item) if isinstance(item, str | os.PathLike) else None
     try:
-        with warning_at(line):
-            picture = source.read(row)
+        picture = source.read(row)
     except ImageError as error:
         # `read` begins with the row and path, which a finding names by itself.
         return PictureFacts(name, path, error=str(error).removeprefix(f"{source.describe(row)}: "))

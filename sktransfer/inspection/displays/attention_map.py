@@ -18,7 +18,8 @@ from sktransfer.inspection.displays.gallery import (
     draw,
     write,
 )
-from sktransfer.inspection.explanation.explain import Explanation, check_method, explain
+from sktransfer.inspection.explanation.explain import Explanation, check_method, explained
+from sktransfer.inspection.explanation.targets import target_codes
 from sktransfer.inspection.subject import subject_of
 from sktransfer.inspection.thumbnails import thumbnails
 
@@ -110,18 +111,18 @@ class AttentionMapDisplay:
         check_counts(n_columns=n_columns)
         check_method(method)
         subject = subject_of(estimator, "AttentionMapDisplay")
-        n = len(subject.pictures(X))
+        images = subject.pictures(X)
+        n = len(images)
         if n > _MAX_PICTURES:
             raise ParameterError(
                 f"AttentionMapDisplay draws at most {_MAX_PICTURES} pictures; got {n:,}. Give some "
                 "of them, or call explain, which has no limit."
             )
-        explanation = explain(estimator, X, target, method)
+        codes = target_codes(target, subject, X, n)
+        explanation = explained(subject, X, images, np.arange(n), codes, method)
         chances = subject.probabilities(X)
         if chances is not None:
-            codes = {label: code for code, label in enumerate(subject.classes.tolist())}
-            columns = [codes[label] for label in explanation.target.tolist()]
-            chances = chances[np.arange(n), columns]
+            chances = chances[np.arange(n), codes]
         display = cls(explanation=explanation, probabilities=chances)
         return display.plot(n_columns=n_columns, figure=figure)
 

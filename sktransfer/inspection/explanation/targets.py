@@ -42,7 +42,7 @@ def target_codes(target: Any, subject: Subject, X: Any, n_pictures: int) -> np.n
             f"target has {len(labels)} labels, but X has {n_pictures} pictures. Give one label "
             "for all, or one for each picture."
         )
-    codes = {label: code for code, label in enumerate(subject.classes.tolist())}
+    codes = _positions(subject)
     unknown = sorted({label for label in labels.tolist() if label not in codes}, key=repr)
     if unknown:
         raise ParameterError(
@@ -60,5 +60,10 @@ def _predicted(subject: Subject, X: Any) -> np.ndarray:
                 f"{subject.why_no_probabilities} Or say which label to explain: target=0."
             )
         return probabilities.argmax(axis=1)
-    codes = {label: code for code, label in enumerate(subject.classes.tolist())}
+    codes = _positions(subject)
     return np.array([codes[label] for label in subject.predict(X).tolist()])
+
+
+def _positions(subject: Subject) -> dict[Any, int]:
+    """The position of each label in `subject.classes`."""
+    return {label: code for code, label in enumerate(subject.classes.tolist())}

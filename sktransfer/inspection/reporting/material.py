@@ -156,11 +156,6 @@ class Material:
         """Features (n, d) of the test pictures."""
         return _features(self.runner, self.test)
 
-    @property
-    def saw_labels(self) -> bool:
-        """Whether what gives the features was, or may have been, trained on labels."""
-        return self.subject.saw_labels
-
     def texts_of(self, y: np.ndarray) -> np.ndarray:
         """Labels as text, whatever their types are; an indicator as it is."""
         return y if self.multilabel else np.array([str(label) for label in y.tolist()])

@@ -55,7 +55,7 @@ def _features(material: Material, names: list[str]) -> FeatureMaker:
             why_not="the classifier has no backbone. check_pictures takes features of another one"
         )
     matrices = tuple(getattr(material, name) for name in names)
-    return FeatureMaker(matrices=matrices, saw_labels=material.saw_labels)
+    return FeatureMaker(matrices=matrices, saw_labels=material.subject.saw_labels)
 
 
 def _scope(material: Material, check: DataCheck) -> str:
@@ -87,14 +87,10 @@ def _of_kind(material: Material, check: DataCheck, kind: str) -> list[Block]:
     n, severity = len(findings), findings[0].severity
     title = f"{KINDS[kind]} ({n} {severity}{'s' if n > 1 else ''})"
     table = Table([title], rows, findings[0].advice)
-    gallery = _gallery(material, check, kind) if kind in _SHOWN else None
-    return [table] if gallery is None else [table, gallery]
+    return [table, _gallery(material, findings)] if kind in _SHOWN else [table]
 
 
-def _gallery(material: Material, check: DataCheck, kind: str) -> Gallery | None:
-    findings = check.of_kind(kind)
-    if not findings:
-        return None
+def _gallery(material: Material, findings: Sequence[Finding]) -> Gallery:
     pictures = [picture for each in findings[:_MOST_SHOWN] for picture in _pictures(material, each)]
     more = len(findings) - _MOST_SHOWN
     return Gallery(

@@ -53,25 +53,17 @@ def _lead(material: Material, rows: np.ndarray) -> str:
 def _maps(material: Material, rows: np.ndarray) -> tuple[list[np.ndarray | None], str]:
     """A map for each row, or None, and a sentence about them."""
     nothing: list[np.ndarray | None] = [None] * len(rows)
+    targets = material.subject.classes[material.outcomes.explained[rows]]
     for method in ("cam", "gradcam", "occlusion"):
         chosen = rows[:_MOST_OCCLUDED] if method == "occlusion" else rows
         part = material.test.taken(chosen)
         try:
-            found = explain(material.runner.estimator, part.X, _targets(material, chosen), method)
+            found = explain(material.runner.estimator, part.X, targets[: len(chosen)], method)
         except (ValueError, TypeError, ImportError):  # what classifiers say to other input than X
             continue
         maps = [found.on_original(i, _SIDE) for i in range(len(chosen))]
         return [*maps, *nothing[len(chosen) :]], f"{_ABOUT} {_METHODS[method]}"
     return nothing, "There are no maps of this classifier."
-
-
-def _targets(material: Material, rows: np.ndarray) -> np.ndarray | None:
-    """The predicted labels; of several labels, the number of the one that is most wrong."""
-    if not material.multilabel:
-        return material.y_pred[rows]
-    if material.probabilities is None:
-        return None
-    return abs(material.probabilities[rows] - material.test.y[rows]).argmax(axis=1)
 
 
 _ABOUT = (
