@@ -24,6 +24,7 @@ ORDER = [
         "ranking",
         "adaptation",
         "inspection",
+        "persistence",
         "__init__",
         "shell",
         "__main__",

@@ -1,0 +1,1 @@
+"""Keeps fitted estimators: model files, and graphs that other runtimes run."""

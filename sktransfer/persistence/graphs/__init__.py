@@ -1,0 +1,1 @@
+"""Fitted estimators as graphs that run without this package and without torch."""
