@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from sktransfer._common.plain_tensors import with_plain_tensors, with_tensors
 from sktransfer.activations.augmented import Augmented
 from sktransfer.activations.streaming import FrozenPass
 from sktransfer.backbones.freezing import TrainableStages
@@ -153,6 +154,12 @@ class OptimizerState:
         """The state, if training goes on with the same optimizer and stages."""
         same = (self.optimizer, self.unfreeze_depth) == (optimizer, unfreeze_depth)
         return self.state if same else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(with_plain_tensors(vars(self)))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(with_tensors(state))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sktransfer._common.devices import available_or_cpu
+from sktransfer._common.plain_tensors import with_plain_tensors, with_tensors
 from sktransfer._common.warning import warn
 from sktransfer.activations.engines.choice import EngineChoice
 from sktransfer.activations.streaming import FrozenPass
@@ -143,7 +144,11 @@ class BackboneReference:
 
     # Weights are tens or hundreds of megabytes, and the same in all estimators that use them.
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_loaded": None, "_digest": self.digest}
+        state = {**vars(self), "_loaded": None, "_digest": self.digest}
+        return dict(with_plain_tensors(state))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(with_tensors(state))
 
 
 @dataclass(frozen=True)

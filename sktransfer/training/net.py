@@ -4,6 +4,7 @@ import contextlib
 import copy
 import math
 from collections.abc import Callable, Mapping
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ from sklearn.base import ClassifierMixin
 from skorch import NeuralNet
 from skorch.callbacks import Callback, PassthroughScoring
 from skorch.history import History
-from torch import Tensor
+from torch import Tensor, nn
 
 from sktransfer._common.devices import available_or_cpu
+from sktransfer._common.plain_tensors import with_plain_tensors, with_tensors
 from sktransfer._common.random import derived_seed, seeded
 from sktransfer.exceptions import TrainingDivergedError
 from sktransfer.training.averaging import WeightAverage
@@ -24,6 +26,8 @@ from sktransfer.training.head import Dropout
 from sktransfer.training.losses import RowLoss, Targets
 from sktransfer.training.mixing import Mixing
 from sktransfer.training.task import Task
+
+_ONLY_TRAINING = {"optimizer_", "weight_average_", "begin_state", "begun_"}
 
 
 class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
@@ -115,10 +119,27 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
         self.interrupted_ = self.finished_ = self.kept_beginning_ = False
         return self
 
+    # Not as skorch does it: its state holds a pickle of its own, which can run code that no check
+    # of the outer file sees, and it opens neither tensors of MPS nor those of a second GPU.
+    def __getstate__(self) -> dict[str, Any]:
+        # skorch's Checkpoint pickles nets in training. What belongs to the tensors of now would be
+        # cut off from those of a copy.
+        training = dict.fromkeys(_ONLY_TRAINING & vars(self).keys())
+        return dict(with_plain_tensors({**vars(self), **training}))
+
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # The estimator warns if the device is missing; skorch would warn once more. And it only
-        # asks whether there is any CUDA: tensors of MPS or of a second GPU could not be opened.
-        super().__setstate__({**state, "device": available_or_cpu(state["device"])})
+        if "__cuda_dependent_attributes__" in state:
+            raise UnpicklingError(
+                "This classifier was pickled by an early sktransfer, in a form that can hide code, "
+                "and is not opened. Fit it again."
+            )
+        # The estimator warns if the device is missing.
+        device = available_or_cpu(state["device"])
+        opened = with_tensors({**state, "device": device})
+        self.__dict__.update(
+            (name, value.to(device) if isinstance(value, nn.Module) else value)
+            for name, value in opened.items()
+        )
 
     def get_iterator(self, dataset: Rows, training: bool = False) -> Any:
         """In training the rows themselves, of which each epoch draws its own batches."""
