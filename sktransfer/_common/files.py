@@ -3,9 +3,10 @@
 import contextlib
 import os
 import stat
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+from sktransfer._common.left_behind import unfinished_file
 
 
 def file_identity(path: str | os.PathLike[str]) -> str | None:
@@ -36,17 +37,17 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(f"The folder {target.parent} of {target} does not exist. Make it.")
     target = Path(os.path.realpath(target))
     if not target.exists() or target.is_file():
-        unfinished = _unfinished(target)
-        unfinished.touch()
-        unfinished.unlink()
+        with unfinished_file(target.parent):
+            pass
 
 
 @contextlib.contextmanager
 def replaced_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a path for a new file, which replaces `path` at the end of the block.
 
-    If the block raises, the new file is removed, and an old one stays as it was. What a link
-    leads to is replaced, and not the link. What is no file, such as a pipe, is written directly.
+    A kill leaves the old file or the new one, whole. If the block raises, the new file is removed,
+    and an old one stays as it was. What a link leads to is replaced, and not the link. What is no
+    file, such as a pipe, is written directly.
 
     Raises
     ------
@@ -57,16 +58,24 @@ def replaced_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
     if target.exists() and not target.is_file():
         yield target
         return
-    unfinished = _unfinished(target)
-    try:
+    with unfinished_file(target.parent) as unfinished:
         yield unfinished
         if target.is_file():  # a new file has the permissions that the process gives
             unfinished.chmod(stat.S_IMODE(target.stat().st_mode))
+        _sync(unfinished)
         unfinished.replace(target)
+        with contextlib.suppress(OSError):  # Windows, and some network disks, sync no folders
+            _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until the disk holds a file, or the names in a folder.
+
+    Else the new name could reach the disk before the content, and lead to an empty file after
+    the power has failed.
+    """
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
     finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _unfinished(target: Path) -> Path:
-    """A new name in the same folder, since a file can't be moved at once to another disk."""
-    return target.with_name(f".{uuid.uuid4().hex}.unfinished")
+        os.close(descriptor)

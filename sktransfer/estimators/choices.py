@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from tempfile import TemporaryDirectory
 from typing import Any
 
+from sktransfer._common.left_behind import temporary_folder
 from sktransfer.activations.progress import tell
 from sktransfer.activations.results import Known
 from sktransfer.backbones.freezing import TrainableStages
@@ -138,5 +138,5 @@ def _options(classifier: Any, *, shared: bool) -> Iterator[RunOptions]:
     if options.cache is not None or not shared:
         yield options
         return
-    with TemporaryDirectory(prefix="sktransfer-") as folder:
+    with temporary_folder() as folder:
         yield replace(options, cache=folder)

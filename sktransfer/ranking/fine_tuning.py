@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
+from sktransfer._common.left_behind import temporary_folder
 from sktransfer._common.warning import silenced
 from sktransfer.estimators.classifier import PretrainedImageClassifier
 from sktransfer.ranking.candidates import Candidate
@@ -52,7 +52,7 @@ def fine_tuned_accuracies(candidate: Candidate, comparison: Comparison) -> np.nd
     own = extractor.get_params()
     pictures = list(sample.images.items)
     # Without the user's cache, the folds and depths share one of their own.
-    folder = TemporaryDirectory(prefix="sktransfer-") if extractor.cache is None else nullcontext()
+    folder = temporary_folder() if extractor.cache is None else nullcontext()
     with folder as temporary:
         classifier = PretrainedImageClassifier(
             **{name: own[name] for name in _SHARED},

@@ -1,8 +1,6 @@
 """Checkpoints, from which a training that was killed continues after its last whole epoch."""
 
 import contextlib
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from hashlib import sha256
@@ -14,7 +12,9 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 
+from sktransfer._common.files import replaced_when_complete
 from sktransfer._common.identity import library_versions, stable_repr
+from sktransfer._common.left_behind import remove_unfinished
 from sktransfer._common.warning import warn
 from sktransfer.backbones.frozen import state_digest
 from sktransfer.exceptions import TrainingWarning
@@ -85,19 +85,15 @@ class Checkpoint(Callback):  # type: ignore[misc]
             "callbacks": {name: _numbers(_state_of(each)) for name, each in net.callbacks_},
             "history": [_plain(row) for row in net.history],
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=self.path.name, suffix=".new")
         try:
-            with os.fdopen(handle, "wb") as file:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with replaced_when_complete(self.path) as unfinished, unfinished.open("wb") as file:
                 torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-            # It is gone if the same training has ended in another process, which removes it.
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(name, self.path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        except OSError as error:
+            raise OSError(
+                f"checkpoint_dir={str(self.path.parent)!r}: no checkpoint can be written there: "
+                f"{error}. An earlier one stays: the same fit goes on from it once this is mended."
+            ) from error
 
 
 class CheckpointFiles:
@@ -127,7 +123,8 @@ class CheckpointFiles:
     def remove(self) -> None:
         """Remove the files of a training that has ended."""
         if self._folder is not None:
-            for path in self._folder.glob(f"{self._name}-*"):  # and half-written ones of a kill
+            remove_unfinished(self._folder)
+            for path in self._folder.glob(f"{self._name}-*"):
                 # Windows refuses while another process has it open; that process removes it.
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)

@@ -6,19 +6,18 @@ import importlib.util
 import logging
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sktransfer._common.left_behind import temporary_folder
 from sktransfer.activations.engines.interface import (
     ConversionError,
     Engine,
@@ -288,8 +287,8 @@ def _channels_last(batch: Tensor) -> Tensor:
 
 def _packed(openvino: Any, model: Any) -> bytes:
     """The length of a model's structure in 8 bytes, its structure, and its weights."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.xml"
+    with temporary_folder() as folder:
+        path = folder / "model.xml"
         openvino.save_model(model, path, compress_to_fp16=False)
         structure = path.read_bytes()
         weights = path.with_suffix(".bin").read_bytes()

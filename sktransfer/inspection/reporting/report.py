@@ -8,10 +8,10 @@ import json
 import os
 from collections.abc import Mapping
 from importlib.util import find_spec
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from sktransfer._common.files import check_writable, replaced_when_complete
+from sktransfer._common.left_behind import temporary_folder
 from sktransfer.exceptions import ParameterError
 from sktransfer.inspection.reporting.as_data import as_data
 from sktransfer.inspection.reporting.as_html import as_html
@@ -182,13 +182,13 @@ def report(
             "learning_curve=True fits on training pictures: give X_train, y_train."
         )
     # Each section asks for what it needs, and no picture runs twice through the frozen stages.
-    with TemporaryDirectory(prefix="sktransfer-") as folder:
+    with temporary_folder() as folder:
         found = material(
             *(estimator, X_test, y_test),
             X_train=X_train,
             y_train=y_train,
             groups=groups,
-            cache=folder,
+            cache=str(folder),
             learning_curve=learning_curve,
             card=filled,
             seed=random_state,
