@@ -21,6 +21,7 @@ from sktransfer.backbones.names import source_of
 from sktransfer.backbones.pooling import POOLINGS
 from sktransfer.estimators.fitted_backbone import BackboneReference, FittedBackbone, RunOptions
 from sktransfer.exceptions import ImageError
+from sktransfer.images.arrays import refuse_masked
 from sktransfer.images.preprocessing import RESIZES
 from sktransfer.images.sources import ImageSource, as_images, holds_images
 
@@ -122,6 +123,7 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
         if shape is None or holds_images(X):
             images = as_images(X, shape, channels)
         else:
+            refuse_masked(X)  # scikit-learn would drop the mask
             rows = validate_data(self, X, reset=reset, dtype="numeric")
             if rows.shape[1] != np.prod(shape):
                 raise ImageError(

@@ -116,8 +116,19 @@ def check_layout(
                 "channels-first. Use array.transpose(1, 2, 0), or pass a torch tensor."
             )
         raise ImageError(_wrong_number(shape, channels))
-    if shape[0] in known and shape[0] != shape[1]:
+    # A square is read as channels-last, unless it would be as likely a picture in the other way.
+    is_cube = set(shape) == {channels} and channels > 1
+    if shape[0] in known and (shape[0] != shape[1] or is_cube):
         _ambiguous(shape)
+
+
+def refuse_masked(array: np.ndarray) -> None:
+    """Raise if values of a NumPy masked array are hidden: they are no pixels to compute with."""
+    if np.ma.is_masked(array):
+        raise ImageError(
+            f"{np.ma.getmaskarray(array).sum()} values of a masked array are masked. Give them a "
+            "colour with array.filled(value), or use array.data if all are valid."
+        )
 
 
 def _known(channels: int) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from sktransfer.images.arrays import (
     array_to_image,
     array_to_pixels,
     check_layout,
+    refuse_masked,
     tensor_to_array,
     to_uint8,
 )
@@ -32,13 +33,19 @@ from sktransfer.images.decoding import (
 )
 from sktransfer.images.preprocessing import Picture
 
-_URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_URL = re.compile(r"^([a-z][a-z0-9+.-]+://|data:[a-z]+/)", re.IGNORECASE)
+# Characters of a path that messages show: a table may hold the text of files in place of paths.
+_SHOWN = 1000
 
 # A PIL image opened from a file is decoded on first use. Two threads must not do this at once,
 # and the same image can be in several rows. A single lock would prevent different images from
 # being decoded in parallel. The number of locks is prime because ids are multiples of 16: of 64
 # locks only 4 would be used.
 _LOCKS = tuple(Lock() for _ in range(61))
+
+# Kinds of arrays that hold paths or pictures: objects, bytes (for which reading them raises), and
+# strings of fixed and variable width.
+_OF_OBJECTS = "OSUT"
 
 _forked = False
 
@@ -91,8 +98,10 @@ class ImageSource:
         """Return how errors refer to a picture: by its row, and by its path if it has one."""
         item = self.items[row]
         number = row if self.rows is None else self.rows[row]
-        is_path = isinstance(item, str | os.PathLike)
-        return f"row {number} of X ({os.fspath(item)!r})" if is_path else f"row {number} of X"
+        if not isinstance(item, str | os.PathLike):
+            return f"row {number} of X"
+        path = os.fspath(item)
+        return f"row {number} of X ({path[:_SHOWN]!r}{'...' if len(path) > _SHOWN else ''})"
 
     def read(self, row: int) -> Picture:
         """Return one picture. Errors name its row.
@@ -193,10 +202,13 @@ def _read_pil(image: Image.Image) -> Image.Image:
         raise
     # Pillow raises AttributeError or AssertionError for an image whose file is closed.
     except (*DAMAGE, AttributeError, AssertionError) as error:
-        raise UnreadableImageError(
-            f"The PIL image can't be read ({str(error) or 'no data'}). Was its file closed or is "
-            "it damaged?"
-        ) from error
+        if isinstance(error, AttributeError | AssertionError) or "closed" in str(error):
+            # No damage: on_error="nan" would hide that all images were closed by mistake.
+            raise ImageError(
+                "The PIL image or its file was closed before it was read. Pass the path, or call "
+                "image.load() before the file is closed."
+            ) from error
+        raise UnreadableImageError(f"The PIL image can't be read: {error}.") from error
 
 
 def _from_file_of_its_own(image: Image.Image) -> Image.Image:
@@ -234,6 +246,7 @@ def _as_array(item: Any, channels: int) -> np.ndarray:
     if isinstance(item, torch.Tensor):
         return tensor_to_array(item, channels)
     if isinstance(item, np.ndarray):
+        refuse_masked(item)
         return item
     missing = item is None or (isinstance(item, float) and np.isnan(item))
     got = "a missing value" if missing else f"{type(item).__name__}"
@@ -306,7 +319,7 @@ def _first(X: Any) -> Any:
         return X[0] if len(X) > 0 else None
     if not isinstance(X, np.ndarray):
         X = _column(X)
-    return X.flat[0] if X is not None and X.size and X.dtype.kind in "OUT" else None
+    return X.flat[0] if X is not None and X.size and X.dtype.kind in _OF_OBJECTS else None
 
 
 def _column(X: Any) -> np.ndarray | None:
@@ -327,7 +340,9 @@ def _tensor_items(X: torch.Tensor, channels: int) -> Sequence[torch.Tensor]:
 def _array_items(
     X: np.ndarray, image_shape: tuple[int, ...] | None, channels: int
 ) -> Sequence[Any]:
-    if X.dtype.kind in "OUT":  # object, fixed-width and variable-width strings
+    if X.ndim and len(X) == 0:  # an empty table has columns of any type
+        return []
+    if X.dtype.kind in _OF_OBJECTS or _are_all_missing(X):
         if X.ndim == 2 and X.shape[1] == 1:
             X = X[:, 0]
         if X.ndim != 1:
@@ -348,6 +363,12 @@ def _array_items(
     if X.ndim == 3 and X.shape[1:] != image_shape:
         _check_not_one_picture(X.shape, channels)
     return list(X)
+
+
+def _are_all_missing(X: np.ndarray) -> bool:
+    """Return True for a column of which each value is missing, which has the type of numbers."""
+    is_column = X.ndim == 1 or (X.ndim == 2 and X.shape[1] == 1)
+    return is_column and X.dtype.kind == "f" and bool(np.isnan(X).all())
 
 
 def _check_not_one_picture(shape: tuple[int, ...], channels: int) -> None:

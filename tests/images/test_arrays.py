@@ -9,6 +9,7 @@ from sktransfer.images.arrays import (
     array_to_image,
     check_layout,
     on_white,
+    refuse_masked,
     scale_16_bit,
     tensor_to_array,
     to_uint8,
@@ -154,6 +155,7 @@ def test_on_white_leaves_opaque_pixels():
         ((32, 32, 5), "got 5 "),
         ((3, 32, 3), "channels-first or channels-last"),
         ((4, 32, 1), "channels-first or channels-last"),
+        ((3, 3, 3), "channels-first or channels-last"),
         ((9,), "A picture is an array of shape"),
         ((2, 9, 9, 3), "A picture is an array of shape"),
         ((), "A picture is an array of shape"),
@@ -165,6 +167,14 @@ def test_on_white_leaves_opaque_pixels():
 def test_other_layouts_raise(shape, message):
     with pytest.raises(ImageError, match=message):
         array_to_image(np.zeros(shape, np.uint8))
+
+
+def test_masked_values_are_no_pixels():
+    whole = np.ma.masked_array(NOISE, mask=False)
+    refuse_masked(whole)
+    whole[3, 3, 0] = np.ma.masked
+    with pytest.raises(ImageError, match=r"1 values of a masked array"):
+        refuse_masked(whole)
 
 
 def test_declared_shape_settles_an_ambiguous_layout():
@@ -179,7 +189,9 @@ def test_another_declared_shape_does_not_settle_it():
         check_layout((3, 9, 3), (9, 9, 3))
 
 
-@pytest.mark.parametrize("shape", [(3, 3, 3), (1, 1, 3), (4, 4, 1), (1, 9), (4, 4)])
+@pytest.mark.parametrize(
+    "shape", [(3, 3, 1), (1, 1, 3), (1, 1, 1), (4, 4, 1), (4, 4, 3), (1, 9), (4, 4)]
+)
 def test_small_pictures_beyond_doubt_are_accepted(shape):
     assert array_to_image(np.zeros(shape, np.uint8)).size == (shape[1], shape[0])
 
