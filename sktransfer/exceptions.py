@@ -19,6 +19,7 @@ __all__ = [
     "ImageError",
     "ImageWarning",
     "InterruptedWarning",
+    "ModelFileError",
     "ParameterError",
     "RankingWarning",
     "ShortTrainingWarning",
@@ -67,6 +68,10 @@ class EngineUnavailableError(SktransferError, ValueError):
 
 class DeviceMemoryError(SktransferError, RuntimeError):
     """The device has too little memory for a single picture, or for one training batch."""
+
+
+class ModelFileError(SktransferError, ValueError):
+    """A file is not a model file, is damaged, or holds what no model file may hold."""
 
 
 class ParameterError(SktransferError, ValueError):

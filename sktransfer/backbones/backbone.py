@@ -1,7 +1,7 @@
 """A backbone: preprocessing and named stages, and the networks that are made of them."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -51,6 +51,9 @@ class Backbone:
     pretrained : bool
     has_classifier : bool
         False where the weights came without one.
+    tensors : mapping of str to Tensor
+        Those of the whole network under its own names, which the modules share: what a file must
+        hold to make this backbone without its weights.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Backbone:
     preprocessing: Preprocessing
     pretrained: bool = False
     has_classifier: bool = False
+    tensors: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     # The same network is one object each time, so that an engine prepared for it is found again.
     _networks: dict[tuple[str, str, str], FrozenNetwork] = field(
         default_factory=dict, init=False, repr=False

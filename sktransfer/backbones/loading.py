@@ -1,10 +1,11 @@
 """Build, fill and cut a backbone, once per process."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sktransfer._common.process_memory import get_or_prepare
 from sktransfer._common.threads import fork_safe_threads
@@ -14,7 +15,8 @@ from sktransfer.backbones.names import source_of
 from sktransfer.backbones.networks import build_random
 from sktransfer.backbones.sources.base import Weights
 from sktransfer.backbones.weights import find_weights, read_weights
-from sktransfer.exceptions import BackboneError
+from sktransfer.exceptions import BackboneError, WeightsError
+from sktransfer.images.preprocessing import Preprocessing
 
 
 def load_backbone(
@@ -68,18 +70,90 @@ def load_backbone(
         )
 
 
+@dataclass(frozen=True)
+class WholeBackbone:
+    """All that a backbone is made of, where its weights need not be found again.
+
+    Parameters
+    ----------
+    label : str
+        The name of the weights.
+    preprocessing : Preprocessing
+        Of the backbone, for its size and channels.
+    is_random : bool
+    tensors : mapping of str to Tensor
+        As `Backbone.tensors`.
+    digest : str
+        That of the backbone.
+    license, origin : str
+        Of the weights.
+    """
+
+    label: str
+    preprocessing: Preprocessing
+    is_random: bool
+    tensors: Mapping[str, Tensor]
+    digest: str
+    license: str
+    origin: str
+
+    def load(self, name: str) -> Backbone:
+        """The backbone `name`; a process makes it once.
+
+        Raises
+        ------
+        WeightsError
+            If the tensors are those of another network.
+        """
+        # The path says that these are weights as those of a file, whose tensors are at hand.
+        path = None if self.is_random else "of a model file"
+        weights = Weights(self.label, self.preprocessing, path=path)
+
+        def loaded() -> Backbone:
+            backbone = _made(name, weights, *self._filled(name, weights))
+            if backbone.digest != self.digest:
+                raise WeightsError(f"The tensors are not those of {name} with {self.label}.")
+            return backbone
+
+        with fork_safe_threads():
+            key = (name, "whole", self.label, self.digest)
+            return get_or_prepare(key, loaded, Backbone.n_bytes)
+
+    def _filled(self, name: str, weights: Weights) -> tuple[nn.Module, bool]:
+        if not self.is_random:
+            return source_of(name).filled(name, weights, self.tensors)
+        network = _random(name, 0, self.preprocessing)
+        try:
+            network.load_state_dict(self.tensors)
+        except RuntimeError as error:
+            raise WeightsError(f"The tensors are not those of {name}: {error}"[:300]) from error
+        return network, False
+
+
 def _load(name: str, weights: Weights, seed: int) -> Backbone:
-    source = source_of(name)
     if weights.is_random:
-        size = weights.preprocessing.crop_size if source.builds_for_a_size else None
-        network, has_classifier = build_random(name, seed, size), False
-    else:
-        network, has_classifier = source.filled(name, weights, read_weights(name, weights))
-    preprocessing = weights.preprocessing
+        return _made(name, weights, _random(name, seed, weights.preprocessing), False)
+    return _made(name, weights, *source_of(name).filled(name, weights, read_weights(name, weights)))
+
+
+def _random(name: str, seed: int, preprocessing: Preprocessing) -> nn.Module:
+    size = preprocessing.crop_size if source_of(name).builds_for_a_size else None
+    return build_random(name, seed, size)
+
+
+def _made(name: str, weights: Weights, network: nn.Module, has_classifier: bool) -> Backbone:
+    """The backbone of a network that has its weights."""
+    source, preprocessing = source_of(name), weights.preprocessing
+    of_rgb = dict(network.state_dict())
     if len(preprocessing.mean) != len(source.preprocessing(name).mean):
         adapt_input(name, network, preprocessing.shape)
     # Convolutions on CPUs and GPUs run up to twice as fast in this order of memory.
     network = network.to(memory_format=torch.channels_last)
+    tensors = {
+        key: tensor if tensor.shape == of_rgb[key].shape else of_rgb[key]
+        for key, tensor in network.state_dict().items()
+        if not tensor.is_meta  # of a classifier that the weights do not have
+    }
     pieces = source.cut(name, network, weights)
     return Backbone(
         name,
@@ -88,4 +162,5 @@ def _load(name: str, weights: Weights, seed: int) -> Backbone:
         pretrained=not weights.is_random,
         # Some networks have no module that computes scores from features.
         has_classifier=has_classifier and not isinstance(pieces.classifier, nn.Identity),
+        tensors=tensors,
     )

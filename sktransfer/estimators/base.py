@@ -148,11 +148,19 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
         choice.check()
         return choice.settled()
 
-    def _fitted_backbone(self, choice: EngineChoice, resize: str, seed: int = 0) -> FittedBackbone:
-        """The backbone that the parameters name, loaded."""
-        reference = BackboneReference(
-            self.backbone, self.weights, seed, self.image_size, self.in_channels
-        )
+    def _fitted_backbone(
+        self,
+        choice: EngineChoice,
+        resize: str,
+        seed: int = 0,
+        earlier: BackboneReference | None = None,
+    ) -> FittedBackbone:
+        """The backbone that the parameters name, loaded; that of an earlier fit, if it serves."""
+        asked = (self.backbone, self.weights, seed, self.image_size, self.in_channels)
+        if earlier is not None and earlier.serves(*asked):
+            reference = earlier
+        else:
+            reference = BackboneReference(*asked)
         preset = reference.get().preprocessing.at_size(self.image_size)
         return FittedBackbone(
             reference=reference,

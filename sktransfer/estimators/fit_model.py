@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from sktransfer.estimators.checked_input import CheckedInput
 from sktransfer.estimators.choices import decided
 from sktransfer.estimators.fitted import FittedModel, OptimizerState
@@ -27,9 +29,10 @@ def fit_model(classifier: Any, given: CheckedInput, earlier: FittedModel | None)
     settings, seeds = given.settings, given.seeds
     # Pretrained weights are not drawn: one backbone serves all seeds.
     drawn_from = seeds.weights if classifier.weights is None else 0
-    backbone = classifier._fitted_backbone(given.choice, "crop", drawn_from)
-    if earlier is not None:
-        backbone.reference.check_same(earlier.backbone.reference)
+    before = None if earlier is None else earlier.backbone.reference
+    backbone = classifier._fitted_backbone(given.choice, "crop", drawn_from, before)
+    if before is not None:
+        backbone.reference.check_same(before)
     choices = decided(classifier, given, earlier, backbone)
     backbone = backbone.resized(choices.resize)
     architecture = replace(given.architecture, unfreeze_depth=choices.unfreeze_depth)
@@ -69,4 +72,22 @@ def fit_model(classifier: Any, given: CheckedInput, earlier: FittedModel | None)
             # `fit` ends its schedule; only pieces continue with the optimizer as it was.
             state=None if settings.piece is None else trained.optimizer_state,
         ),
+        rows_of_classes=_rows_of_classes(given, earlier if settings.piece else None),
     )
+
+
+def _rows_of_classes(given: CheckedInput, before: FittedModel | None) -> tuple[int, ...]:
+    """Number of rows of each class, with those of the pieces before.
+
+    Parameters
+    ----------
+    given : CheckedInput
+    before : FittedModel or None
+        After the piece before.
+    """
+    labels, counted = given.labels, given.weights > 0
+    y = labels.y[counted]
+    now = (y > 0).sum(axis=0) if labels.multilabel else np.bincount(y, minlength=len(labels.classes))
+    if before is not None and before.rows_of_classes is not None:
+        now = now + before.rows_of_classes
+    return tuple(now.tolist())

@@ -184,6 +184,9 @@ class FittedModel:
     history : list of dict
         One record per epoch, over all fits that continued each other.
     optimizer_state : OptimizerState
+    rows_of_classes : tuple of int, or None
+        Number of rows with each class that it was fitted on, in all pieces; a row of weight 0
+        is none. None in pickles of versions that did not count them.
     """
 
     backbone: FittedBackbone
@@ -197,6 +200,7 @@ class FittedModel:
     seeds: Seeds
     history: list[dict[str, Any]]
     optimizer_state: OptimizerState
+    rows_of_classes: tuple[int, ...] | None = None
 
     def scores(self, images: ImageSource, options: PredictionOptions) -> np.ndarray:
         """Scores of pictures, divided by the temperature.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from sktransfer.activations.engines.choice import EngineChoice
 from sktransfer.activations.streaming import FrozenPass
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.frozen import FrozenNetwork
-from sktransfer.backbones.loading import load_backbone
+from sktransfer.backbones.loading import WholeBackbone, load_backbone
 from sktransfer.backbones.names import source_of
 from sktransfer.backbones.statistics import Statistics, with_statistics
 from sktransfer.backbones.weights import weights_file
@@ -52,6 +53,8 @@ class BackboneReference:
     _statistics: Mapping[str, Statistics] = MappingProxyType({})
     # True where adapt_batch_norm has replaced statistics, also of trained stages alone.
     is_adapted: bool = False
+    # What the backbone is made of, where a model file brought it; pickles then hold it.
+    _whole: WholeBackbone | None = None
 
     def __init__(
         self,
@@ -71,6 +74,58 @@ class BackboneReference:
         # BatchNorm statistics that are not those of the weights.
         self._statistics = {}
 
+    @classmethod
+    def of_file(
+        cls,
+        name: str,
+        weights: str | Path | None,
+        seed: int,
+        image_size: int | None,
+        in_channels: int,
+        *,
+        digest: str,
+        statistics: Mapping[str, Statistics],
+        is_adapted: bool,
+        whole: WholeBackbone | None,
+    ) -> BackboneReference:
+        """A reference that a model file holds; `get` finds its backbone, or makes it of `whole`."""
+        reference = object.__new__(cls)
+        vars(reference).update(
+            name=name,
+            weights=weights,
+            seed=seed,
+            image_size=image_size,
+            in_channels=in_channels,
+            is_adapted=is_adapted,
+            _statistics=dict(statistics),
+            _digest=digest,
+            _loaded=None,
+            _whole=whole,
+        )
+        return reference
+
+    @property
+    def whole(self) -> WholeBackbone | None:
+        """What a model file brought, if this reference needs no weights to be found."""
+        return self._whole
+
+    @property
+    def statistics(self) -> Mapping[str, Statistics]:
+        """BatchNorm statistics that are not those of the weights, by layer."""
+        return self._statistics
+
+    def serves(
+        self, name: str, weights: Any, seed: int, image_size: int | None, in_channels: int
+    ) -> bool:
+        """True if a fit with these parameters goes on with the backbone that a model file brought.
+
+        Its weights may not be on this machine.
+        """
+        asked = (name, str(weights), image_size, in_channels)
+        own = (self.name, str(self.weights), self.image_size, self.in_channels)
+        same_seed = weights is not None or seed == self.seed
+        return self._whole is not None and asked == own and same_seed
+
     def get(self) -> Backbone:
         """The backbone.
 
@@ -80,22 +135,32 @@ class BackboneReference:
             If the weights that are found now are not those of the fit.
         """
         if self._loaded is None:
-            try:
-                found = BackboneReference(
-                    self.name, self.weights, self.seed, self.image_size, self.in_channels
-                )
-            except BackboneError as error:
-                source_of(self.name)  # says what is missing if the name is unknown here
-                raise WeightsError(
-                    f"This estimator was fitted with the weights {str(self.weights)!r} of "
-                    f"{self.name}, which are not there. Put the file there again, or fit a clone."
-                ) from error
+            found = self._found_again()
             if self._statistics:
                 found = found.adapted(self._statistics)
             found.check_same(self)
             self._loaded = found._loaded
         assert self._loaded is not None
         return self._loaded
+
+    def _found_again(self) -> BackboneReference:
+        """The same backbone, as its weights make it."""
+        if self._whole is not None:
+            made = copy.copy(self)
+            made._loaded, made._statistics = self._whole.load(self.name), {}
+            # The network has its own copy of some tensors, and need not be kept twice.
+            self._whole = replace(self._whole, tensors=made._loaded.tensors)
+            return made
+        try:
+            return BackboneReference(
+                self.name, self.weights, self.seed, self.image_size, self.in_channels
+            )
+        except BackboneError as error:
+            source_of(self.name)  # says what is missing if the name is unknown here
+            raise WeightsError(
+                f"This estimator was fitted with the weights {str(self.weights)!r} of "
+                f"{self.name}, which are not there. Put the file there again, or fit a clone."
+            ) from error
 
     @property
     def digest(self) -> str:

@@ -112,6 +112,17 @@ class NormalisedLinear(nn.Module):
         self._row_length = 1.0  # of feature vectors after the division
         self.n_rows = 0.0  # total weight of the rows that it was solved for
 
+    @property
+    def numbers(self) -> tuple[bool, float, float]:
+        """What it knows beside its tensors, for `restore`."""
+        return self._has_length, self._row_length, self.n_rows
+
+    def restore(self, length: Tensor, linear: nn.Linear, numbers: tuple[bool, float, float]) -> None:
+        """Give it, in place, the values of another one with the same mean."""
+        self.length.copy_(length)
+        self.linear = linear
+        self._has_length, self._row_length, self.n_rows = numbers
+
     def begin_like(self, other: "NormalisedLinear | nn.Linear") -> None:
         """Give the same scores as another head, which may have another mean and length, or none."""
         linear: nn.Linear = other if isinstance(other, nn.Linear) else other.linear

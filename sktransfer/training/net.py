@@ -332,6 +332,15 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
         self.notify("on_train_end", X=rows, y=None)
         return self
 
+    def ready(self, module: nn.Module, device: str, batch_size: int) -> "TransferNet":
+        """Make this net, in place, one for prediction and pickles: without what training needs."""
+        self.trim_for_prediction()
+        self.begin_state = self.weight_average_ = None
+        self.device, self.batch_size = device, batch_size
+        self.module_ = module.to(device).eval()
+        self.module = type(module)  # else the trained module would be pickled twice
+        return self
+
     def resume(self, history: list[dict[str, Any]], *, finished: bool) -> None:
         """Continue after the epochs of a history."""
         self.history = History(history)

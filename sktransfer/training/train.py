@@ -121,15 +121,10 @@ def _solved(settings: TrainingSettings, data: TrainingData, files: CheckpointFil
 def _finished(
     settings: TrainingSettings, net: TransferNet, module: TransferModule, history: History
 ) -> Trained:
-    """Make a net ready for prediction and pickles: without what only training needs."""
+    """The result of a training, with a net that is ready for prediction and pickles."""
     state = state_on_cpu(net.optimizer_.state_dict()["state"])
-    net.trim_for_prediction()
-    net.begin_state = net.weight_average_ = None
     # A solved head comes from a net for float64, on another device and with larger batches.
-    net.device, net.batch_size = settings.device, settings.batch_size
-    net.module_ = module.to(settings.device).eval()
-    net.module = TransferModule  # else the trained module would be pickled twice
-    return Trained(net, history, state)
+    return Trained(net.ready(module, settings.device, settings.batch_size), history, state)
 
 
 def _warn_if_forgotten(
