@@ -29,6 +29,8 @@ from sktransfer.inspection import (
     read_corrections,
     report,
 )
+from sktransfer.persistence.model_file.load import load
+from sktransfer.persistence.model_file.save import save
 from sktransfer.ranking import rank_backbones
 
 __version__ = "0.1.0"
@@ -57,6 +59,7 @@ __all__ = [
     "free_memory",
     "group_metrics",
     "list_backbones",
+    "load",
     "load_clipart",
     "load_image_folder",
     "plot_augmentations",
@@ -64,4 +67,5 @@ __all__ = [
     "read_corrections",
     "register_backbone",
     "report",
+    "save",
 ]

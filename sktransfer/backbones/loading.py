@@ -123,10 +123,14 @@ class WholeBackbone:
         if not self.is_random:
             return source_of(name).filled(name, weights, self.tensors)
         network = _random(name, 0, self.preprocessing)
-        try:
-            network.load_state_dict(self.tensors)
-        except RuntimeError as error:
-            raise WeightsError(f"The tensors are not those of {name}: {error}"[:300]) from error
+        own = network.state_dict()
+        if {key: value.shape for key, value in own.items()} != {
+            key: value.shape for key, value in self.tensors.items()
+        }:
+            raise WeightsError(f"The tensors are not those of {name}.")
+        # Not by load_state_dict, in which some networks want the version of a published file.
+        for key, value in self.tensors.items():
+            own[key].copy_(value)
         return network, False
 
 

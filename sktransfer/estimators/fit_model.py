@@ -87,7 +87,9 @@ def _rows_of_classes(given: CheckedInput, before: FittedModel | None) -> tuple[i
     """
     labels, counted = given.labels, given.weights > 0
     y = labels.y[counted]
-    now = (y > 0).sum(axis=0) if labels.multilabel else np.bincount(y, minlength=len(labels.classes))
+    now = (
+        (y > 0).sum(axis=0) if labels.multilabel else np.bincount(y, minlength=len(labels.classes))
+    )
     if before is not None and before.rows_of_classes is not None:
         now = now + before.rows_of_classes
     return tuple(now.tolist())

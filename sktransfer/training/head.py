@@ -117,7 +117,9 @@ class NormalisedLinear(nn.Module):
         """What it knows beside its tensors, for `restore`."""
         return self._has_length, self._row_length, self.n_rows
 
-    def restore(self, length: Tensor, linear: nn.Linear, numbers: tuple[bool, float, float]) -> None:
+    def restore(
+        self, length: Tensor, linear: nn.Linear, numbers: tuple[bool, float, float]
+    ) -> None:
         """Give it, in place, the values of another one with the same mean."""
         self.length.copy_(length)
         self.linear = linear

@@ -64,6 +64,11 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
         As `skorch.NeuralNet`.
     """
 
+    # skorch sets these, and has no types.
+    module: Any
+    module_: Any
+    device: Any
+
     def __init__(
         self,
         module: Any,

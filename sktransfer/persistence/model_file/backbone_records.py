@@ -15,7 +15,13 @@ from sktransfer.backbones.loading import WholeBackbone
 from sktransfer.backbones.statistics import Statistics
 from sktransfer.backbones.weights import find_weights
 from sktransfer.estimators.fitted_backbone import BackboneReference, FittedBackbone
-from sktransfer.exceptions import BackboneError, DeviceWarning, ModelFileError, ParameterError, WeightsError
+from sktransfer.exceptions import (
+    BackboneError,
+    DeviceWarning,
+    ModelFileError,
+    ParameterError,
+    WeightsError,
+)
 from sktransfer.images.preprocessing import RESAMPLING, RESIZES, Preprocessing
 from sktransfer.persistence.model_file.fields import Fields
 from sktransfer.persistence.model_file.tensors import Tensors
@@ -124,11 +130,13 @@ def _whole(reference: BackboneReference) -> WholeBackbone:
         tensors=backbone.tensors,
         digest=digest,
         license=weights.license,
-        origin=weights.origin or "",
+        origin=weights.origin or (Path(weights.path).name if weights.path else ""),
     )
 
 
-def backbone_of(fields: Fields, tensors: Tensors, place: str, here: Here, asked: str) -> FittedBackbone:
+def backbone_of(
+    fields: Fields, tensors: Tensors, place: str, here: Here, asked: str
+) -> FittedBackbone:
     """The backbone of a record, found or made, and compared with the one that was saved.
 
     Parameters
@@ -150,14 +158,14 @@ def backbone_of(fields: Fields, tensors: Tensors, place: str, here: Here, asked:
     """
     name, in_file = fields.text("name"), _weights_of(fields)
     weights = here.weights.get(name, in_file)
-    label, license, origin = (fields.text(each) for each in ("label", "license", "origin"))
+    of_weights = {each: fields.text(each) for each in ("label", "license", "origin")}
     seed = fields.whole("seed", high=2**32)
     image_size = fields.optional("image_size", lambda each: fields.whole(each, 1, _MAX_SIDE))
     in_channels, digest = fields.whole("in_channels", 1, 512), fields.text("digest")
     is_adapted = fields.take("is_adapted", bool)
     statistics = {
         layer: Statistics(
-            *(_float64(tensors.take(f"{place}/statistics/{layer}/{p}")) for p in Statistics._fields)
+            *(_vector(tensors.take(f"{place}/statistics/{layer}/{p}")) for p in Statistics._fields)
         )
         for layer in fields.texts("statistics")
     }
@@ -165,13 +173,11 @@ def backbone_of(fields: Fields, tensors: Tensors, place: str, here: Here, asked:
     record = fields.optional("whole", fields.record)
     if record is not None:
         whole = WholeBackbone(
-            label=label,
+            **of_weights,
             preprocessing=_preprocessing_of(record.record("preprocessing")),
             is_random=record.take("is_random", bool),
             digest=record.text("digest"),
             tensors=tensors.take_all(f"{place}/backbone", record.texts("tensors")),
-            license=license,
-            origin=origin,
         )
         record.end()
     reference = BackboneReference.of_file(
@@ -199,8 +205,8 @@ def _weights_of(fields: Fields) -> str | Path | None:
     return value if isinstance(value, str | Path | None) else fields.refuse("weights", value)
 
 
-def _float64(tensor: torch.Tensor) -> torch.Tensor:
-    if tensor.dtype != torch.float64 or tensor.ndim != 1:
+def _vector(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.dtype not in (torch.float32, torch.float64) or tensor.ndim != 1:
         raise ModelFileError("A statistic of BatchNorm has another dtype or shape.")
     return tensor
 
@@ -230,9 +236,8 @@ def _device(fitted_on: str, given: str, parameter: str) -> str:
     device = available_or_cpu(fitted_on)
     if device != fitted_on:
         warn(
-            f"This estimator was fitted on {fitted_on!r:.40}, which this machine does not have; the "
-            "CPU computes from now on. load(..., device='auto') takes the parameter's device if "
-            "there is one.",
+            f"This estimator was fitted on {fitted_on!r:.40}, which this machine does not have; "
+            "the CPU computes from now on. load(..., device=...) gives it another device.",
             DeviceWarning,
         )
     return device
@@ -254,4 +259,3 @@ def _check(backbone: FittedBackbone) -> None:
         raise ModelFileError(f"Its preprocessing is not that of {reference.name}.")
     if len(backbone.preprocessing.mean) != reference.in_channels:
         raise ModelFileError("Its preprocessing is of other channels.")
-

@@ -1,4 +1,4 @@
-"""The zip archive of a model file: written whole, and opened only if its form is the one we write."""
+"""The zip archive of a model file, opened only if it has the form in which we write it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from sktransfer.exceptions import ModelFileError
 
@@ -18,8 +19,6 @@ _MAX_DIRECTORY = 200 * _MAX_ENTRIES
 _END = struct.Struct("<4s4H2LH")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR_64 = struct.Struct("<4sLQL")
-
-Opened = "Path | bytes"
 
 
 def write_archive(path: Path, entries: Mapping[str, bytes]) -> None:
@@ -101,9 +100,9 @@ def check_entries(entries: list[zipfile.ZipInfo], size: int) -> None:
         raise ModelFileError("Its entries overlap.")
 
 
-def _tail(file: object, size: int) -> bytes:
-    file.seek(max(0, size - _END.size - _LOCATOR_64.size - _END_64.size))  # type: ignore[attr-defined]
-    return file.read()  # type: ignore[attr-defined, no-any-return]
+def _tail(file: IO[bytes], size: int) -> bytes:
+    file.seek(max(0, size - _END.size - _LOCATOR_64.size - _END_64.size))
+    return file.read()
 
 
 def _check_end(tail: bytes, size: int) -> None:

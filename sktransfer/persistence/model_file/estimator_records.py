@@ -11,7 +11,8 @@ import numpy as np
 from sktransfer.estimators.base import BackboneEstimator
 from sktransfer.estimators.classifier import PretrainedImageClassifier
 from sktransfer.estimators.extractor import PretrainedFeatureExtractor
-from sktransfer.exceptions import ModelFileError, ParameterError
+from sktransfer.estimators.fitted import FittedFeatures
+from sktransfer.exceptions import BackboneError, ModelFileError, ParameterError
 from sktransfer.persistence.model_file.backbone_records import Here
 from sktransfer.persistence.model_file.fields import Fields
 from sktransfer.persistence.model_file.fit_records import (
@@ -142,14 +143,13 @@ def estimator_of(
     except (ValueError, TypeError) as error:
         raise ModelFileError(f"{given.place} can't be used: {str(error)[:300]}") from error
     _restore_settings(fields, estimator)
-    state = vars(estimator)
+    state = estimator.__dict__
     fitted = fields.optional("fitted", fields.record)
     if fitted is not None and cls is PretrainedFeatureExtractor:
         width = fitted.whole("n_features_out", 1)
         state["_fitted"] = features_of(fitted, tensors, place, here, estimator.device)
         state["_n_features_out"] = width
-        if state["_fitted"].n_features() != width:
-            raise ModelFileError(f"{fields.place} has another number of features.")
+        _check_width(state["_fitted"], width)
     elif fitted is not None:
         state["_model"] = model_of(fitted, tensors, place, here, estimator.device)
     fields.end()
@@ -158,6 +158,15 @@ def estimator_of(
     if estimator.backbone in here.weights:
         estimator.weights = here.weights[estimator.backbone]
     return estimator
+
+
+def _check_width(fitted: FittedFeatures, width: int) -> None:
+    try:
+        found = fitted.n_features()
+    except BackboneError as error:
+        raise ModelFileError(f"Its features are not those of its backbone: {error}") from error
+    if found != width:
+        raise ModelFileError(f"It has {found} features, and says that it has {width}.")
 
 
 def _restore_settings(fields: Fields, estimator: Any) -> None:

@@ -40,7 +40,7 @@ class Fields:
         kinds = kind if isinstance(kind, tuple) else (kind,)
         if type(value) not in kinds:
             self.refuse(name, value)
-        return value  # type: ignore[no-any-return]
+        return value
 
     def peek(self, name: str) -> Any:
         """The value of a field, unchecked and not taken; None if there is none."""
@@ -52,7 +52,7 @@ class Fields:
 
     def one_of(self, name: str, allowed: Iterable[T]) -> T:
         """A value among others."""
-        value = self.take(name, (str, int, float, bool, type(None)))
+        value: Any = self.take(name, (str, int, float, bool, type(None)))
         for each in allowed:
             if type(each) is type(value) and each == value:
                 return each
@@ -65,8 +65,10 @@ class Fields:
 
     def number(self, name: str) -> float:
         """A finite number."""
-        value = float(self.take(name, (int, float)))  # type: ignore[arg-type]
-        return value if math.isfinite(value) else self.refuse(name, value)
+        value: Any = self.take(name, (int, float))
+        # An integer may be too large for a float.
+        is_number = abs(value) < 1e300 and math.isfinite(value)
+        return float(value) if is_number else self.refuse(name, value)
 
     def numbers(self, name: str) -> tuple[float, ...]:
         """Finite numbers."""
@@ -113,7 +115,9 @@ class Fields:
     def end(self) -> None:
         """Raise if there are fields that were not taken."""
         if self._left:
-            raise ModelFileError(f"{self.place} has unknown fields {sorted(self._left)[:3]!r:.200}.")
+            raise ModelFileError(
+                f"{self.place} has unknown fields {sorted(self._left)[:3]!r:.200}."
+            )
 
     def refuse(self, name: str, value: Any) -> Any:
         """Raise for a value that can't be used."""

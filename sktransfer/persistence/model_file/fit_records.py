@@ -239,6 +239,8 @@ def _scores_of(fields: Fields, name: str, kind: type[Any]) -> dict[Any, Score] |
         return None
     scores = {}
     for row in rows:
+        if type(row) is not list or not row:
+            fields.refuse(name, row)
         values = [from_plain(each, f"{fields.place}.{name}") for each in row[1:]]
         is_right = type(row[0]) is kind and len(values) == 3
         if not is_right or not all(type(value) is float for value in values):
@@ -258,7 +260,7 @@ def _history_of(fields: Fields) -> list[dict[str, Any]]:
     history = from_plain(fields.take("history", list), f"{fields.place}.history")
     if not all(isinstance(row, dict) and all(isinstance(k, str) for k in row) for row in history):
         fields.refuse("history", history)
-    return history  # type: ignore[no-any-return]
+    return history
 
 
 def _state_of(fields: Fields, tensors: Tensors) -> OptimizerState:
@@ -268,7 +270,8 @@ def _state_of(fields: Fields, tensors: Tensors) -> OptimizerState:
         return tensors.take(record.text("name"))
 
     values = {
-        key: from_plain(value, f"{fields.place}.{key}", tensor) for key, value in fields.items_left()
+        key: from_plain(value, f"{fields.place}.{key}", tensor)
+        for key, value in fields.items_left()
     }
     if values.keys() != OptimizerState.__dataclass_fields__.keys():
         raise ModelFileError(f"{fields.place} has other fields than the state of an optimizer.")

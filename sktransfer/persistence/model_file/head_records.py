@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -43,7 +44,7 @@ def head_of(records: list[Fields], tensors: Tensors, place: str) -> nn.Sequentia
     """
     layers = [_layer(fields, tensors, f"{place}/{i}") for i, fields in enumerate(records)]
     sizes = [each.weight.shape for each in map(_linear, layers) if each is not None]
-    if not sizes or any(a[0] != b[1] for a, b in zip(sizes, sizes[1:], strict=False)):
+    if not sizes or any(a[0] != b[1] for a, b in itertools.pairwise(sizes)):
         raise ModelFileError("The layers of its head do not fit each other.")
     if _linear(layers[-1]) is None:
         raise ModelFileError("Its head does not end with a linear layer.")
@@ -53,7 +54,7 @@ def head_of(records: list[Fields], tensors: Tensors, place: str) -> nn.Sequentia
 def _layer(fields: Fields, tensors: Tensors, place: str) -> nn.Module:
     kind = fields.one_of("layer", _KINDS)
     if kind == "Linear":
-        layer: nn.Module = _linear_of(tensors, place)
+        layer: nn.Module = _linear_of(tensors, f"{place}/")
     elif kind == "ReLU":
         layer = nn.ReLU()
     elif kind == "Dropout":
@@ -70,8 +71,10 @@ def _layer(fields: Fields, tensors: Tensors, place: str) -> nn.Module:
 
 
 def _normalised(fields: Fields, tensors: Tensors, place: str) -> NormalisedLinear:
-    linear = _linear_of(tensors, f"{place}/linear")
-    mean, length = (_float32(tensors.take(f"{place}/{n}"), d) for n, d in (("mean", 1), ("length", 0)))
+    linear = _linear_of(tensors, f"{place}/linear.")
+    mean, length = (
+        _float32(tensors.take(f"{place}/{n}"), d) for n, d in (("mean", 1), ("length", 0))
+    )
     if len(mean) != linear.in_features or length <= 0:
         raise ModelFileError(f"{fields.place} has tensors that do not fit each other.")
     layer = NormalisedLinear(mean, length, 1)
@@ -81,8 +84,8 @@ def _normalised(fields: Fields, tensors: Tensors, place: str) -> NormalisedLinea
 
 
 def _linear_of(tensors: Tensors, place: str) -> nn.Linear:
-    weight = _float32(tensors.take(f"{place}/weight"), 2)
-    bias = _float32(tensors.take(f"{place}/bias"), 1)
+    weight = _float32(tensors.take(f"{place}weight"), 2)
+    bias = _float32(tensors.take(f"{place}bias"), 1)
     if len(weight) != len(bias) or not weight.numel():
         raise ModelFileError("A layer of its head has tensors that do not fit each other.")
     linear = skip_init(nn.Linear, weight.shape[1], weight.shape[0])

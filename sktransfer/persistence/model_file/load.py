@@ -69,6 +69,20 @@ def load(
     -----
     DeviceWarning
         If the estimator names a device that this machine does not have.
+
+    See Also
+    --------
+    save : Writes such a file.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from sktransfer import PretrainedFeatureExtractor, load, save
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "extractor.skt")
+    ...     save(PretrainedFeatureExtractor("efficientnet_lite0"), path)
+    ...     load(path, device="cpu")
+    PretrainedFeatureExtractor(backbone='efficientnet_lite0', device='cpu')
     """
     if device != "auto":
         resolve_device(device)  # before anything is read

@@ -56,7 +56,7 @@ def from_json(text: bytes) -> dict[str, Any]:
             f"It has format {number}, and this version of sktransfer reads formats up to {FORMAT}. "
             f"It needs sktransfer {written_by} or newer: pip install -U sktransfer"
         )
-    return manifest  # type: ignore[no-any-return]
+    return manifest
 
 
 def _refuse_constant(name: str) -> None:

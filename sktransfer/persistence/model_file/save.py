@@ -71,9 +71,7 @@ def save(
     ...     load(path).predict(paths[:1])
     array(['bird'], dtype='<U7')
     """
-    if include_backbone not in (True, False, "auto") or isinstance(include_backbone, int) != (
-        include_backbone in (True, False) and include_backbone != "auto"
-    ):
+    if not isinstance(include_backbone, bool) and include_backbone != "auto":
         raise ParameterError(
             f"include_backbone must be 'auto', True or False; got {include_backbone!r}."
         )
@@ -86,7 +84,9 @@ def save(
     except OSError as error:
         # A full disk tells of no file.
         if error.filename is None:
-            raise OSError(error.errno, f"{error.strerror} (writing a model file)", str(target)) from error
+            raise OSError(
+                error.errno, f"{error.strerror} (writing a model file)", str(target)
+            ) from error
         raise
 
 

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from sktransfer.exceptions import ModelFileError
+from sktransfer.exceptions import ModelFileError, ParameterError
 from sktransfer.persistence.model_file.fields import Fields
 
 NAME = "tensors.safetensors"
@@ -38,8 +38,19 @@ class Tensors:
         self._tensors = dict(tensors or {})
 
     def put(self, name: str, tensor: Tensor) -> str:
-        """Add a tensor, and return its name."""
+        """Add a tensor, and return its name.
+
+        Raises
+        ------
+        ParameterError
+            If it has other values than finite numbers.
+        """
         assert name not in self._tensors
+        if tensor.dtype not in _DTYPES.values() or not torch.isfinite(tensor).all():
+            raise ParameterError(
+                f"The tensor {name!r} has values that are NaN, infinite or of {tensor.dtype}, and "
+                "a model file can't hold them. Fit the estimator again."
+            )
         # A copy in the usual order of memory, and of its own: networks may share tensors, which
         # safetensors refuses.
         self._tensors[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -104,7 +115,7 @@ def read_tensors(content: bytes, table: Mapping[str, Any]) -> Tensors:
             and digest(tensor) == fields.text("sha256")
         )
         fields.end()
-        if not same:
+        if not same or not torch.isfinite(tensor).all():
             raise ModelFileError(f"The tensor {name!r:.80} is not the one that the manifest names.")
     return Tensors(tensors)
 

@@ -1,6 +1,7 @@
 """Decision trees of scikit-learn whose nodes lead nowhere but to later nodes of the tree.
 
-The compiled code that walks through a tree compares nothing: a crafted one could be walked for ever.
+The compiled code that walks through a tree compares nothing: a crafted one could be walked for
+ever.
 """
 
 from __future__ import annotations

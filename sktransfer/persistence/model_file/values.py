@@ -130,7 +130,7 @@ def array_record(array: np.ndarray) -> dict[str, Any]:
     ------
     NotPlainError
     """
-    if array.dtype.kind not in _KINDS or array.dtype.itemsize > 8 and array.dtype.kind in "iuf":
+    if array.dtype.kind not in _KINDS or (array.dtype.itemsize > 8 and array.dtype.kind in "iuf"):
         raise NotPlainError(f"has values of {array.dtype}")
     if array.nbytes > _MAX_BYTES:
         raise NotPlainError(f"takes {array.nbytes:,} bytes")
@@ -150,7 +150,9 @@ def array_of(fields: Fields) -> np.ndarray:
     values = [from_plain(each, fields.place) for each in values]
     sizes = all(type(side) is int and side >= 0 for side in shape)
     if not sizes or len(shape) > 8 or math.prod(shape) != len(values):
-        raise ModelFileError(f"{fields.place} has {len(values)} values for the shape {shape!r:.80}.")
+        raise ModelFileError(
+            f"{fields.place} has {len(values)} values for the shape {shape!r:.80}."
+        )
     try:
         dtype = np.dtype(name)
         is_small = len(values) * dtype.itemsize <= _MAX_BYTES
@@ -218,13 +220,13 @@ def _random_state(fields: Fields, inner: Callable[[Any], Any]) -> np.random.Rand
     return state
 
 
-def _name_in_torch(value: Any) -> tuple[str, str] | None:
+def _name_in_torch(value: object) -> tuple[str, str] | None:
     """Module and name of a class of torch that a parameter may be; None for all else."""
-    if not isinstance(value, type):
-        return None
-    for module, (namespace, bases) in _OF_TORCH.items():
-        if getattr(namespace, value.__name__, None) is value and issubclass(value, bases):
-            return module, value.__name__
+    if isinstance(value, type):
+        for module, (namespace, bases) in _OF_TORCH.items():
+            is_public = getattr(namespace, value.__name__, None) is value
+            if is_public and issubclass(value, bases):
+                return module, value.__name__
     return None
 
 
