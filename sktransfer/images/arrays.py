@@ -1,5 +1,7 @@
 """Convert an array or tensor to a picture, after checking its layout and values."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from PIL import Image
@@ -10,6 +12,8 @@ from sktransfer.exceptions import ImageError, ImageWarning
 _CHANNELS = (1, 3, 4)
 # Resampling in float32 may exceed 0..1 by this much. It is far less than one grey level, 1/255.
 _TOLERANCE = 1e-6
+# In pixels. The intermediate values of a box fit into a processor's cache.
+_SIDE_OF_A_BOX = 256
 
 
 def array_to_pixels(
@@ -258,6 +262,24 @@ def scale_16_bit(array: np.ndarray, highest: int = 65535) -> np.ndarray:
 
 def on_white(image: Image.Image) -> Image.Image:
     """Blend an image that has transparency with a white background, and return it as RGB."""
-    image = image.convert("RGBA")
-    background = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(background, image).convert("RGB")
+    result = Image.new("RGB", image.size)
+    for box in boxes(image.size):
+        part = image.crop(box).convert("RGBA")
+        background = Image.new("RGBA", part.size, "white")
+        result.paste(Image.alpha_composite(background, part).convert("RGB"), box)
+    return result
+
+
+def boxes(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """Divide a picture into parts, so that intermediate values of a huge one need no memory.
+
+    Yields
+    ------
+    tuple of int
+        Left, top, right and bottom of a part, as ``PIL.Image.Image.crop`` takes them.
+    """
+    width, height = size
+    for top in range(0, height, _SIDE_OF_A_BOX):
+        for left in range(0, width, _SIDE_OF_A_BOX):
+            right, bottom = left + _SIDE_OF_A_BOX, top + _SIDE_OF_A_BOX
+            yield left, top, min(right, width), min(bottom, height)

@@ -26,6 +26,7 @@ from sktransfer.images.high_depth import (
     grey_to_8_bits,
     refuse_separate_channels,
 )
+from sktransfer.images.jpeg_scans import refuse_many_scans
 
 # An allow-list, because Pillow also opens formats that run interpreters (EPS) or that no
 # camera writes, and each parser is one more that a hostile file can attack. JPEG includes the
@@ -49,8 +50,12 @@ _FIRST_BYTES = re.compile(
 )
 _FIRST_BYTES_OF_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-# Pillow's parsers raise various exceptions for damaged files, depending on the format.
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
+# Pillow's parsers raise various exceptions for damaged files, depending on the format. Their
+# warnings about damage are exceptions as well, where the user has made warnings errors.
+DAMAGE = (
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error),
+    *(AssertionError, Warning),
+)
 
 
 def decode_file(path: str | os.PathLike[str]) -> Image.Image:
@@ -92,7 +97,7 @@ def decode_file(path: str | os.PathLike[str]) -> Image.Image:
         raise UnreadableImageError(
             f"The file is empty, damaged, or none of {', '.join(FORMATS)}."
         ) from error
-    except ImageError:
+    except (ImageError, ImageWarning):
         raise
     except DAMAGE as error:
         raise UnreadableImageError(f"The file can't be decoded: {error}.") from error
@@ -165,12 +170,14 @@ def pil_to_rgb(image: Image.Image) -> Image.Image:
     Raises
     ------
     ImageError
-        If the image is closed, if the range of its values is not defined, or if it is a TIFF
-        that Pillow would misread.
+        If the image is closed, if the range of its values is not defined, if it is a TIFF that
+        Pillow would misread, or a JPEG that would take very long.
     """
     refuse_separate_channels(image)
     if 0 in image.size:
         raise ImageError(f"A picture without pixels: got a PIL image of size {image.size}.")
+    refuse_many_scans(image)
+    _load(image)
     if image.mode.startswith("I;16") or image.mode == "F":
         image = grey_to_8_bits(image)
     image = _upright(image)
@@ -182,8 +189,22 @@ def pil_to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         return on_white(image)
     # A plain RGB image needs no copy, because nothing downstream writes to it.
-    image.load()
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _load(image: Image.Image) -> None:
+    """Decode an image, and do not map its file into memory.
+
+    Pillow maps uncompressed files that it has opened by name. It takes the width of a TIFF that
+    is turned by a quarter for that of its rows, which mixes up its pixels; and reading from the
+    map ends the process if another one cuts the file short.
+    """
+    filename = getattr(image, "filename", "")
+    image.filename = ""  # type: ignore[attr-defined]
+    try:
+        image.load()
+    finally:
+        image.filename = filename  # type: ignore[attr-defined]
 
 
 def _upright(image: Image.Image) -> Image.Image:

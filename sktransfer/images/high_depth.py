@@ -2,6 +2,8 @@
 
 import re
 import sys
+from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -10,12 +12,16 @@ from PIL import ExifTags, Image
 
 from sktransfer.exceptions import ImageError
 from sktransfer.images.arrays import (
+    boxes,
     refuse_8_bit_values,
     scale_16_bit,
     to_uint8,
     warn_of_12_bit_values,
     without_alpha,
 )
+
+# Left, top, right and bottom of a part of an image.
+Box = tuple[int, int, int, int]
 
 # TIFF tags.
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION, _S_MAX_SAMPLE_VALUE = 258, 262, 284, 341
@@ -50,13 +56,23 @@ def grey_to_8_bits(image: Image.Image) -> Image.Image:
     PIL.Image.Image
         Mode "L", or "LA" if the file declares a value as transparent.
     """
+
     # Pillow's own convert("L") clips such values at 255 instead of scaling them.
-    values = np.asarray(image)
-    pixels = to_uint8(values) if image.mode == "F" else _on_stated_scale(image, values)
+    def values(box: Box) -> np.ndarray:
+        return np.asarray(image.crop(box))
+
+    scale = to_uint8 if image.mode == "F" else _stated_scale(image, values)
     # Pillow inverts such images itself, but only up to 8 bits.
-    if _tags(image).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
-        pixels = 255 - pixels
-    return _with_metadata(image, values, pixels)
+    is_negative = _tags(image).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    result = Image.new("L", image.size)
+    for box in boxes(image.size):
+        pixels = scale(values(box))
+        result.paste(Image.fromarray(255 - pixels if is_negative else pixels), box)
+    result.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
+    opacity = _opacity(image, values)
+    if opacity is not None:
+        result.putalpha(opacity)
+    return result
 
 
 def colour_to_8_bits(image: Image.Image) -> Image.Image | None:
@@ -86,17 +102,37 @@ def colour_to_8_bits(image: Image.Image) -> Image.Image | None:
     first = stored[0] if stored and all(stored) else None
     if first is None:
         return None
+    values = _values(image, first["channels"], first["order"])
+    scale, opacity = _stated_scale(image, values), _opacity(image, values)
+    # Into the image itself, which saves memory: its high bytes alone are of no other use.
+    for box in boxes(image.size):
+        image.paste(Image.fromarray(scale(values(box))).convert(image.mode), box)
+    image.info.pop("transparency", None)  # a colour of 16 bits
+    if opacity is not None:
+        image.putalpha(opacity)
+    return image
+
+
+def _values(image: Image.Image, channels: str, order: str) -> Callable[[Box], np.ndarray]:
+    """A function that gives the 16-bit values (h, w, c) in a box of an image, which is decoded."""
     # The four bytes of such a pixel can be read at once, as four channels of 8 bits.
-    if first["channels"] == "LA":
-        high_and_low = np.asarray(_decoded_as(image, "RGBA"))
-        high, low = high_and_low[..., ::2], high_and_low[..., 1::2]
-    else:
-        order = first["order"].replace("N", "L" if sys.byteorder == "little" else "B")
-        other = "L" if order == "B" else "B"
-        low = np.asarray(_decoded_as(_opened_again(image), f"{first['channels']};16{other}"))
-        high = np.asarray(image)
-    values = high.astype(np.uint16) << 8 | low
-    return _with_metadata(image, values, _on_stated_scale(image, values))
+    if channels == "LA":
+        _decoded_as(image, "RGBA")
+
+        def of_two_channels(box: Box) -> np.ndarray:
+            high_and_low = np.asarray(image.crop(box)).astype(np.uint16)
+            return high_and_low[..., ::2] << 8 | high_and_low[..., 1::2]
+
+        return of_two_channels
+    order = order.replace("N", "L" if sys.byteorder == "little" else "B")
+    other = "L" if order == "B" else "B"
+    lows = _decoded_as(_opened_again(image), f"{channels};16{other}")
+    image.load()
+
+    def of_colours(box: Box) -> np.ndarray:
+        return np.asarray(image.crop(box)).astype(np.uint16) << 8 | np.asarray(lows.crop(box))
+
+    return of_colours
 
 
 def _raw_mode(tile: Any) -> str:
@@ -109,6 +145,7 @@ def _decoded_as(image: Image.Image, raw_mode: str) -> Image.Image:
         tile._replace(args=raw_mode if isinstance(tile.args, str) else (raw_mode, *tile.args[1:]))
         for tile in image.tile  # type: ignore[attr-defined]
     ]
+    image.load()
     return image
 
 
@@ -122,17 +159,22 @@ def _opened_again(image: Image.Image) -> Image.Image:
     return again
 
 
-def _on_stated_scale(image: Image.Image, values: np.ndarray) -> np.ndarray:
-    """Scale values to uint8, from the number of bits that a TIFF's tags state, or else 16."""
+def _stated_scale(
+    image: Image.Image, values: Callable[[Box], np.ndarray]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A function that scales values to uint8, from the bits that a TIFF's tags state, or else 16.
+
+    `values` gives those in a box of the image.
+    """
     bits = _stated_bits(image)
-    highest = int(without_alpha(values).max())
-    # The tags state nothing, or less than the values need, so the values themselves must show if
-    # their scale is really 16 bits.
-    if bits == 16 or highest >= 2**bits:
+    highest = max(int(without_alpha(values(box)).max()) for box in boxes(image.size))
+    # The tags state nothing, more than 16 bits, or less than the values need, so the values
+    # themselves must show if their scale is really 16 bits.
+    if bits >= 16 or highest >= 2**bits:
         bits = 16
         refuse_8_bit_values(highest)
         warn_of_12_bit_values(highest)
-    return scale_16_bit(values, 2**bits - 1)
+    return partial(scale_16_bit, highest=2**bits - 1)
 
 
 def _stated_bits(image: Image.Image) -> int:
@@ -157,16 +199,18 @@ def _tags(image: Image.Image) -> Any:
     return getattr(image, "tag_v2", {})
 
 
-def _with_metadata(image: Image.Image, values: np.ndarray, pixels: np.ndarray) -> Image.Image:
-    """Make an image of `pixels`, with the transparency and orientation of `image`.
+def _opacity(image: Image.Image, values: Callable[[Box], np.ndarray]) -> Image.Image | None:
+    """An image that is 0 where `values` are the transparent colour of the metadata, and else 255.
 
-    The transparent colour in the metadata refers to `values`, the pixels before scaling.
+    None if the metadata declare none.
     """
     clear = image.info.get("transparency")  # one value, or one for each channel
-    if clear is not None and np.size(clear) == (1 if values.ndim == 2 else values.shape[2]):
-        alpha = np.where((np.atleast_3d(values) == clear).all(axis=2), 0, 255).astype(np.uint8)
-        pixels = np.dstack([pixels, alpha])
-    result = Image.fromarray(pixels)
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    result.getexif()[ExifTags.Base.Orientation] = orientation
+    if clear is None:
+        return None
+    result = Image.new("L", image.size, 255)
+    for box in boxes(image.size):
+        pixels = np.atleast_3d(values(box))
+        if np.size(clear) == pixels.shape[2]:
+            alpha = np.where((pixels == clear).all(axis=2), 0, 255).astype(np.uint8)
+            result.paste(Image.fromarray(alpha), box)
     return result

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from sktransfer._common.forks import after_fork_in_child
-from sktransfer.exceptions import ImageError, UnreadableImageError
+from sktransfer.exceptions import ImageError, ImageWarning, UnreadableImageError
 from sktransfer.images.arrays import (
     array_to_image,
     array_to_pixels,
@@ -198,7 +198,7 @@ def _read_pil(image: Image.Image) -> Image.Image:
         check_pixel_limit(image.size)
         with _LOCKS[id(image) % len(_LOCKS)]:
             return pil_to_rgb(_from_file_of_its_own(image) if _forked else image)
-    except ImageError:
+    except (ImageError, ImageWarning):
         raise
     # Pillow raises AttributeError or AssertionError for an image whose file is closed.
     except (*DAMAGE, AttributeError, AssertionError) as error:

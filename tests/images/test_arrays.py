@@ -3,6 +3,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sktransfer.exceptions import ImageError, ImageWarning
 from sktransfer.images.arrays import (
@@ -140,6 +141,13 @@ def test_transparency_is_laid_on_white():
     np.testing.assert_array_equal(pixels[0, 0], opaque[:3])
     np.testing.assert_array_equal(pixels[0, 1], 255)
     np.testing.assert_allclose(pixels[0, 2], 127, atol=1)
+
+
+def test_on_white_of_several_boxes():
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 515, 4), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    whole = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    np.testing.assert_array_equal(on_white(image), whole)
 
 
 def test_on_white_leaves_opaque_pixels():

@@ -9,6 +9,7 @@ from PIL import Image, ImageCms
 
 from sktransfer.exceptions import ImageError, ImageWarning, UnreadableImageError
 from sktransfer.images.decoding import EXTENSIONS, FORMATS, decode_file, pil_to_rgb
+from sktransfer.images.sources import as_images
 
 ORIENTATION = 0x0112
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
@@ -133,6 +134,49 @@ def test_jpeg_from_a_turned_camera_is_upright(tmp_path, orientation):
     pixels = decoded(saved(tmp_path / "a.jpg", picture(stored), exif=exif, quality=95))
     assert pixels.shape == BLOCKS.shape
     assert np.abs(pixels.astype(int) - BLOCKS).mean() < 20
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F"])
+def test_tiff_that_pillow_would_map_into_memory_is_turned(tmp_path, mode, orientation):
+    """Pillow mixes up the pixels of some of these if it opens them by name (found by fuzzing)."""
+    if mode in ("I;16", "F"):
+        values = {"I;16": NOISE[..., 0] * np.uint16(257), "F": NOISE[..., 0] / np.float32(255)}
+        image = picture(values[mode])
+    else:
+        image = picture().quantize(16) if mode == "P" else picture().convert(mode)
+    stored = Image.fromarray(np.ascontiguousarray(as_stored(np.asarray(image), orientation)))
+    if mode in ("CMYK", "P"):
+        stored = Image.frombytes(mode, stored.size, stored.tobytes())
+        stored.putpalette(image.getpalette()) if mode == "P" else None
+    path = saved(tmp_path / "a.tif", stored, tiffinfo={ORIENTATION: orientation})
+    upright = decoded(saved(tmp_path / "upright.tif", image))
+    np.testing.assert_array_equal(decoded(path), upright)
+    with Image.open(path) as opened:
+        np.testing.assert_array_equal(pil_to_rgb(opened), upright)
+        assert opened.filename == str(path)  # the user's image is as before
+
+
+def test_warnings_of_pillow_that_are_errors_are_unreadable_files(tmp_path):
+    """As under ``python -W error``."""
+    exif = b"Exif\0\0II*\0\x08\0\0\0\xff\x00"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = saved(tmp_path / "a.jpg", exif=exif)
+        assert decoded(path).shape == NOISE.shape
+        warnings.simplefilter("error")
+        with pytest.raises(UnreadableImageError, match="can't be decoded: Corrupt EXIF"):
+            decode_file(path)
+
+
+def test_warnings_of_sktransfer_that_are_errors_stay_what_they_are(tmp_path):
+    of_12_bits = picture(NOISE[..., 0] * np.uint16(16))
+    path = saved(tmp_path / "a.png", of_12_bits)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for each in (path, of_12_bits):
+            with pytest.raises(ImageWarning, match="12-bit"):
+                as_images([each]).read(0)
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0no such thing", b""])

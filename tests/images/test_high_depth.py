@@ -233,3 +233,18 @@ def test_a_file_of_16_bits_that_ends_early_is_unreadable(decoded, write):
     contents = write(VALUES[..., :3])
     with pytest.raises(UnreadableImageError):
         decoded(contents[: len(contents) - 300])
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("shape", [(9, 515), (515, 9)])
+def test_pictures_of_several_boxes(decoded, write, channels, shape):
+    values = np.random.default_rng(1).integers(0, 65536, (*shape, channels), dtype=np.uint16)
+    values = values[..., 0] if channels == 1 else values
+    np.testing.assert_array_equal(decoded(write(values)), as_array(values))
+
+
+def test_a_number_of_bits_that_cannot_be_is_16(decoded):
+    """Found by fuzzing: such a scale was too long for the arithmetic."""
+    contents = tiff(VALUES[..., :3], t258=[16, 16, 16, 60000])
+    np.testing.assert_array_equal(decoded(contents), as_array(VALUES[..., :3]))
