@@ -165,7 +165,9 @@ import sktransfer
 assert threading.active_count() == threads
 assert torch.equal(torch.random.get_rng_state(), state) and torch.get_num_threads() == count
 assert not torch.cuda.is_initialized()
-loaded = {"matplotlib", "pandas", "polars", "openvino"} & (set(sys.modules) - theirs)
+from sktransfer.backbones.names import source_of
+source_of("resnet18")
+loaded = {"matplotlib", "pandas", "polars", "openvino", "timm"} & (set(sys.modules) - theirs)
 assert not loaded, loaded
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -1,6 +1,9 @@
+from functools import cache
+
 import pytest
 
 from sktransfer.backbones.names import SOURCES, backbone_names, source_of
+from sktransfer.backbones.sources import registered
 from sktransfer.backbones.sources.lite import Lite
 from sktransfer.backbones.sources.torchvision import Torchvision
 from sktransfer.exceptions import BackboneError
@@ -36,7 +39,9 @@ def test_name_like_no_other_gets_no_hint(name):
         source_of(name)
 
 
-def test_each_source_has_the_names_it_lists_and_no_other():
+def test_each_source_has_the_names_it_lists_and_no_other(monkeypatch):
+    # Else the files of all installed packages are read for each of two thousand names.
+    monkeypatch.setattr(registered, "entry_points", cache(registered.entry_points))
     for source in SOURCES.values():
         others = [name for each in SOURCES.values() if each is not source for name in each.names()]
         assert all(source.has(name) for name in source.names())

@@ -575,24 +575,9 @@ def test_a_failed_conversion_is_logged_even_if_openvino_changes_logging(process)
     assert line.startswith("OpenVINO can't run odd (")
 
 
-def test_telemetry_that_was_loaded_before_stays():
+def test_the_package_is_loaded_only_where_it_matters_and_leaves_telemetry_of_others():
     code = """
 import sys, types
-sys.modules["openvino_telemetry"] = theirs = types.ModuleType("openvino_telemetry")
-class Telemetry:
-    def __init__(self, *args, **kwargs): pass
-    def __getattr__(self, name): return lambda *args, **kwargs: None
-theirs.Telemetry = Telemetry
-from sktransfer.activations.engines.openvino_engine import _openvino
-_openvino()
-print(sys.modules["openvino_telemetry"] is theirs)
-"""
-    assert script(code) is True
-
-
-def test_the_package_is_loaded_only_where_it_matters():
-    code = """
-import sys
 from sktransfer.activations.engines.choice import EngineChoice
 for choice in (
     EngineChoice(),
@@ -603,10 +588,15 @@ for choice in (
     choice.check()
     choice.settled()
 before = "openvino" in sys.modules
+sys.modules["openvino_telemetry"] = theirs = types.ModuleType("openvino_telemetry")
+class Telemetry:
+    def __init__(self, *args, **kwargs): pass
+    def __getattr__(self, name): return lambda *args, **kwargs: None
+theirs.Telemetry = Telemetry
 EngineChoice("auto", "cpu", "bfloat16").settled()
-print((before, "openvino" in sys.modules))
+print((before, "openvino" in sys.modules, sys.modules["openvino_telemetry"] is theirs))
 """
-    assert script(code) == (False, True)
+    assert script(code) == (False, True, True)
 
 
 # Forks.
