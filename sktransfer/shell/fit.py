@@ -10,7 +10,8 @@ from typing import Any
 
 from sktransfer.datasets import load_image_folder
 from sktransfer.estimators.classifier import PretrainedImageClassifier
-from sktransfer.shell.models import check_target, save_model
+from sktransfer.persistence.model_file.save import save
+from sktransfer.shell.targets import check_target
 
 
 def fit(options: Namespace) -> int:
@@ -24,7 +25,7 @@ def fit(options: Namespace) -> int:
     classifier.fit(paths, labels)
     seconds = time.perf_counter() - start
     # Whoever opens the file decides about progress bars.
-    save_model(classifier.set_params(verbose=0), target)
+    save(classifier.set_params(verbose=0), target)
     n, k, size = len(paths), len(classifier.classes_), target.stat().st_size / 1e6
     print(f"Fitted {n} pictures of {k} classes in {seconds:.1f} s. Wrote {target} ({size:.1f} MB).")
     return 0

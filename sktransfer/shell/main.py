@@ -15,10 +15,7 @@ from sktransfer.shell.report import report
 # Exit codes; argparse exits with 2 for arguments that it does not understand.
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 
-_TRUST = (
-    "A model file is a pickle, which can run code when it is opened: open only files that you or "
-    "people whom you trust have made."
-)
+_MODEL = "as `fit` or sktransfer.save has written it; a model file is data, and runs no code"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,10 +88,10 @@ def _add_predict(commands: Any) -> None:
         help="write the predictions for the pictures of a folder as CSV",
         description=(
             "Write a CSV file with path, prediction and the probability of each class, one line "
-            f"for each picture of a folder and its subfolders. {_TRUST}"
+            "for each picture of a folder and its subfolders."
         ),
     )
-    command.add_argument("model", help="as `fit` has written it")
+    command.add_argument("model", help=_MODEL)
     command.add_argument("folder")
     command.add_argument("-o", "--output", metavar="CSV", help="default: standard output")
     _add_quiet(command)
@@ -106,11 +103,10 @@ def _add_report(commands: Any) -> None:
         "report",
         help="write a report on a classifier as one HTML file",
         description=(
-            "Write a report on a classifier, tested on a folder with one subfolder for each class. "
-            f"{_TRUST}"
+            "Write a report on a classifier, tested on a folder with one subfolder for each class."
         ),
     )
-    command.add_argument("model", help="as `fit` has written it")
+    command.add_argument("model", help=_MODEL)
     command.add_argument("folder", help="pictures that had no part in the fit, in class folders")
     command.add_argument(
         "-o", "--output", required=True, metavar="HTML", help="such as report.html"

@@ -16,7 +16,8 @@ from sktransfer._common.files import replaced_when_complete
 from sktransfer.images.folders import list_pictures
 from sktransfer.inspection.readable import outcome_of_readable
 from sktransfer.inspection.subject import Subject, subject_of
-from sktransfer.shell.models import check_target, load_model
+from sktransfer.persistence.model_file.load import load
+from sktransfer.shell.targets import check_target
 
 SOME_UNREADABLE = 3
 
@@ -24,7 +25,7 @@ SOME_UNREADABLE = 3
 def predict(options: Namespace) -> int:
     """Predict all pictures of a folder, and write a table."""
     target = None if options.output is None else check_target(options.output, options.model)
-    subject = subject_of(load_model(options.model), "predict")
+    subject = subject_of(load(options.model), "predict")
     paths = np.array([_as_cell(path) for path in list_pictures(Path(options.folder))])
     if hasattr(subject.estimator, "verbose") and not options.quiet:
         subject.estimator.set_params(verbose=1)

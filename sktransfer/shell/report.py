@@ -8,13 +8,14 @@ from argparse import Namespace
 from sktransfer.datasets import load_image_folder
 from sktransfer.inspection.reporting.report import report as make_report
 from sktransfer.inspection.subject import subject_of
-from sktransfer.shell.models import check_target, load_model
+from sktransfer.persistence.model_file.load import load
+from sktransfer.shell.targets import check_target
 
 
 def report(options: Namespace) -> int:
     """Report on a classifier that is tested on a folder."""
     target = check_target(options.output, options.model)
-    estimator = load_model(options.model)
+    estimator = load(options.model)
     network = subject_of(estimator, "report").network
     if network is not None and not options.quiet:
         network.set_params(verbose=1)

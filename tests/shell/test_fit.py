@@ -1,8 +1,7 @@
 import pytest
 
-from sktransfer import load_image_folder
+from sktransfer import load, load_image_folder
 from sktransfer.shell.main import main
-from sktransfer.shell.models import load_model
 from tests.shell.folders import FAST, make_folder
 
 
@@ -13,7 +12,7 @@ def test_a_folder_becomes_a_model(tmp_path, capsys):
         == 0
     )
     assert "Fitted 12 pictures of 2 classes" in capsys.readouterr().out
-    model = load_model(str(path))
+    model = load(str(path))
     assert (model.class_weight, model.weights, model.image_size) == ("balanced", None, 32)
     X, y = load_image_folder(folder, return_X_y=True)
     assert model.predict(X).tolist() == y.tolist()

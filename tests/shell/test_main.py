@@ -1,3 +1,4 @@
+import pickle
 import subprocess
 import sys
 import warnings
@@ -58,7 +59,14 @@ def test_defects_are_not_hidden(monkeypatch, tmp_path):
         main(["fit", str(tmp_path), "-o", "model.skt"])
 
 
-def test_help_warns_of_pickles(capsys):
+def test_help_tells_that_model_files_are_safe(capsys):
     with pytest.raises(SystemExit):
         main(["predict", "--help"])
-    assert "open only files that you" in " ".join(capsys.readouterr().out.split())
+    assert "a model file is data" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_pickle_is_no_model_file(tmp_path, capsys):
+    path = tmp_path / "model.skt"
+    path.write_bytes(pickle.dumps([1]))
+    assert main(["predict", str(path), str(tmp_path)]) == 1
+    assert "not a model file" in capsys.readouterr().err

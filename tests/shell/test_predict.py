@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
+from sktransfer import load, save
 from sktransfer.shell.main import main
-from sktransfer.shell.models import load_model, save_model
 from tests.shell.folders import FAST, labels_of, make_folder
 from tests.small_estimators import make_classifier
 
@@ -29,7 +29,7 @@ def test_each_picture_has_a_line(model, tmp_path):
     rows = rows_of(output)
     paths = [row["path"] for row in rows]
     assert len(paths) == 12
-    expected = load_model(model)
+    expected = load(model)
     assert [row["prediction"] for row in rows] == expected.predict(paths).tolist()
     written = [
         [float(row[f"probability of {label}"]) for label in expected.classes_] for row in rows
@@ -60,7 +60,7 @@ def test_several_labels(tmp_path):
     red = labels_of(paths) == "red"
     several = np.stack([red, ~red, np.arange(12) % 3 == 0], axis=1).astype(int)
     model = make_classifier(loss="binary_cross_entropy").fit(paths, several)
-    save_model(model, tmp_path / "model.skt")
+    save(model, tmp_path / "model.skt")
     output = tmp_path / "predictions.csv"
     assert main(["predict", str(tmp_path / "model.skt"), str(folder), "-o", str(output), "-q"]) == 0
     for row in rows_of(output):
