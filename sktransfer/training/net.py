@@ -23,6 +23,7 @@ from sktransfer.training.averaging import WeightAverage
 from sktransfer.training.batches import RowBatches, Rows
 from sktransfer.training.callbacks import RecordRate
 from sktransfer.training.head import Dropout
+from sktransfer.training.interruption import CtrlC, ctrl_c_told_apart
 from sktransfer.training.losses import RowLoss, Targets
 from sktransfer.training.mixing import Mixing
 from sktransfer.training.task import Task
@@ -332,8 +333,11 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
         self.notify("on_train_begin", X=rows, y=None)
         left = 0 if self.finished_ else self.max_epochs - len(self.history)
         # Callbacks that stop early raise KeyboardInterrupt, as an interrupt by hand does.
-        with contextlib.suppress(KeyboardInterrupt):
-            self.fit_loop(rows, epochs=left)
+        with contextlib.suppress(KeyboardInterrupt), ctrl_c_told_apart():
+            try:
+                self.fit_loop(rows, epochs=left)
+            except CtrlC:  # also between epochs: while a checkpoint is written, for example
+                self.interrupted_ = True
         self.notify("on_train_end", X=rows, y=None)
         return self
 
