@@ -27,7 +27,7 @@ from sktransfer.persistence.model_file.fields import Fields
 from sktransfer.persistence.model_file.tensors import Tensors
 from sktransfer.persistence.model_file.values import from_plain, plain
 
-_PRECISIONS = ("float32", "bfloat16", "float16")
+PRECISIONS = ("float32", "bfloat16", "float16")
 _CROP_MODES = ("center", "squash", "border")
 # Sides of pictures, in pixels: beyond it nothing could be computed.
 _MAX_SIDE = 2**16
@@ -180,6 +180,8 @@ def backbone_of(
             tensors=tensors.take_all(f"{place}/backbone", record.texts("tensors")),
         )
         record.end()
+    if name in here.weights:  # the caller's weights count, and are compared with those of the fit
+        whole = None
     reference = BackboneReference.of_file(
         *(name, weights, seed, image_size, in_channels),
         digest=digest,
@@ -192,7 +194,7 @@ def backbone_of(
     choice = EngineChoice(
         fields.one_of("engine", ENGINES),
         _device(fields.text("device"), here.device, asked),
-        fields.one_of("precision", _PRECISIONS),
+        fields.one_of("precision", PRECISIONS),
     )
     fields.end()
     backbone = FittedBackbone(reference, preprocessing, image_shape, choice)

@@ -68,6 +68,8 @@ def opened_archive(path: Path) -> Iterator[Archive]:
     OSError
         If the file can't be read.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise ModelFileError("It is not a file.")
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         _check_end(_tail(file, size), size)

@@ -17,7 +17,12 @@ from sktransfer.estimators.fitted_backbone import FittedBackbone
 from sktransfer.estimators.seeds import Seeds
 from sktransfer.estimators.training_data import split_network
 from sktransfer.exceptions import BackboneError, ModelFileError
-from sktransfer.persistence.model_file.backbone_records import Here, backbone_of, backbone_record
+from sktransfer.persistence.model_file.backbone_records import (
+    PRECISIONS,
+    Here,
+    backbone_of,
+    backbone_record,
+)
 from sktransfer.persistence.model_file.fields import Fields
 from sktransfer.persistence.model_file.head_records import head_of, head_records, n_scores, width_of
 from sktransfer.persistence.model_file.tensors import Tensors
@@ -33,8 +38,6 @@ from sktransfer.training.losses import LOSSES
 from sktransfer.training.module import TransferModule
 from sktransfer.training.net import TransferNet
 from sktransfer.training.task import OneLabel, SeveralLabels, Task
-
-_PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 def features_record(
@@ -116,7 +119,6 @@ def model_of(fields: Fields, tensors: Tensors, place: str, here: Here, device: s
     WeightsUnavailableError
     """
     backbone = backbone_of(fields.record("backbone"), tensors, place, here, device)
-    weights = backbone.reference.weights
     architecture = _architecture_of(fields.record("architecture"), here, backbone)
     classes = array_of(fields.record("classes"))
     head = head_of(fields.records("head"), tensors, f"{place}/head")
@@ -128,8 +130,11 @@ def model_of(fields: Fields, tensors: Tensors, place: str, here: Here, device: s
     except BackboneError as error:
         raise ModelFileError(f"Its stages are not those of a fit: {error}") from error
     _fill(stages, tensors.take_all(f"{place}/stages", fields.texts("stages")))
-    if width_of(head) != width or n_scores(head) != len(classes) or classes.ndim != 1:
-        raise ModelFileError(f"Its head does not fit its classes, or {weights!s:.80}.")
+    if (width_of(head), (n_scores(head),)) != (width, classes.shape):
+        raise ModelFileError(
+            f"Its head makes {n_scores(head)} scores of {width_of(head)} features; it has classes "
+            f"of shape {classes.shape}, and a backbone of {width} features."
+        )
     net = _net(fields, backbone.device, stages, head)
     model = FittedModel(
         backbone=backbone,
@@ -196,7 +201,7 @@ def _net(fields: Fields, device: str, stages: TrainableStages, head: nn.Sequenti
         callbacks="disable",
         device="cpu",
         verbose=0,
-        precision=fields.one_of("precision", _PRECISIONS),
+        precision=fields.one_of("precision", PRECISIONS),
     )
     net.initialize()
     return net.ready(module, device, fields.whole("batch_size", 1, 2**31))

@@ -19,7 +19,7 @@ from sktransfer.persistence.model_file.container import Archive, opened_archive
 from sktransfer.persistence.model_file.estimator_records import estimator_of
 from sktransfer.persistence.model_file.fields import Fields
 from sktransfer.persistence.model_file.objects import object_of
-from sktransfer.persistence.model_file.tensors import Tensors, read_tensors
+from sktransfer.persistence.model_file.tensors import Tensors, check_size, read_tensors
 
 
 def load(
@@ -94,6 +94,10 @@ def load(
             return _Reader(archive, device, weights).content()
     except ModelFileError as error:
         raise ModelFileError(f"{target} can't be opened. {error}") from error
+    except MemoryError as error:
+        raise ModelFileError(
+            f"{target} can't be opened. It needs more memory than is left."
+        ) from error
     except WeightsUnavailableError as error:
         raise WeightsUnavailableError(
             f"{target} does not hold the weights of its backbone. Use load(..., weights=PATH) with "
@@ -182,6 +186,7 @@ def _manifest_of(archive: Archive) -> Fields:
 
 def _tensors_of(archive: Archive, fields: Fields) -> Tensors:
     table: dict[str, Any] = fields.take("tensors", dict)
+    check_size(archive.size(tensors.NAME), table)
     return read_tensors(archive.read(tensors.NAME), table)
 
 
@@ -189,10 +194,14 @@ def _weights_by_name(weights: Any, records: list[Fields]) -> dict[str, Any]:
     """The parameter `weights` of `load` by the names of backbones."""
     if weights is None:
         return {}
-    if isinstance(weights, Mapping):
-        return dict(weights)
     parameters = (each.peek("parameters") for each in records)
     names = {str(each.get("backbone")) for each in parameters if isinstance(each, dict)}
+    if isinstance(weights, Mapping):
+        if not weights.keys() <= names:
+            raise ParameterError(
+                f"weights has the backbones {sorted(weights)}; the model file has {sorted(names)}."
+            )
+        return dict(weights)
     if len(names) > 1:
         raise ParameterError(
             f"weights={str(weights)!r} names one file, but the model file has the backbones "

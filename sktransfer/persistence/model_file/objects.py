@@ -52,6 +52,7 @@ _TRUSTED = (
     ),
 )
 _HINTS = {
+    "sklearn.metrics._scorer._Scorer": "save best_estimator_ instead of a search",
     "sklearn.neighbors._kd_tree.KDTree": "use algorithm='brute'",
     "sklearn.neighbors._ball_tree.BallTree": "use algorithm='brute'",
 }

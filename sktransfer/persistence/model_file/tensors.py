@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any
@@ -23,6 +24,8 @@ _DTYPES = {
         *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
     )
 }
+# Names, dtypes and places of all tensors, in the format of safetensors.
+_MAX_HEADER = 2**24
 
 
 class Tensors:
@@ -91,6 +94,24 @@ class Tensors:
     def as_bytes(self) -> bytes:
         """All of them in the format of safetensors."""
         return safetensors.torch.save(self._tensors)
+
+
+def check_size(size: int, table: Mapping[str, Any]) -> None:
+    """Raise unless tensors of a table take so many bytes, before any of them is read.
+
+    Raises
+    ------
+    ModelFileError
+    """
+    needed = 0
+    for name, record in table.items():
+        fields = Fields(record, f"tensors[{name!r:.80}]")
+        shape, dtype = fields.take("shape", list), fields.one_of("dtype", _DTYPES)
+        if not all(type(side) is int and 0 <= side < 2**40 for side in shape):
+            fields.refuse("shape", shape)
+        needed += math.prod(shape) * _DTYPES[dtype].itemsize
+    if not needed <= size <= needed + _MAX_HEADER:
+        raise ModelFileError(f"Its tensors take {size} bytes, and its manifest names {needed}.")
 
 
 def read_tensors(content: bytes, table: Mapping[str, Any]) -> Tensors:

@@ -10,6 +10,7 @@ from torch import nn
 from sktransfer import load, register_backbone, save
 from sktransfer._common.process_memory import free_memory
 from sktransfer.backbones.names import REGISTERED
+from sktransfer.backbones.sources import lite
 from sktransfer.exceptions import (
     DeviceUnavailableError,
     DeviceWarning,
@@ -64,6 +65,19 @@ def test_whole_backbones_of_all_sources(parameters, tmp_path):
     assert found._fitted.backbone.reference.digest == extractor._fitted.backbone.reference.digest
 
 
+def test_a_whole_file_opens_without_the_package_of_the_weights(tmp_path, monkeypatch):
+    extractor = make_extractor(backbone=LITE0)
+    expected = extractor.fit_transform(X)
+    save(extractor, tmp_path / "whole.skt", include_backbone=True)
+    save(extractor, tmp_path / "head.skt")
+    free_memory()
+    monkeypatch.setattr(lite, "_path_in_package", lambda _: None)
+    with pytest.raises(WeightsUnavailableError, match="include_backbone=True"):
+        load(tmp_path / "head.skt")
+    found = load(tmp_path / "whole.skt")
+    np.testing.assert_array_equal(found.transform(X), expected)
+
+
 def test_a_backbone_of_onnx_is_registered_where_the_file_is_opened(tmp_path):
     register_backbone("onnx of a test", FOLDER / "features.onnx", preprocessing=PRESET)
     extractor = make_extractor(backbone="onnx of a test", weights="DEFAULT", image_size=None)
@@ -106,6 +120,9 @@ def test_weights_of_the_users_own_are_put_in(own_weights, tmp_path):
     np.testing.assert_array_equal(found.predict_proba(X), expected)
     assert found.weights == MOBILENET_WEIGHTS
     found.set_params(warm_start=True).fit(X, y)
+    # Weights that are named count more than those in the file.
+    found = load(tmp_path / "whole.skt", weights=MOBILENET_WEIGHTS)
+    assert (found.weights, found._model.backbone.reference.whole) == (MOBILENET_WEIGHTS, None)
     other = make_classifier(backbone="mobilenet_v2", weights=None).fit(X, y)
     save(other, tmp_path / "random.skt")
     with pytest.raises(WeightsError, match="not the ones"):

@@ -55,6 +55,12 @@ def test_paths_that_lead_to_no_file(tmp_path):
         load(tmp_path)
 
 
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "model.skt")
+    with pytest.raises(ModelFileError, match="It is not a file"):
+        load(tmp_path / "model.skt")
+
+
 def test_a_newer_format_names_the_version_that_it_needs(tmp_path):
     path = tmp_path / "model.skt"
     save(make_extractor(), path)
@@ -74,6 +80,8 @@ def test_weights_of_several_backbones(tmp_path):
     save(make_classifier(distill_from=teacher).fit(X, y), path)
     with pytest.raises(ParameterError, match="Use a mapping of their names"):
         load(path, weights="x.safetensors")
+    with pytest.raises(ParameterError, match=r"weights has the backbones \['resnet18'\]"):
+        load(path, weights={"resnet18": "x.safetensors"})
 
 
 def test_entries_that_the_manifest_does_not_name(tmp_path):

@@ -16,6 +16,7 @@ from sklearn.ensemble import (
     VotingClassifier,
 )
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
@@ -130,6 +131,12 @@ def test_types_of_others_are_refused_by_name(step, named, tmp_path):
     with pytest.raises(ParameterError, match=named):
         save(make_pipeline(step, extractor()), tmp_path / "model.skt")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_search_is_refused_with_a_way_out(tmp_path):
+    search = GridSearchCV(LogisticRegression(), {"C": [1]}, scoring="accuracy", cv=2)
+    with pytest.raises(ParameterError, match="save best_estimator_ instead"):
+        save(search.fit(X[:, 0, 0], y), tmp_path / "model.skt")
 
 
 def test_trees_of_neighbors_are_refused_with_a_way_out(tmp_path):

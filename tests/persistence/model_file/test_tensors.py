@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from sktransfer.exceptions import ModelFileError, ParameterError
-from sktransfer.persistence.model_file.tensors import Tensors, digest, read_tensors
+from sktransfer.persistence.model_file.tensors import Tensors, check_size, digest, read_tensors
 
 
 def of(**tensors):
@@ -82,6 +82,21 @@ def test_the_table_must_name_the_tensors(change):
 def test_what_is_no_file_of_tensors(content):
     with pytest.raises(ModelFileError):
         read_tensors(content, {})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"shape": [2**39, 2**39]}, {"shape": [-2, -3]}, {"shape": ["2"]}, {"dtype": "complex64"}],
+    ids=str,
+)
+def test_sizes_are_compared_before_tensors_are_read(fields):
+    written = of(x=torch.ones(2, 3))
+    size = len(written.as_bytes())
+    check_size(size, written.table())
+    with pytest.raises(ModelFileError):
+        check_size(size, changed(written.table(), **fields))
+    with pytest.raises(ModelFileError, match="Its tensors take"):
+        check_size(2**40, written.table())
 
 
 def test_digests_are_of_the_values():
