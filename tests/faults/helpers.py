@@ -28,6 +28,12 @@ def fitted():
 
 
 @cache
+def clean_features():
+    """The features of the undamaged pictures."""
+    return fitted()[0].transform(PICTURES)
+
+
+@cache
 def learned():
     """What a classifier that is fitted to undamaged pictures says of them."""
     return fitted()[1].predict_proba(PICTURES)

@@ -28,7 +28,15 @@ from sktransfer.exceptions import (
 )
 from tests.backbones.helpers import PRESET, TINY_STATE, same_values, saved
 from tests.conftest import make_pictures, save_pictures
-from tests.faults.helpers import LABELS, PICTURES, classifier, extractor, fitted, learned, told
+from tests.faults.helpers import (
+    LABELS,
+    PICTURES,
+    classifier,
+    clean_features,
+    extractor,
+    learned,
+    told,
+)
 from tests.pretended_devices import having
 
 TINY = saved(torch.save)
@@ -145,7 +153,7 @@ def check_without_cache(cache, message):
     for text in messages + of_classifier:
         assert message in text
         assert "results stay the same" in text
-    assert_allclose(features, fitted()[0].transform(PICTURES), rtol=1e-5, atol=1e-5)
+    assert_allclose(features, clean_features(), rtol=1e-5, atol=1e-5)
     assert_allclose(probabilities, learned(), rtol=1e-4, atol=1e-4)
 
 
@@ -205,7 +213,7 @@ def test_fault_61_versions_of_SQLite(tmp_path, monkeypatch, version, mode):
     monkeypatch.setattr(connection.sqlite3, "sqlite_version_info", version)
     for _ in range(2):
         found = extractor(cache=tmp_path).fit_transform(PICTURES)
-        assert_allclose(found, fitted()[0].transform(PICTURES), rtol=1e-5, atol=1e-5)
+        assert_allclose(found, clean_features(), rtol=1e-5, atol=1e-5)
     with Store(tmp_path, 10**9) as store:
         assert store._connection.execute("PRAGMA journal_mode").fetchone() == (mode,)
 
