@@ -130,7 +130,7 @@ def test_fault_52_parameters_that_are_set_after_the_fit():
     before = features.transform(PICTURES), labels.predict_proba(PICTURES)
     changes = {"backbone": "mnasnet0_5", "image_size": 64, "resize": "pad", "pooling": "max"}
     features.set_params(**changes, stage="level2")
-    labels.set_params(**changes, unfreeze_depth=1, hidden_layer_sizes=(4,), random_state=5)
+    labels.set_params(**changes, unfreeze_depth=1, max_epochs=2, random_state=5)
     assert_array_equal(features.transform(PICTURES), before[0])
     assert_array_equal(labels.predict_proba(PICTURES), before[1])
     assert features.fit_transform(PICTURES).shape != before[0].shape
