@@ -15,6 +15,7 @@ from sklearn.utils.validation import validate_data
 
 from sktransfer._common.devices import resolve_device
 from sktransfer._common.sklearn_private import Interval, StrOptions
+from sktransfer._common.tensors import numpy_of
 from sktransfer.activations.engines.choice import ENGINES, EngineChoice
 from sktransfer.activations.store.folder import cache_folder
 from sktransfer.backbones.names import source_of
@@ -124,7 +125,7 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
             images = as_images(X, shape, channels)
         else:
             refuse_masked(X)  # scikit-learn would drop the mask
-            rows = validate_data(self, X, reset=reset, dtype="numeric")
+            rows = validate_data(self, numpy_of(X), reset=reset, dtype="numeric")
             if rows.shape[1] != np.prod(shape):
                 raise ImageError(
                     f"image_shape={shape} needs {np.prod(shape)} columns, but X has "

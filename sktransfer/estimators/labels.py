@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
+from sktransfer._common.tensors import numpy_of
 from sktransfer.exceptions import ParameterError
 
 
@@ -125,6 +126,7 @@ def encoded(
     ValueError
         If y is malformed, or the classes contradict each other.
     """
+    y, classes = numpy_of(y), numpy_of(classes)
     _check_no_lists(y)
     if known is not None:
         labels = Labels.known(y, n_rows, known[0], multilabel=known[1])

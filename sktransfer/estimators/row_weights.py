@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sktransfer._common.sklearn_private import check_sample_weight
+from sktransfer._common.tensors import numpy_of
 from sktransfer.estimators.labels import Labels, check_columns
 from sktransfer.exceptions import ParameterError
 from sktransfer.training.weighting import LARGEST_WEIGHT, check_class_weight, row_weights
@@ -43,7 +44,7 @@ def weights_of_rows(
     check_class_weight(class_weight, len(labels.classes) if labels.multilabel else None)
     if sample_weight is not None:
         sample_weight = check_sample_weight(
-            sample_weight, labels.y, dtype=np.float64, ensure_non_negative=True
+            numpy_of(sample_weight), labels.y, dtype=np.float64, ensure_non_negative=True
         )
         if sample_weight.max() > LARGEST_WEIGHT:
             raise ParameterError(

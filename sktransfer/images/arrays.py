@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from sktransfer._common.tensors import numpy_of
 from sktransfer._common.warning import warn
 from sktransfer.exceptions import ImageError, ImageWarning
 
@@ -79,10 +80,7 @@ def array_to_image(array: np.ndarray, image_shape: tuple[int, ...] | None = None
 def tensor_to_array(tensor: torch.Tensor, channels: int = 3) -> np.ndarray:
     """Convert a tensor (c, h, w) or (h, w) of one picture to a channels-last array."""
     known = _known(channels)
-    tensor = tensor.detach().cpu()
-    if tensor.dtype == torch.bfloat16:  # NumPy has no bfloat16
-        tensor = tensor.float()
-    array = tensor.numpy()
+    array: np.ndarray = numpy_of(tensor)
     if array.ndim == 3:
         if array.shape[0] not in known:
             form = "(3, h, w) or (1, h, w)" if channels == 3 else f"({channels}, h, w)"
