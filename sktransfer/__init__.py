@@ -29,6 +29,7 @@ from sktransfer.inspection import (
     read_corrections,
     report,
 )
+from sktransfer.persistence.graphs.export import export
 from sktransfer.persistence.model_file.load import load
 from sktransfer.persistence.model_file.save import save
 from sktransfer.ranking import rank_backbones
@@ -55,6 +56,7 @@ __all__ = [
     "clear_cache",
     "exceptions",
     "explain",
+    "export",
     "find_lr",
     "free_memory",
     "group_metrics",

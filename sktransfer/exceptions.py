@@ -15,6 +15,7 @@ __all__ = [
     "DeviceUnavailableError",
     "DeviceWarning",
     "EngineUnavailableError",
+    "ExportError",
     "ForgettingWarning",
     "ImageError",
     "ImageWarning",
@@ -64,6 +65,10 @@ class DeviceUnavailableError(SktransferError, ValueError):
 
 class EngineUnavailableError(SktransferError, ValueError):
     """The engine is not installed, or does not support the device or the precision."""
+
+
+class ExportError(SktransferError, RuntimeError):
+    """A graph can't be made of an estimator, or its graph does not give the same values."""
 
 
 class DeviceMemoryError(SktransferError, RuntimeError):

@@ -19,7 +19,7 @@ RESAMPLING = {
 RESIZES = ("crop", "squash", "pad")
 
 # A picture is not resized as a whole if it would have more pixels than this multiple of the crop.
-_MAX_STRETCH = 16
+MAX_STRETCH = 16
 
 
 def as_image(picture: Picture) -> Image.Image:
@@ -192,7 +192,7 @@ class Preprocessing:
         # vertical pass. The result therefore depends on their order, which Pillow chooses by
         # the output size: only resizing the whole picture gives torchvision's pixels. Very long
         # pictures are the exception, because one of 20,000 x 1 would need gigabytes.
-        if self.interpolation == "bicubic" and size[0] * size[1] <= _MAX_STRETCH * crop**2:
+        if self.interpolation == "bicubic" and size[0] * size[1] <= MAX_STRETCH * crop**2:
             middle = (left, top, left + crop, top + crop)
             return changed(picture, lambda image: image.resize(size, resample).crop(middle))
         # Otherwise only the cropped part is computed, which saves a third of the time.

@@ -124,7 +124,7 @@ def is_installed() -> bool:
 @cache
 def computes_bfloat16() -> bool:
     """Return whether the processor has instructions for bfloat16; loads the package."""
-    return "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in loaded_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _prepared(
@@ -165,7 +165,7 @@ def convert(network: nn.Module, example: Tensor) -> bytes:
     ConversionError
         If OpenVINO can't convert it.
     """
-    openvino = _openvino()
+    openvino = loaded_openvino()
     reading = _ReadsChannelsLast(network).eval()
     batch = _channels_last(example)
     try:
@@ -215,7 +215,7 @@ class OpenVINOEngine:
 
     def __init__(self, model: bytes, n_threads: int, precision: str = "float32") -> None:
         self.precision = precision
-        openvino = _openvino()
+        openvino = loaded_openvino()
         size = int.from_bytes(model[:8], "little")
         weights = openvino.Tensor(np.frombuffer(model[8 + size :], dtype=np.uint8))
         core = openvino.Core()
@@ -295,7 +295,7 @@ def _packed(openvino: Any, model: Any) -> bytes:
     return len(structure).to_bytes(8, "little") + structure + weights
 
 
-def _openvino() -> Any:
+def loaded_openvino() -> Any:
     """Load the package without its telemetry: sktransfer opens no connection by itself."""
     global _loaded_by
     if "openvino" not in sys.modules and _TELEMETRY not in sys.modules:

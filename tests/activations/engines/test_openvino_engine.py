@@ -603,7 +603,7 @@ print((before, "openvino" in sys.modules, sys.modules["openvino_telemetry"] is t
 
 
 def test_usable_in_the_process_that_loaded_it():
-    openvino_engine._openvino()
+    openvino_engine.loaded_openvino()
     assert openvino_engine._loaded_by == os.getpid()
     assert OpenVINOKind().works_in_this_process()
 

@@ -1,0 +1,64 @@
+"""What the file of a graph says about itself."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sktransfer.backbones.weights import find_weights
+from sktransfer.estimators.fitted import FittedFeatures, FittedModel
+from sktransfer.exceptions import BackboneError
+from sktransfer.persistence.graphs.network import Network
+
+
+def metadata_of(fitted: FittedFeatures | FittedModel, network: Network) -> dict[str, str]:
+    """Names and values, each of them as JSON, since the formats keep text only.
+
+    Parameters
+    ----------
+    fitted : FittedFeatures or FittedModel
+    network : Network
+    """
+    preset, reference = network.preprocessing, fitted.backbone.reference
+    # Not the folder of a file, which is the user's own matter.
+    weights = reference.weights.name if isinstance(reference.weights, Path) else reference.weights
+    told: dict[str, Any] = {
+        "sktransfer": version("sktransfer"),
+        "torch": torch.__version__,
+        "input": network.given,
+        "channels": len(preset.mean),
+        "side": preset.crop_size,
+        "resize": preset.resize,
+        "resize_size": preset.resize_size,
+        "crop_mode": preset.crop_mode,
+        "interpolation": preset.interpolation,
+        "mean": preset.mean,
+        "std": preset.std,
+        "backbone": reference.name,
+        "weights": weights,
+        "digest": reference.digest,
+        "license": _license(reference.name, reference.weights),
+    }
+    if isinstance(fitted, FittedModel):
+        told |= {
+            "task": "several labels" if fitted.task.multilabel else "one label",
+            "classes": fitted.classes.tolist(),
+            "classes_dtype": str(fitted.classes.dtype),
+            "temperature": float(fitted.temperature),
+        }
+    else:
+        told |= {"task": "features", "n_features": fitted.n_features()}
+    # Labels of other types, such as dates, become their text.
+    return {name: json.dumps(value, default=str) for name, value in told.items()}
+
+
+def _license(name: str, weights: Any) -> str:
+    """The licence of published weights; "" where none is known."""
+    try:
+        return find_weights(name, weights).license
+    except BackboneError:  # a file that is not here any more
+        return ""

@@ -1,0 +1,42 @@
+import json
+
+import numpy as np
+import pytest
+
+from sktransfer.persistence.graphs.metadata import metadata_of
+from sktransfer.persistence.graphs.network import network_of
+from tests.conftest import make_pictures
+from tests.persistence.graphs.conftest import TINY, fitted_classifier
+from tests.small_estimators import LITE0, make_extractor
+
+
+def told_of(fitted):
+    told = metadata_of(fitted, network_of(fitted, "pictures"))
+    return {name: json.loads(value) for name, value in told.items()}
+
+
+def test_a_classifier(classifier):
+    told = told_of(classifier._model)
+    assert told["task"] == "one label"
+    assert (told["classes"], told["classes_dtype"]) == (["ant", "bee"], "<U3")
+    assert (told["input"], told["side"], told["resize_size"]) == ("pictures", 16, 18)
+    assert (told["resize"], told["interpolation"], told["channels"]) == ("crop", "bicubic", 3)
+    assert (told["backbone"], told["weights"]) == (TINY, "DEFAULT")
+    assert told["temperature"] == 1.0
+
+
+def test_an_extractor_with_published_weights():
+    extractor = make_extractor(backbone=LITE0).fit(make_pictures(2)[0])
+    told = told_of(extractor._fitted)
+    assert (told["task"], told["n_features"]) == ("features", 1280)
+    assert told["license"] not in ("", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [([3, 7], [3, 7]), ([False, True], [False, True]), (["a", "ö"], ["a", "ö"])],
+)
+def test_labels_of_any_type(labels, classes):
+    X, y = make_pictures(8)
+    fitted = fitted_classifier().fit(X, np.array(labels)[y])._model
+    assert told_of(fitted)["classes"] == classes

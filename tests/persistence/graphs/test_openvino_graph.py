@@ -1,0 +1,45 @@
+import json
+
+import numpy as np
+import pytest
+
+from sktransfer import export
+from sktransfer.persistence.graphs.openvino_graph import OpenVINOGraph
+from tests.persistence.graphs.conftest import fitted_classifier, pictures_of
+
+
+@pytest.mark.slow
+def test_a_pair_of_files(tmp_path):
+    import openvino
+
+    classifier = fitted_classifier(resize="pad")
+    export(classifier, tmp_path / "tiny.xml")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["tiny.bin", "tiny.xml"]
+    model = openvino.Core().read_model(tmp_path / "tiny.xml")
+    told = json.loads(model.get_rt_info(["sktransfer", "classes"]).astype(str))
+    assert told == ["ant", "bee"]
+    compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for size in [(30, 41), (16, 16), (50, 7)]:
+        pictures = pictures_of(*size)
+        got = compiled({"pictures": pictures})
+        expected = classifier.predict_proba(pictures)
+        np.testing.assert_allclose(got["probabilities"], expected, atol=0.05)
+
+
+def test_old_files_stay_where_writing_fails(tmp_path):
+    path = tmp_path / "tiny.xml"
+    path.write_text("old")
+    path.with_suffix(".bin").write_text("old weights")
+    with pytest.raises(FileNotFoundError), OpenVINOGraph().replaced(path) as new:
+        new.write_text("without weights")
+    assert (path.read_text(), path.with_suffix(".bin").read_text()) == ("old", "old weights")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_weights_that_can_not_be_written(tmp_path):
+    (tmp_path / "tiny.bin").mkdir()
+    with (
+        pytest.raises(IsADirectoryError, match=r"tiny\.bin is a folder"),
+        OpenVINOGraph().replaced(tmp_path / "tiny.xml"),
+    ):
+        pass
