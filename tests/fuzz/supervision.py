@@ -1,6 +1,5 @@
 """Run cases in processes that may crash, hang or take too much memory, and count what happens."""
 
-import contextlib
 import faulthandler
 import multiprocessing
 import os
@@ -114,12 +113,10 @@ class _Worker:
         code, place = self._process.exitcode, self._place.value
         if code == 0 and place == len(self._todo):
             return False
-        if code != 0:
-            if place < 0:
-                raise RuntimeError("a process of the fuzzer ended before its first case")
-            self._findings.append(Finding(self._todo[place], *_end(code)))
-            place += 1
-        self._todo = self._todo[place:]
+        if place < 0:
+            raise RuntimeError("a process of the fuzzer ended before its first case")
+        self._findings.append(Finding(self._todo[place], *_end(code)))
+        self._todo = self._todo[place + 1 :]
         if len(self._todo) > 0:
             self._start()
         return len(self._todo) > 0
@@ -139,15 +136,13 @@ class _Worker:
             signal.signal(number, signal.SIG_DFL)  # which ends the process, in C code as well
         faulthandler.disable()  # a crash is counted, and not described
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libtiff describes all damage there
-        resource.setrlimit(resource.RLIMIT_AS, (_virtual_memory() + 4 * _GB,) * 2)
+        resource.setrlimit(resource.RLIMIT_AS, (_memory()[0] + 4 * MEMORY,) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        with contextlib.suppress(OSError):  # the peak of the parent, where Linux can forget it
-            Path("/proc/self/clear_refs").write_text("5")
-        before = _peak_memory()
         for place, index in enumerate(indices):
             self._place.value = place
             signal.setitimer(signal.ITIMER_PROF, SECONDS)
             signal.setitimer(signal.ITIMER_REAL, SECONDS_OF_WAITING)
+            before = _forget_the_peak()
             start = time.process_time()
             verdict = _judged(self._check, index)
             seconds = time.process_time() - start
@@ -158,9 +153,7 @@ class _Worker:
                 self._slowest[:] = seconds, index
             grown = _peak_memory() - before
             if grown > MEMORY:
-                self._queue.put((index, "memory", f"{grown / 10**9:.2f} GB"))
-                self._place.value = place + 1  # the peak stays: a new process starts at a new one
-                return
+                verdict = Verdict("memory", f"{grown / 10**9:.2f} GB")
             if verdict.kind in self._allowed:
                 self._counts[self._allowed.index(verdict.kind)] += 1
             else:
@@ -186,9 +179,16 @@ def _end(code: int | None) -> tuple[str, str]:
     return "crash", signal.Signals(-code).name if code and code < 0 else f"exit status {code}"
 
 
-def _virtual_memory() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[0]) * resource.getpagesize()
+def _memory() -> tuple[int, int]:
+    """Bytes of virtual and of resident memory."""
+    virtual, resident, *_ = Path("/proc/self/statm").read_text().split()
+    return int(virtual) * resource.getpagesize(), int(resident) * resource.getpagesize()
+
+
+def _forget_the_peak() -> int:
+    """Start to measure the peak of memory anew; return the bytes that are in use now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _memory()[1]
 
 
 def _peak_memory() -> int:
