@@ -99,7 +99,7 @@ def test_weights_that_can_not_be_had_are_skipped(monkeypatch):
     def offline(*_, **__):
         raise OSError("no route to host")
 
-    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
+    monkeypatch.setattr("sktransfer.backbones.sources.download._fetch", offline)
     monkeypatch.setattr("torch.hub.get_dir", lambda: "/nowhere")
     with pytest.warns(RankingWarning, match="Three ways"):
         ranking = rank_backbones(X, Y, ["squeezenet1_1", LITE])
