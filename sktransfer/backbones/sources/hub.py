@@ -37,7 +37,8 @@ def fetch_from_hub(name: str, repository: str, filename: str | None = None) -> P
             return Path(hf_hub_download(repo_id, filename=each, revision=revision or None))
         except EntryNotFoundError as missing:
             error = missing
-        except (OSError, ValueError, RuntimeError) as failed:
+        # Of any type: the hub's client also raises errors of the library by which it connects.
+        except Exception as failed:
             error = failed
             break
     raise WeightsUnavailableError(
