@@ -347,6 +347,7 @@ class TransferNet(ClassifierMixin, NeuralNet):  # type: ignore[misc]
         self.begin_state = self.weight_average_ = None
         self.device, self.batch_size = device, batch_size
         self.module_ = module.to(device).eval()
+        self.module_.zero_grad()  # gradients take as much memory as the weights
         self.module = type(module)  # else the trained module would be pickled twice
         return self
 
