@@ -2,11 +2,12 @@
 
 import pickle
 import pickletools
+import tempfile
 
 import numpy as np
 import pytest
 
-from sktransfer import adapt_batch_norm
+from sktransfer import adapt_batch_norm, load, save
 from tests.conftest import make_pictures
 from tests.small_estimators import make_classifier, make_extractor
 
@@ -20,6 +21,12 @@ X, y = make_pictures(24)
 
 def adapted(estimator):
     return adapt_batch_norm(estimator, X[::-1] // 2, n_source=0)
+
+
+def reopened(estimator):
+    with tempfile.TemporaryDirectory() as folder:
+        save(estimator, f"{folder}/model.skt", include_backbone=True)
+        return load(f"{folder}/model.skt")
 
 
 FITTED = {
@@ -38,6 +45,7 @@ FITTED = {
     "extractor": lambda: make_extractor().fit(X),
     "adapted": lambda: adapted(make_classifier().fit(X, y)),
     "adapted extractor": lambda: adapted(make_extractor().fit(X)),
+    "of a whole model file": lambda: reopened(adapted(make_extractor().fit(X))),
 }
 
 

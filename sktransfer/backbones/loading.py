@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sktransfer._common.plain_tensors import with_plain_tensors, with_tensors
 from sktransfer._common.process_memory import get_or_prepare
 from sktransfer._common.threads import fork_safe_threads
 from sktransfer.backbones.backbone import Backbone
@@ -96,6 +98,12 @@ class WholeBackbone:
     digest: str
     license: str
     origin: str
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(with_plain_tensors({**vars(self), "tensors": dict(self.tensors)}))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(with_tensors(state))
 
     def load(self, name: str) -> Backbone:
         """The backbone `name`; a process makes it once.
