@@ -80,6 +80,7 @@ def array_to_image(array: np.ndarray, image_shape: tuple[int, ...] | None = None
 def tensor_to_array(tensor: torch.Tensor, channels: int = 3) -> np.ndarray:
     """Convert a tensor (c, h, w) or (h, w) of one picture to a channels-last array."""
     known = _known(channels)
+    check_dense(tensor)
     array: np.ndarray = numpy_of(tensor)
     if array.ndim == 3:
         if array.shape[0] not in known:
@@ -122,6 +123,16 @@ def check_layout(
     is_cube = set(shape) == {channels} and channels > 1
     if shape[0] in known and (shape[0] != shape[1] or is_cube):
         _ambiguous(shape)
+
+
+def check_dense(tensor: torch.Tensor) -> None:
+    """Raise for tensors whose values can't be had as an array: sparse, quantized and meta ones."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        raise ImageError(
+            f"A torch tensor of pictures must hold its values; got one of dtype {tensor.dtype}, "
+            f"layout {tensor.layout} and device {tensor.device}. Use tensor.to_dense(), or "
+            "tensor.dequantize()."
+        )
 
 
 def refuse_masked(array: np.ndarray) -> None:

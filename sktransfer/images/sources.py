@@ -18,6 +18,7 @@ from sktransfer.exceptions import ImageError, ImageWarning, UnreadableImageError
 from sktransfer.images.arrays import (
     array_to_image,
     array_to_pixels,
+    check_dense,
     check_layout,
     refuse_masked,
     tensor_to_array,
@@ -334,6 +335,7 @@ def _tensor_items(X: torch.Tensor, channels: int) -> Sequence[torch.Tensor]:
     if X.ndim != 4:
         form = "(n, 3, h, w) or (n, 1, h, w)" if channels == 3 else f"(n, {channels}, h, w)"
         raise ImageError(f"A torch tensor of pictures has shape {form}; got {tuple(X.shape)}.")
+    check_dense(X)
     return X.detach().cpu().unbind(0)
 
 

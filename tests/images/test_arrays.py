@@ -15,6 +15,7 @@ from sktransfer.images.arrays import (
     tensor_to_array,
     to_uint8,
 )
+from sktransfer.images.sources import as_images
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 18, 3), dtype=np.uint8)
 NOISE.flags.writeable = False
@@ -253,3 +254,15 @@ def test_tensor_of_any_float_type_is_read(dtype):
 def test_tensor_of_another_layout_raises(shape, message):
     with pytest.raises(ImageError, match=message):
         tensor_to_array(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.zeros(3, 5, 6).to_sparse(), torch.empty(3, 5, 6, device="meta")],
+    ids=["sparse", "meta"],
+)
+def test_tensor_without_values_raises(tensor):
+    with pytest.raises(ImageError, match="must hold its values"):
+        tensor_to_array(tensor)
+    with pytest.raises(ImageError, match="must hold its values"):
+        as_images(tensor[None])
