@@ -95,6 +95,8 @@ def check_entries(entries: list[zipfile.ZipInfo], size: int) -> None:
         # Bit 0 is encryption, bit 5 a patch; bit 11 tells that the name is in UTF-8.
         if not is_stored or entry.file_size != entry.compress_size or entry.flag_bits & 0x21:
             raise ModelFileError(f"Its entry {entry.filename!r:.80} is compressed or encrypted.")
+        if not 0 <= entry.header_offset < size:
+            raise ModelFileError(f"Its entry {entry.filename!r:.80} lies outside of the file.")
         # The upper half of the attributes holds the kind of file on Unix: 0, or a regular one.
         if entry.external_attr >> 16 & 0o170000 not in (0, 0o100000):
             raise ModelFileError(f"Its entry {entry.filename!r:.80} is not a plain file.")
