@@ -215,6 +215,9 @@ def _task_of(fields: Fields) -> Task:
 
 
 def _distinct(classes: np.ndarray) -> np.ndarray:
+    plain_ones = (str, bool, int, float)
+    if not all(type(each) in plain_ones and each == each for each in classes.tolist()):
+        raise ModelFileError("Its classes are not labels: text, numbers or truth values.")
     if len(set(classes.tolist())) < len(classes) or not len(classes):
         raise ModelFileError("It has no classes, or one of them twice.")
     return classes
