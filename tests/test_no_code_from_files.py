@@ -53,8 +53,6 @@ def opened(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_no_module_opens_a_pickle(path):
-    if path == PACKAGE / "shell" / "models.py":
-        pytest.skip("model files of the shell are pickles, and its help says so")
     assert opened(path) == []
 
 

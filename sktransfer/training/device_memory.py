@@ -3,7 +3,8 @@
 import contextlib
 from collections.abc import Iterator
 
-from sktransfer._common.memory_errors import is_out_of_memory
+import torch
+
 from sktransfer._common.threads import computing
 from sktransfer.exceptions import DeviceMemoryError
 from sktransfer.training.settings import TrainingSettings
@@ -21,9 +22,7 @@ def computing_within_memory(settings: TrainingSettings) -> Iterator[None]:
     try:
         with computing():
             yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
+    except torch.OutOfMemoryError as error:
         raise DeviceMemoryError(
             f"Training ran out of memory on {settings.device} at batch_size={settings.batch_size}. "
             "Use a smaller batch_size or unfreeze_depth, or device='cpu'."

@@ -170,7 +170,7 @@ def test_warnings_of_pillow_that_are_errors_are_unreadable_files(tmp_path):
 
 
 def test_warnings_of_sktransfer_that_are_errors_stay_what_they_are(tmp_path):
-    of_12_bits = picture(NOISE[..., 0] * np.uint16(16))
+    of_12_bits = picture(NOISE[..., 0].astype(np.uint16) * 16)
     path = saved(tmp_path / "a.png", of_12_bits)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -59,7 +59,10 @@ PATH_CONTAINERS = {
     "str column": lambda paths: np.array(paths)[:, None],
     "object array": lambda paths: np.array(paths, dtype=object),
     "Path array": lambda paths: object_array([Path(path) for path in paths]),
-    "variable-width array": lambda paths: np.array(paths, dtype=np.dtypes.StringDType()),
+    # numpy has them since version 2.0.
+    "variable-width array": lambda paths: np.array(
+        paths, dtype=np.dtypes.StringDType() if hasattr(np.dtypes, "StringDType") else object
+    ),
     "pandas Series": pd.Series,
     "pandas Series of object": lambda paths: pd.Series(paths, dtype=object),
     "pandas Series of string": lambda paths: pd.Series(paths, dtype="string"),
