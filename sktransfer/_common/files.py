@@ -37,7 +37,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(f"The folder {target.parent} of {target} does not exist. Make it.")
     target = Path(os.path.realpath(target))
     if not target.exists() or target.is_file():
-        with unfinished_file(target.parent):
+        with _naming(target), unfinished_file(target.parent):
             pass
 
 
@@ -58,7 +58,7 @@ def replaced_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
     if target.exists() and not target.is_file():
         yield target
         return
-    with unfinished_file(target.parent) as unfinished:
+    with _naming(target), unfinished_file(target.parent) as unfinished:
         yield unfinished
         if target.is_file():  # a new file has the permissions that the process gives
             unfinished.chmod(stat.S_IMODE(target.stat().st_mode))
@@ -66,6 +66,18 @@ def replaced_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
         unfinished.replace(target)
         with contextlib.suppress(OSError):  # Windows, and some network disks, sync no folders
             _sync(target.parent)
+
+
+@contextlib.contextmanager
+def _naming(target: Path) -> Iterator[None]:
+    """Let errors of a disk name the file that the user knows, and not the unfinished one."""
+    try:
+        yield
+    except OSError as error:
+        is_named = error.filename is not None and not str(error.filename).endswith(".unfinished")
+        if error.errno is None or is_named:
+            raise
+        raise OSError(error.errno, error.strerror, str(target)) from error
 
 
 def _sync(path: Path) -> None:

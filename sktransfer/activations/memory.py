@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from sktransfer._common.environment import memory_size
+from sktransfer._common.memory_errors import is_out_of_memory
+from sktransfer.exceptions import DeviceMemoryError
 
 
 def allocate(shape: Sequence[int], dtype: torch.dtype, *, may_map: int = 0) -> Tensor:
@@ -27,15 +29,38 @@ def allocate(shape: Sequence[int], dtype: torch.dtype, *, may_map: int = 0) -> T
     ------
     OSError
         If the disk has no room for the file.
+    DeviceMemoryError
+        If the memory has no room for the tensor.
     """
-    if not may_map or may_map * _size(shape, dtype) <= memory_size():
+    if may_map and may_map * _size(shape, dtype) > memory_size():
+        return _mapped(shape, dtype)
+    try:
         return torch.empty(tuple(shape), dtype=dtype)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DeviceMemoryError(
+            f"The memory has no room for {_size(shape, dtype):,} bytes of activations. Set the "
+            "environment variable SKTRANSFER_MEMORY to less than that, and a fit keeps them in a "
+            "temporary file; or use fewer pictures or a smaller image_size."
+        ) from error
+
+
+def _mapped(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     name = str(dtype).removeprefix("torch.")
     with tempfile.TemporaryFile(prefix="sktransfer-") as file:
         if hasattr(os, "posix_fallocate"):
             # Without blocks of its own for the whole file, a write to memory would end the
             # process by a signal where the disk is full; this raises OSError instead.
-            os.posix_fallocate(file.fileno(), 0, _size(shape, dtype))
+            try:
+                os.posix_fallocate(file.fileno(), 0, _size(shape, dtype))
+            except OSError as error:
+                reason = (
+                    f"{error.strerror}: no room for {_size(shape, dtype):,} bytes of activations. "
+                    "Let the environment variable TMPDIR name a folder on a larger disk, or raise "
+                    "SKTRANSFER_MEMORY, which says how much is kept in memory"
+                )
+                raise OSError(error.errno, reason, tempfile.gettempdir()) from error
         return torch.from_numpy(np.memmap(file, dtype=name, mode="w+", shape=tuple(shape)))
 
 

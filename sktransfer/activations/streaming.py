@@ -4,13 +4,14 @@ import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from sktransfer._common.memory_errors import is_out_of_memory
 from sktransfer._common.threads import computing, reading_threads
 from sktransfer.activations.engines.choice import EngineChoice, engine_for
 from sktransfer.activations.engines.interface import Engine
@@ -20,6 +21,7 @@ from sktransfer.activations.results import Known, Results
 from sktransfer.activations.store.cache import Cache
 from sktransfer.activations.store.stored import StoredActivations
 from sktransfer.backbones.frozen import FrozenNetwork
+from sktransfer.exceptions import DeviceMemoryError
 from sktransfer.images.reading import Batch, ToPixels, read_batches
 from sktransfer.images.sources import ImageSource
 
@@ -100,9 +102,12 @@ class FrozenPass:
             If a picture can't be read, unless `skip_unreadable`.
         EngineUnavailableError
             If the engine can't be used, and others would give other values.
+        DeviceMemoryError
+            If a batch is too large for the memory.
         """
         choice = self.choice.settled()
         with (
+            _within_memory(self.batch_size),
             reading_threads(self.n_jobs) as n_threads,
             Cache(self.cache) as cache,
             counting(self.progress, len(source)) as on_rows,
@@ -130,6 +135,20 @@ class FrozenPass:
                 stored.flush()
             results.repeat(repeated)
             return results.values, results.unreadable
+
+
+@contextmanager
+def _within_memory(batch_size: int) -> Iterator[None]:
+    """Tell what helps if batches are too large for the computer's memory."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DeviceMemoryError(
+            f"There is too little memory for batches of batch_size={batch_size} pictures, some of "
+            f"which are read ahead ({error}). Use a smaller batch_size or image_size."
+        ) from error
 
 
 class _Step(NamedTuple):

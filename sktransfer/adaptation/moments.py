@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from sktransfer._common.memory_errors import is_out_of_memory
 from sktransfer._common.threads import computing
 from sktransfer.backbones.statistics import Statistics, batch_norms
 from sktransfer.exceptions import DeviceMemoryError, WeightsError
@@ -127,7 +128,9 @@ def _measured(
         try:
             with computing(), torch.inference_mode():
                 twin(batch.to(device))
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             raise DeviceMemoryError(
                 f"{device} has too little free memory for a batch of {len(batch)} pictures. Use a "
                 "smaller batch_size."

@@ -1,5 +1,6 @@
 """Decode a file or PIL image to an RGB picture, from any colour mode of Pillow."""
 
+import errno
 import os
 import re
 import struct
@@ -56,6 +57,9 @@ DAMAGE = (
     *(OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error),
     *(AssertionError, Warning),
 )
+# The process or the system has no file handles or memory left: the file may be sound, and must
+# not be skipped as damaged.
+_NO_FAULT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 def decode_file(path: str | os.PathLike[str]) -> Image.Image:
@@ -100,6 +104,8 @@ def decode_file(path: str | os.PathLike[str]) -> Image.Image:
     except (ImageError, ImageWarning):
         raise
     except DAMAGE as error:
+        if getattr(error, "errno", None) in _NO_FAULT_OF_THE_FILE:
+            raise
         raise UnreadableImageError(f"The file can't be decoded: {error}.") from error
 
 

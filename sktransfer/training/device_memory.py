@@ -3,8 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-import torch
-
+from sktransfer._common.memory_errors import is_out_of_memory
 from sktransfer._common.threads import computing
 from sktransfer.exceptions import DeviceMemoryError
 from sktransfer.training.settings import TrainingSettings
@@ -22,7 +21,9 @@ def computing_within_memory(settings: TrainingSettings) -> Iterator[None]:
     try:
         with computing():
             yield
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise DeviceMemoryError(
             f"Training ran out of memory on {settings.device} at batch_size={settings.batch_size}. "
             "Use a smaller batch_size or unfreeze_depth, or device='cpu'."

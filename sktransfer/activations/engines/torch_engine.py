@@ -6,6 +6,7 @@ import logging
 import torch
 from torch import Tensor, nn
 
+from sktransfer._common.memory_errors import is_out_of_memory
 from sktransfer._common.process_memory import tensor_bytes
 from sktransfer.activations.engines.folding import folded
 from sktransfer.activations.engines.interface import Engine, EngineKind, ModelCache
@@ -108,7 +109,9 @@ class TorchEngine:
             return torch.cat([self(part) for part in batch.chunk(-(-len(batch) // size))])
         try:
             return self._run(batch)
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             if len(batch) == 1:
                 raise DeviceMemoryError(
                     f"{self.device} has too little free memory for a batch of one picture. Use a "
