@@ -299,7 +299,12 @@ def run(folder, kills, *, seed=0, longest=0.4, every=100, say=print):
         crowd.start(process)
         if number % every == 0:
             crowd.check()
-            say(f"{number} kills, {len(crowd.rows)} rows, {len(crowd.faults)} faults", flush=True)
+            lost, wrong = crowd.counts["rows lost"], crowd.counts["rows wrong"]
+            say(
+                f"{number} kills, {len(crowd.rows)} rows: {lost} lost, {wrong} wrong; "
+                f"{len(crowd.faults)} other faults",
+                flush=True,
+            )
     crowd.finish()
     return crowd
 

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from multiprocessing.sharedctypes import RawArray, RawValue
 from pathlib import Path
 
-import joblib
 import numpy as np
 
-from sktransfer._common.files import replaced_when_complete
+from sktransfer import load, save
 from sktransfer.activations.store.cache import Cache
 from sktransfer.training.checkpoints import Checkpoint, CheckpointFiles
 from tests.conftest import make_pictures
@@ -74,13 +73,12 @@ def unfitted(owner, **parameters):
 
 def store(classifier, path, version):
     """Write a model file; the version is kept in a parameter that predictions do not need."""
-    with replaced_when_complete(path) as unfinished:
-        joblib.dump(classifier.set_params(n_iter_no_change=version), unfinished)
+    save(classifier.set_params(n_iter_no_change=version), path)
 
 
 def opened(path):
     """The classifier in a model file, and its version."""
-    classifier = joblib.load(path)
+    classifier = load(path)
     return classifier, classifier.n_iter_no_change
 
 

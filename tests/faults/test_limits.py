@@ -10,12 +10,10 @@ import time
 import warnings
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pytest
 
-from sktransfer import cache_info
-from sktransfer._common.files import replaced_when_complete
+from sktransfer import cache_info, load, save
 from sktransfer.exceptions import (
     DeviceMemoryError,
     SktransferWarning,
@@ -150,8 +148,7 @@ def write_report(folder, fitted):
 
 
 def write_model(folder, fitted):
-    with replaced_when_complete(folder / "file") as unfinished:
-        joblib.dump(fitted, unfinished)
+    save(fitted, folder / "file")
 
 
 WRITERS = {"report": write_report, "model file": write_model}
@@ -241,7 +238,7 @@ def as_ordinary_user(function, folder):
 def in_read_only_folder(folder):
     """Errors and warnings in a folder that can be read only."""
     place = folder / "place"
-    model = joblib.load(place / "model")
+    model = load(place / "model")
     errors = {}
     clean = make_extractor().fit_transform(X)
     found, errors["cache"] = told(lambda: make_extractor(cache=place / "new").fit_transform(X))

@@ -11,6 +11,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from joblib.externals.loky import get_reusable_executor
 
 from tests.conftest import HANGS, make_pictures
 from tests.faults.children import in_child
@@ -122,6 +123,7 @@ def in_processes(start):
     """The results of two processes that are started in one way, and of this one."""
     if start == "loky":
         found = joblib.Parallel(2, backend="loky")(joblib.delayed(quiet_results)() for _ in "12")
+        get_reusable_executor().shutdown(wait=True)  # its processes would wait for more work
     elif start == "dask":
         found = _in_dask()
     else:

@@ -78,16 +78,8 @@ def save(
     target = Path(path)
     check_writable(target)
     entries = _Writer(include_backbone).entries(estimator)
-    try:
-        with replaced_when_complete(target) as unfinished:
-            write_archive(unfinished, entries)
-    except OSError as error:
-        # A full disk tells of no file.
-        if error.filename is None:
-            raise OSError(
-                error.errno, f"{error.strerror} (writing a model file)", str(target)
-            ) from error
-        raise
+    with replaced_when_complete(target) as unfinished:
+        write_archive(unfinished, entries)
 
 
 class _Writer:
