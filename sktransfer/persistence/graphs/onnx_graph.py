@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 from sktransfer.exceptions import ExportError
 from sktransfer.persistence.graphs.interface import GraphFormat, Run
 from sktransfer.persistence.graphs.network import Network
-from sktransfer.persistence.graphs.recording import quietly
+from sktransfer.persistence.graphs.recording import SIZES, quietly
 
 # The first version that torch's exporter writes; newer ones run in fewer places.
 OPSET = 18
@@ -49,6 +49,7 @@ class OnnxGraph(GraphFormat):
                     opset_version=wanted,
                     input_names=[network.given],
                     output_names=list(network.outputs),
+                    dynamic_shapes=(SIZES[network.given],),  # for their names
                     verbose=False,
                 )
         except Exception as error:  # torch has many types, and documents none

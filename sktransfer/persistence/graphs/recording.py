@@ -14,8 +14,8 @@ from sktransfer._common.threads import computing
 from sktransfer.exceptions import ExportError
 from sktransfer.persistence.graphs.network import Network
 
-# What a recording varies in, of an input (n, h, w, c).
-_SIZES = {"pictures": (0, 1, 2), "prepared": (0,)}
+# The sizes of an input (n, h, w, c) in which a recording varies, by their axes.
+SIZES = {"pictures": {0: "n", 1: "h", 2: "w"}, "prepared": {0: "n"}}
 _LOGGERS = ("torch", "torch.onnx", "torch.export", "onnxscript", "onnx_ir")
 
 
@@ -32,7 +32,7 @@ def recorded(network: Network) -> ExportedProgram:
     # Sizes that are unlike each other and the square, so that nothing takes one for the other.
     height, width = (side + 9, side + 22) if network.given == "pictures" else (side, side)
     example = torch.zeros(2, height, width, channels, dtype=torch.uint8)
-    dynamic = dict.fromkeys(_SIZES[network.given], Dim.DYNAMIC)
+    dynamic = dict.fromkeys(SIZES[network.given], Dim.DYNAMIC)
     try:
         with quietly(), torch.no_grad():
             return torch.export.export(

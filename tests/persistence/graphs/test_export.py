@@ -5,12 +5,14 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
 
-from sktransfer import export
+from sktransfer import export, load, save
 from sktransfer.exceptions import DeviceWarning, ExportError, ParameterError
 from sktransfer.persistence.graphs import verification
 from sktransfer.persistence.graphs.export import FORMATS
 from tests.persistence.graphs.conftest import fitted_classifier, pictures_of
+from tests.small_estimators import make_classifier
 
 SIZES = [(30, 41), (41, 30), (16, 16), (18, 25), (1, 1), (7, 90)]
 
@@ -54,7 +56,10 @@ def test_one_file_with_what_it_is(classifier, path):
     told = session.get_modelmeta().custom_metadata_map
     assert json.loads(told["classes"]) == ["ant", "bee"]
     assert json.loads(told["digest"]) == classifier._model.backbone.reference.digest
-    assert [each.name for each in session.get_outputs()] == ["probabilities", "label"]
+    (given,) = session.get_inputs()
+    assert (given.name, given.shape) == ("pictures", ["n", "h", "w", 3])
+    outputs = [(each.name, each.shape) for each in session.get_outputs()]
+    assert outputs == [("probabilities", ["n", 2]), ("label", ["n"])]
 
 
 def test_the_estimator_and_torch_stay_as_they_were(tmp_path):
@@ -131,3 +136,14 @@ def test_a_place_that_can_not_be_written(classifier, tmp_path):
     (tmp_path / "folder.onnx").mkdir()
     with pytest.raises(IsADirectoryError, match="is a folder"):
         export(classifier, tmp_path / "folder.onnx")
+
+
+def test_an_estimator_from_a_model_file(classifier, tmp_path):
+    save(classifier, tmp_path / "tiny.skt", include_backbone=True)
+    export(load(tmp_path / "tiny.skt"), tmp_path / "tiny.pt2", input="prepared")
+
+
+def test_unfitted_estimators(tmp_path):
+    with pytest.raises(NotFittedError):
+        export(make_classifier(), tmp_path / "tiny.onnx")
+    assert not list(tmp_path.iterdir())
