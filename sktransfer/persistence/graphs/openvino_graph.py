@@ -25,8 +25,6 @@ class OpenVINOGraph(GraphFormat):
 
     needs = ("openvino",)
     extra = "openvino"
-    # It computes the resize in float32: now and then a pixel is one level off.
-    tolerance = 0.05
 
     @contextlib.contextmanager
     def replaced(self, path: Path) -> Iterator[Path]:

@@ -109,7 +109,7 @@ def test_a_shorter_precision_becomes_float32(tmp_path):
 def test_missing_packages(kind, classifier, tmp_path, monkeypatch):
     monkeypatch.setattr(type(FORMATS[kind]), "needs", ("a_package_of_nobody",))
     with pytest.raises(ImportError, match="a_package_of_nobody: pip install 'sktransfer"):
-        export(classifier, tmp_path / f"tiny{kind}")
+        export(classifier, tmp_path / f"tiny{kind}", input="prepared")
 
 
 @pytest.mark.parametrize(
@@ -120,6 +120,7 @@ def test_missing_packages(kind, classifier, tmp_path, monkeypatch):
         ({"path": "m.onnx", "input": "floats"}, "must be one of 'pictures', 'prepared'"),
         ({"path": "m.onnx", "opset": 11}, "must be an integer of 18 or higher"),
         ({"path": "m.onnx", "opset": "18"}, "must be an integer of 18 or higher"),
+        ({"path": "m.xml"}, "Use input='prepared', or a file that ends in .onnx or .pt2"),
         ({"path": "m.pt2", "opset": 18}, "opset=18 is for files of ONNX"),
     ],
 )
