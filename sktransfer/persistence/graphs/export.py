@@ -47,9 +47,9 @@ def export(
 
     path : str or path
         The suffix chooses the format: ``.onnx`` for onnxruntime and other runtimes of ONNX (extra
-        ``onnx``); ``.xml`` for OpenVINO, with a ``.bin`` beside it (extra ``openvino``), from prepared squares
-        only; ``.pt2``
-        for an archive of ``torch.export``, which needs torch to run.
+        ``onnx``); ``.xml`` for OpenVINO, with a ``.bin`` beside it (extra ``openvino``), which
+        takes prepared squares only; ``.pt2`` for an archive of ``torch.export``, which needs torch
+        to run.
 
     input : {"pictures", "prepared"}, default="pictures"
         "pictures" takes uint8 pictures of shape (n, h, w, c), all of one size, with any n, h and w,
