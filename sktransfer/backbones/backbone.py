@@ -278,10 +278,11 @@ class Backbone:
 
     def _measured_width(self, network: nn.Module, size: int) -> int:
         channels = len(self.preprocessing.mean)
-        pixels = torch.zeros(1, channels, size, size, dtype=torch.uint8)
         # A network of one stage may need values: it could not be recorded without them.
+        device = "meta" if self.pieces.maps else "cpu"
+        pixels = torch.zeros(1, channels, size, size, dtype=torch.uint8, device=device)
         if self.pieces.maps:
-            network, pixels = without_values(network), pixels.to("meta")
+            network = without_values(network)
         try:
             with torch.inference_mode():
                 features: Tensor = network(pixels)

@@ -26,6 +26,7 @@ from sktransfer.exceptions import (
     EngineUnavailableError,
     ParameterError,
     WeightsError,
+    WeightsUnavailableError,
 )
 from sktransfer.images.preprocessing import Preprocessing
 
@@ -51,6 +52,7 @@ class BackboneReference:
     image_size: int | None = None
     in_channels: int = 3
     _statistics: Mapping[str, Statistics] = MappingProxyType({})
+    given: str | Path | None = None
     # True where adapt_batch_norm has replaced statistics, also of trained stages alone.
     is_adapted: bool = False
     # What the backbone is made of, where a model file brought it; pickles then hold it.
@@ -65,6 +67,7 @@ class BackboneReference:
         in_channels: int = 3,
     ) -> None:
         file = weights_file(name, weights)
+        self.given = weights
         # A pickle may be opened in another folder.
         self.weights = weights if file is None else file.absolute()
         self.name, self.seed = name, seed
@@ -87,19 +90,21 @@ class BackboneReference:
         statistics: Mapping[str, Statistics],
         is_adapted: bool,
         whole: WholeBackbone | None,
+        loaded: Backbone | None = None,
     ) -> BackboneReference:
         """A reference that a model file holds; `get` finds its backbone, or makes it of `whole`."""
         reference = object.__new__(cls)
         vars(reference).update(
             name=name,
             weights=weights,
+            given=weights,
             seed=seed,
             image_size=image_size,
             in_channels=in_channels,
             is_adapted=is_adapted,
             _statistics=dict(statistics),
             _digest=digest,
-            _loaded=None,
+            _loaded=loaded,
             _whole=whole,
         )
         return reference
@@ -122,7 +127,7 @@ class BackboneReference:
         Its weights may not be on this machine.
         """
         asked = (name, str(weights), image_size, in_channels)
-        own = (self.name, str(self.weights), self.image_size, self.in_channels)
+        own = (self.name, str(self.given), self.image_size, self.in_channels)
         same_seed = weights is not None or seed == self.seed
         return self._whole is not None and asked == own and same_seed
 
@@ -157,7 +162,7 @@ class BackboneReference:
             )
         except BackboneError as error:
             source_of(self.name)  # says what is missing if the name is unknown here
-            raise WeightsError(
+            raise WeightsUnavailableError(
                 f"This estimator was fitted with the weights {str(self.weights)!r} of "
                 f"{self.name}, which are not there. Put the file there again, or fit a clone."
             ) from error

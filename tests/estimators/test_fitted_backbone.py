@@ -11,7 +11,7 @@ from torchvision import models
 from sktransfer.backbones.networks import build_random
 from sktransfer.estimators import fitted_backbone as module
 from sktransfer.estimators.fitted_backbone import BackboneReference
-from sktransfer.exceptions import WeightsError
+from sktransfer.exceptions import WeightsError, WeightsUnavailableError
 from tests.conftest import make_pictures
 from tests.small_estimators import LITE0, make_classifier, make_extractor
 
@@ -73,7 +73,9 @@ def test_weights_from_a_file_are_found_from_another_folder_or_told(tmp_path, mon
     assert_array_equal(pickle.loads(pickled).transform(X), expected)
     assert extractor.weights == "weights.pth"
     (tmp_path / "here" / "weights.pth").unlink()
-    with pytest.raises(WeightsError, match=r"was fitted with the weights '/.*here.*Put the file"):
+    with pytest.raises(
+        WeightsUnavailableError, match=r"was fitted with the weights '/.*here.*Put the file"
+    ):
         pickle.loads(pickled).transform(X)
 
 

@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 
 from sktransfer import load
-from sktransfer.exceptions import ModelFileError, WeightsError
+from sktransfer.exceptions import ModelFileError, WeightsError, WeightsUnavailableError
 from tests.conftest import make_pictures
 from tests.fuzz.model_files import watch
 from tests.fuzz.model_mutations import MANIFEST, TENSORS, archive_of, entries_of, with_digests
@@ -354,7 +354,7 @@ def test_weights_elsewhere(path, kind, tmp_path):
     """What is there is read as weights, without running code, and is not what was saved."""
     value = path if kind == "str" else {"kind": "path", "value": path}
     content = changed((*MODEL, "backbone", "weights"), value)
-    refused(content, tmp_path, (ModelFileError, WeightsError))
+    refused(content, tmp_path, (ModelFileError, WeightsError, WeightsUnavailableError))
 
 
 # Tensors

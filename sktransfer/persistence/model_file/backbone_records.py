@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from sktransfer._common.devices import available_or_cpu, resolve_device
 from sktransfer._common.warning import warn
 from sktransfer.activations.engines.choice import ENGINES, EngineChoice
+from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.loading import WholeBackbone
 from sktransfer.backbones.statistics import Statistics
 from sktransfer.backbones.weights import find_weights
@@ -25,12 +27,13 @@ from sktransfer.exceptions import (
 from sktransfer.images.preprocessing import RESAMPLING, RESIZES, Preprocessing
 from sktransfer.persistence.model_file.fields import Fields
 from sktransfer.persistence.model_file.tensors import Tensors
-from sktransfer.persistence.model_file.values import from_plain, plain
+from sktransfer.persistence.model_file.values import as_python, from_plain, plain
 
 PRECISIONS = ("float32", "bfloat16", "float16")
+_CHOICE = ("engine", "device", "precision")
 _CROP_MODES = ("center", "squash", "border")
 # Sides of pictures, in pixels: beyond it nothing could be computed.
-_MAX_SIDE = 2**16
+_MAX_SIDE = 2**14
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,14 @@ class Here:
     device : str
     weights : mapping of str to path
         Where weights of backbones are, by name.
+    known : mapping of str to Backbone
+        Backbones that are loaded, by digest; none in a file of a stranger is one of them unless
+        it is the same.
     """
 
     device: str
-    weights: dict[str, str | Path]
+    weights: Mapping[str, str | Path]
+    known: Mapping[str, Backbone]
 
 
 def backbone_record(
@@ -82,31 +89,38 @@ def backbone_record(
             "ONNX has none. Use include_backbone=False, and register it where the file is opened."
         )
     record = {
-        "name": reference.name,
-        "weights": plain(reference.weights),
+        "name": as_python(reference.name),
+        # Not the place of a file that need not be found again.
+        "weights": plain(as_python(reference.given if is_included else reference.weights)),
         "label": whole.label,
         "license": whole.license,
         "origin": whole.origin,
         "seed": reference.seed,
-        "image_size": reference.image_size,
-        "in_channels": reference.in_channels,
+        "image_size": as_python(reference.image_size),
+        "in_channels": as_python(reference.in_channels),
         "digest": reference.digest,
         "is_adapted": reference.is_adapted,
         "statistics": list(reference.statistics),
-        "preprocessing": asdict(backbone.preprocessing),
-        "image_shape": None if backbone.image_shape is None else list(backbone.image_shape),
-        **{key: getattr(backbone.choice, key) for key in ("engine", "device", "precision")},
+        "preprocessing": _preprocessing_record(backbone.preprocessing),
+        "image_shape": None
+        if backbone.image_shape is None
+        else as_python(list(backbone.image_shape)),
+        **{key: as_python(getattr(backbone.choice, key)) for key in _CHOICE},
         "whole": None,
     }
     tensors.put_all(f"{place}/statistics", statistics)
     if is_included:
         record["whole"] = {
-            "preprocessing": asdict(whole.preprocessing),
+            "preprocessing": _preprocessing_record(whole.preprocessing),
             "is_random": whole.is_random,
             "digest": whole.digest,
             "tensors": tensors.put_all(f"{place}/backbone", whole.tensors),
         }
     return record
+
+
+def _preprocessing_record(preprocessing: Preprocessing) -> dict[str, Any]:
+    return {key: as_python(value) for key, value in asdict(preprocessing).items()}
 
 
 def _whole(reference: BackboneReference) -> WholeBackbone:
@@ -182,12 +196,15 @@ def backbone_of(
         record.end()
     if name in here.weights:  # the caller's weights count, and are compared with those of the fit
         whole = None
+    if digest in here.known:
+        whole = None
     reference = BackboneReference.of_file(
         *(name, weights, seed, image_size, in_channels),
         digest=digest,
         statistics=statistics,
         is_adapted=is_adapted,
         whole=whole,
+        loaded=here.known.get(digest),
     )
     preprocessing = _preprocessing_of(fields.record("preprocessing"))
     image_shape = fields.optional("image_shape", lambda each: fields.wholes(each, _MAX_SIDE**2))

@@ -27,6 +27,7 @@ from sktransfer.persistence.model_file.values import (
     NotPlainError,
     array_of,
     array_record,
+    as_python,
     from_plain,
     plain,
 )
@@ -84,7 +85,7 @@ def estimator_record(
         fitted = model_record(state["_model"], tensors, place, include)
     if "_fitted" in state:
         fitted = features_record(state["_fitted"], tensors, place, include)
-        fitted["n_features_out"] = state["_n_features_out"]
+        fitted["n_features_out"] = as_python(state["_n_features_out"])
     names = state.get("feature_names_in_")
     return {
         "class": name,
@@ -131,7 +132,8 @@ def estimator_of(
     cls = _CLASSES[fields.one_of("class", _CLASSES)]
     given = fields.record("parameters")
     parameters = {
-        key: from_plain(value, f"{given.place}.{key}", other) for key, value in given.items_left()
+        key: from_plain(value, f"{given.place}.{key}", other, budget=given.budget)
+        for key, value in given.items_left()
     }
     # Later versions may have more parameters; a file without them has their defaults.
     unknown = parameters.keys() - (inspect.signature(cls).parameters.keys() - {*FOLDERS})

@@ -11,6 +11,19 @@ from sktransfer.exceptions import ModelFileError
 T = TypeVar("T")
 
 
+class Budget:
+    """Bytes that the arrays of a file may take: strings of a long dtype need few in the file."""
+
+    def __init__(self, n_bytes: int = 2**28) -> None:
+        self._left = n_bytes
+
+    def spend(self, n_bytes: int) -> None:
+        """Take a part of it; raise if it is used up."""
+        self._left -= n_bytes
+        if self._left < 0:
+            raise ModelFileError("Its arrays take more memory than those of any model file.")
+
+
 class Fields:
     """A record of the manifest that tells its place in messages.
 
@@ -23,13 +36,16 @@ class Fields:
         What JSON gave.
     place : str
         Where it stands in the manifest.
+    budget : Budget, optional
+        That of the whole file.
     """
 
-    def __init__(self, record: Any, place: str) -> None:
+    def __init__(self, record: Any, place: str, budget: Budget | None = None) -> None:
         if not isinstance(record, dict):
             raise ModelFileError(f"{place} must be a record; got {record!r:.80}.")
         self._left = dict(record)
         self.place = place
+        self.budget = Budget() if budget is None else budget
 
     def take(self, name: str, kind: type[T] | tuple[type[Any], ...]) -> T:
         """The value of a field, which must be of a type."""
@@ -100,12 +116,13 @@ class Fields:
 
     def record(self, name: str) -> Fields:
         """A record within this one."""
-        return Fields(self.take(name, dict), f"{self.place}.{name}")
+        return Fields(self.take(name, dict), f"{self.place}.{name}", self.budget)
 
     def records(self, name: str) -> list[Fields]:
         """A list of records."""
         values: list[Any] = self.take(name, list)
-        return [Fields(each, f"{self.place}.{name}[{i}]") for i, each in enumerate(values)]
+        places = (f"{self.place}.{name}[{i}]" for i in range(len(values)))
+        return [Fields(*each, self.budget) for each in zip(values, places, strict=True)]
 
     def items_left(self) -> Iterator[tuple[str, Any]]:
         """Names and values of all fields that were not taken, whatever they are."""

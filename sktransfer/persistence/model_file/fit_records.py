@@ -30,6 +30,7 @@ from sktransfer.persistence.model_file.values import (
     NotPlainError,
     array_of,
     array_record,
+    as_python,
     from_plain,
     plain,
 )
@@ -46,8 +47,8 @@ def features_record(
     """The record of a fitted extractor."""
     return {
         "backbone": backbone_record(fitted.backbone, tensors, place, include),
-        "stage": plain(fitted.stage),
-        "pooling": fitted.pooling,
+        "stage": plain(as_python(fitted.stage)),
+        "pooling": as_python(fitted.pooling),
     }
 
 
@@ -88,13 +89,15 @@ def model_record(
     state = model.optimizer_state
     return {
         "backbone": backbone_record(model.backbone, tensors, place, include),
-        "architecture": {key: plain(value) for key, value in asdict(model.architecture).items()},
+        "architecture": {
+            key: plain(as_python(value)) for key, value in asdict(model.architecture).items()
+        },
         "stages": tensors.put_all(f"{place}/stages", module.stages.state_dict()),
         "head": head_records(module.head, tensors, f"{place}/head"),
         "several_labels": task.multilabel,
         "one_vs_rest": task.one_vs_rest,
-        "batch_size": model.net.batch_size,
-        "precision": model.net.precision,
+        "batch_size": as_python(model.net.batch_size),
+        "precision": as_python(model.net.precision),
         "classes": array_record(model.classes),
         "rows_of_classes": None if model.rows_of_classes is None else list(model.rows_of_classes),
         "temperature": float(model.temperature),
@@ -103,7 +106,7 @@ def model_record(
         "history": plain(model.history),
         "optimizer_state": {
             "optimizer": plain(state.optimizer),
-            "unfreeze_depth": plain(state.unfreeze_depth),
+            "unfreeze_depth": plain(as_python(state.unfreeze_depth)),
             "state": plain(None if state.state is None else dict(state.state), tensor),
         },
     }
@@ -158,7 +161,10 @@ def model_of(fields: Fields, tensors: Tensors, place: str, here: Here, device: s
 
 def _architecture_of(fields: Fields, here: Here, backbone: FittedBackbone) -> Architecture:
     names = Architecture.__dataclass_fields__
-    values = {key: from_plain(value, f"{fields.place}.{key}") for key, value in fields.items_left()}
+    values = {
+        key: from_plain(value, f"{fields.place}.{key}", budget=fields.budget)
+        for key, value in fields.items_left()
+    }
     if values.keys() != names.keys():
         raise ModelFileError(f"{fields.place} has other fields than an architecture.")
     sizes, depth = values["hidden_layer_sizes"], values["unfreeze_depth"]
@@ -265,7 +271,8 @@ def _seeds_of(fields: Fields) -> Seeds:
 
 
 def _history_of(fields: Fields) -> list[dict[str, Any]]:
-    history = from_plain(fields.take("history", list), f"{fields.place}.history")
+    place = f"{fields.place}.history"
+    history = from_plain(fields.take("history", list), place, budget=fields.budget)
     if not all(isinstance(row, dict) and all(isinstance(k, str) for k in row) for row in history):
         fields.refuse("history", history)
     return history
@@ -278,7 +285,7 @@ def _state_of(fields: Fields, tensors: Tensors) -> OptimizerState:
         return tensors.take(record.text("name"))
 
     values = {
-        key: from_plain(value, f"{fields.place}.{key}", tensor)
+        key: from_plain(value, f"{fields.place}.{key}", tensor, budget=fields.budget)
         for key, value in fields.items_left()
     }
     if values.keys() != OptimizerState.__dataclass_fields__.keys():

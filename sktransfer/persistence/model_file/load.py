@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from sklearn.base import BaseEstimator
+
 from sktransfer._common.devices import resolve_device
+from sktransfer.backbones.backbone import Backbone
 from sktransfer.exceptions import (
     ModelFileError,
     ParameterError,
@@ -90,8 +94,7 @@ def load(
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder. Give the name of a model file.")
     try:
-        with opened_archive(target) as archive:
-            return _Reader(archive, device, weights).content()
+        return opened(target, device, weights)
     except ModelFileError as error:
         raise ModelFileError(f"{target} can't be opened. {error}") from error
     except MemoryError as error:
@@ -105,25 +108,46 @@ def load(
         ) from error
 
 
+def opened(
+    path: Path, device: str, weights: Any, known: Mapping[str, Backbone] = MappingProxyType({})
+) -> Any:
+    """What a model file holds.
+
+    Parameters
+    ----------
+    path, device, weights
+        As those of `load`.
+    known : mapping of str to Backbone
+        Backbones that need not be made again, by digest.
+
+    Raises
+    ------
+    ModelFileError
+    """
+    with opened_archive(path) as archive:
+        return _Reader(archive, device, weights, known).content()
+
+
 class _Reader:
     """Reads each estimator and object of an archive once.
 
     Parameters
     ----------
     archive : Archive
-    device : str
-    weights : str, path, mapping or None
-        As those of `load`.
+    device, weights, known
+        As those of `opened`.
     """
 
-    def __init__(self, archive: Archive, device: str, weights: Any) -> None:
+    def __init__(
+        self, archive: Archive, device: str, weights: Any, known: Mapping[str, Backbone]
+    ) -> None:
         self._archive = archive
         self._fields = _manifest_of(archive)
         for name, kind in (("sktransfer", str), ("libraries", dict), ("made", str)):
             self._fields.take(name, kind)  # for people
         self._records = self._fields.records("estimators")
         self._tensors = _tensors_of(archive, self._fields)
-        self._here = Here(device, _weights_by_name(weights, self._records))
+        self._here = Here(device, _weights_by_name(weights, self._records), known)
         # None while one is read: an estimator can't be a part of itself.
         self._estimators: dict[int, Any] = {}
         self._objects: set[int] = set()
@@ -136,6 +160,8 @@ class _Reader:
         except RecursionError as error:
             raise ModelFileError("It holds estimators within estimators, too deep.") from error
         fields.end()
+        if not isinstance(content, BaseEstimator):
+            raise ModelFileError("It holds no estimator.")
         if len(self._estimators) < len(self._records):
             raise ModelFileError("It has estimators of no use.")
         self._tensors.end()
@@ -190,12 +216,20 @@ def _tensors_of(archive: Archive, fields: Fields) -> Tensors:
     return read_tensors(archive.read(tensors.NAME), table)
 
 
+def _backbones_of(record: Fields) -> Iterator[Any]:
+    """The names in a record: that of the parameter, and that of the fit, which may differ."""
+    parameters, fitted = record.peek("parameters"), record.peek("fitted")
+    if isinstance(parameters, dict):
+        yield parameters.get("backbone")
+    if isinstance(fitted, dict) and isinstance(fitted.get("backbone"), dict):
+        yield fitted["backbone"].get("name")
+
+
 def _weights_by_name(weights: Any, records: list[Fields]) -> dict[str, Any]:
     """The parameter `weights` of `load` by the names of backbones."""
     if weights is None:
         return {}
-    parameters = (each.peek("parameters") for each in records)
-    names = {str(each.get("backbone")) for each in parameters if isinstance(each, dict)}
+    names = {str(name) for each in records for name in _backbones_of(each)}
     if isinstance(weights, Mapping):
         if not weights.keys() <= names:
             raise ParameterError(

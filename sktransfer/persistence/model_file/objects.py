@@ -7,8 +7,6 @@ Ours are never given to it: their nets would be opaque bytes to its audit.
 from __future__ import annotations
 
 import copy
-import io
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -17,9 +15,9 @@ from sklearn.utils.metadata_routing import MetadataRequest
 
 from sktransfer.estimators.base import BackboneEstimator
 from sktransfer.exceptions import ModelFileError
-from sktransfer.persistence.model_file.container import check_entries
+from sktransfer.persistence.model_file.object_archive import check_object_archive
 from sktransfer.persistence.model_file.routing import requests_of, set_requests
-from sktransfer.persistence.model_file.trees import check_tree
+from sktransfer.persistence.model_file.trees import check_trees
 
 # Types of scikit-learn, numpy and scipy that skops does not trust by itself. Each of them holds
 # numbers and names; none calls what a file names.
@@ -80,13 +78,15 @@ def object_bytes(thing: Any, number_of: Callable[[Any], int]) -> bytes:
     """
     skops = _skops()
     memo: dict[int, Any] = {}
-    for each in _parts(thing, {}):
+    for each in parts_of(thing):
         if isinstance(each, BackboneEstimator):
             memo[id(each)] = {_ESTIMATOR: number_of(each)}
         elif isinstance(each, MetadataRequest):
             memo[id(each)] = {_REQUESTS: requests_of(each)}
     try:
-        content: bytes = skops.dumps(copy.deepcopy(thing, memo))
+        without_ours = copy.deepcopy(thing, memo)
+        _remove_folders(without_ours)
+        content: bytes = skops.dumps(without_ours)
         unknown = set(skops.get_untrusted_types(data=content)) - set(_TRUSTED)
     # Of any type: skops refuses what it does not know in several ways.
     except Exception as error:
@@ -111,19 +111,20 @@ def object_of(content: bytes, estimator: Callable[[int], Any]) -> Any:
     """
     skops = _skops()
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            check_entries(archive.infolist(), len(content))
+        check_object_archive(content)
         unknown = set(skops.get_untrusted_types(data=content)) - set(_TRUSTED)
         if unknown:
             raise ModelFileError(f"It holds {_named(unknown)}, which no model file may hold.")
         thing = skops.loads(content, trusted=list(_TRUSTED))
         memo: dict[int, Any] = {}
-        for each in _parts(thing, {}):
+        for each in parts_of(thing):
             if isinstance(each, dict) and each.keys() == {_ESTIMATOR}:
                 memo[id(each)] = estimator(each[_ESTIMATOR])
         thing = copy.deepcopy(thing, memo)
-        for each in [*_parts(thing, {})]:
-            check_tree(each)
+        parts = [*parts_of(thing)]
+        check_trees(parts)
+        for each in parts:
+            _refuse_folders(each)
             _restore_requests(each)
     except ModelFileError:
         raise
@@ -133,6 +134,19 @@ def object_of(content: bytes, estimator: Callable[[int], Any]) -> Any:
     return thing
 
 
+def _remove_folders(thing: Any) -> None:
+    """Take the folders out of an object in which a Pipeline caches its fits."""
+    for each in parts_of(thing):
+        if getattr(each, "__dict__", {}).get("memory") is not None:
+            each.memory = None
+
+
+def _refuse_folders(thing: Any) -> None:
+    """Raise if a fit would write into a folder that a file has chosen."""
+    if getattr(thing, "__dict__", {}).get("memory") is not None:
+        raise ModelFileError("It holds a Pipeline with memory, a folder of another machine.")
+
+
 def _restore_requests(thing: Any) -> None:
     kept = getattr(thing, "__dict__", {}).get("_metadata_request")
     if isinstance(kept, dict) and kept.keys() == {_REQUESTS}:
@@ -140,8 +154,16 @@ def _restore_requests(thing: Any) -> None:
         set_requests(thing, kept[_REQUESTS])
 
 
-def _parts(thing: Any, seen: dict[int, Any]) -> Iterator[Any]:
-    """Yield an object and all that it holds, but for what our estimators hold."""
+def parts_of(thing: Any, seen: dict[int, Any] | None = None) -> Iterator[Any]:
+    """Yield an object and all that it holds, but for what our estimators hold.
+
+    Parameters
+    ----------
+    thing : object
+    seen : dict
+        What was yielded, by `id`.
+    """
+    seen = {} if seen is None else seen
     if id(thing) in seen or isinstance(thing, str | bytes | int | float | type):
         return
     seen[id(thing)] = thing
@@ -156,7 +178,7 @@ def _parts(thing: Any, seen: dict[int, Any]) -> Iterator[Any]:
     elif isinstance(thing, np.ndarray):
         inner = thing.ravel().tolist() if thing.dtype.hasobject else []
     for each in (*inner, *getattr(thing, "__dict__", {}).values()):
-        yield from _parts(each, seen)
+        yield from parts_of(each, seen)
 
 
 def _named(types: set[str]) -> str:

@@ -15,14 +15,10 @@ _METHODS = (
 )
 
 
-def requests_of(request: MetadataRequest) -> dict[str, dict[str, bool | str]]:
-    """What was requested, by method and argument; what was left open is not named."""
+def requests_of(request: MetadataRequest) -> dict[str, dict[str, bool | str | None]]:
+    """What is requested, by method and argument; None where nothing is said."""
     given = {name: getattr(request, name).requests for name in _METHODS if hasattr(request, name)}
-    return {
-        method: {argument: value for argument, value in requests.items() if value is not None}
-        for method, requests in given.items()
-        if any(value is not None for value in requests.values())
-    }
+    return {method: dict(requests) for method, requests in given.items() if requests}
 
 
 def set_requests(estimator: Any, requests: Any) -> None:
@@ -37,7 +33,7 @@ def set_requests(estimator: Any, requests: Any) -> None:
             for method, arguments in requests.items():
                 if method not in _METHODS:
                     raise ValueError(f"{method!r:.80} is no method")
-                if not all(isinstance(value, bool | str) for value in arguments.values()):
+                if not all(isinstance(value, bool | str | None) for value in arguments.values()):
                     raise ValueError("a request is neither a bool nor a name")
                 getattr(estimator, f"set_{method}_request")(**arguments)
     except (ValueError, TypeError, AttributeError) as error:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from sktransfer._common.files import check_writable, replaced_when_complete
+from sktransfer.backbones.backbone import Backbone
 from sktransfer.estimators.base import BackboneEstimator
-from sktransfer.exceptions import ParameterError
+from sktransfer.exceptions import ModelFileError, ParameterError
 from sktransfer.persistence.model_file import manifest, tensors
 from sktransfer.persistence.model_file.container import write_archive
 from sktransfer.persistence.model_file.estimator_records import estimator_record
+from sktransfer.persistence.model_file.load import opened
 from sktransfer.persistence.model_file.objects import NotTrustedError, object_bytes
 from sktransfer.persistence.model_file.values import NotPlainError
 
@@ -27,10 +29,11 @@ def save(
 
     The file is a zip archive of ``manifest.json``, which people can read, and
     ``tensors.safetensors``. Nothing in it is code, so no parameter may be a function or a class of
-    your own. `cache` and `checkpoint_dir` are folders of this machine and are not stored.
+    your own. Folders of this machine are not stored: `cache`, `checkpoint_dir`, and `memory` of a
+    Pipeline.
 
-    A file that exists is replaced once the new one is complete and on the disk; until then, and
-    after any error, it is as it was.
+    The file is opened once before it is kept. One that exists is replaced once the new one is
+    complete and on the disk; until then, and after any error, it is as it was.
 
     Parameters
     ----------
@@ -77,9 +80,18 @@ def save(
         )
     target = Path(path)
     check_writable(target)
-    entries = _Writer(include_backbone).entries(estimator)
+    writer = _Writer(include_backbone)
+    entries = writer.entries(estimator)
     with replaced_when_complete(target) as unfinished:
         write_archive(unfinished, entries)
+        # One that can't be opened would be found out when the estimator is gone.
+        try:
+            opened(unfinished, "cpu", None, writer.known)
+        except ModelFileError as error:
+            raise ParameterError(
+                f"{type(estimator).__name__} can't be kept in a model file, and none was written. "
+                f"{error} Use joblib.dump instead."
+            ) from error
 
 
 class _Writer:
@@ -90,6 +102,8 @@ class _Writer:
         self._tensors = tensors.Tensors()
         self._records: list[Any] = []
         self._objects: list[bytes] = []
+        # Loaded backbones by digest.
+        self.known: dict[str, Backbone] = {}
         # The estimators too: the id of a deleted one may be used again.
         self._numbers: dict[int, tuple[int, Any]] = {}
 
@@ -146,6 +160,10 @@ class _Writer:
             self._records[number] = estimator_record(
                 estimator, self._tensors, place, self._include, self._other
             )
+            for fitted in ("_model", "_fitted"):
+                if fitted in vars(estimator):
+                    reference = vars(estimator)[fitted].backbone.reference
+                    self.known[reference.digest] = reference.get()
         return self._numbers[id(estimator)][0]
 
 

@@ -26,6 +26,7 @@ _DTYPES = {
 }
 # Names, dtypes and places of all tensors, in the format of safetensors.
 _MAX_HEADER = 2**24
+_MAX_AXES = 8
 
 
 class Tensors:
@@ -107,7 +108,8 @@ def check_size(size: int, table: Mapping[str, Any]) -> None:
     for name, record in table.items():
         fields = Fields(record, f"tensors[{name!r:.80}]")
         shape, dtype = fields.take("shape", list), fields.one_of("dtype", _DTYPES)
-        if not all(type(side) is int and 0 <= side < 2**40 for side in shape):
+        sides = all(type(side) is int and 0 <= side < 2**40 for side in shape)
+        if not sides or len(shape) > _MAX_AXES:
             fields.refuse("shape", shape)
         needed += math.prod(shape) * _DTYPES[dtype].itemsize
     if not needed <= size <= needed + _MAX_HEADER:

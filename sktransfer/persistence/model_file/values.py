@@ -17,20 +17,29 @@ from torch.nn.modules.loss import _Loss
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from sktransfer.exceptions import ModelFileError
-from sktransfer.persistence.model_file.fields import Fields
+from sktransfer.persistence.model_file.fields import Budget, Fields
 
 _SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 # Kinds of numpy's dtypes whose values JSON holds exactly; "O" for labels of several types.
 _KINDS = "biufUO"
 _MAX_DEPTH = 20
-# Of an array: a dtype of long strings must not make gigabytes of a short file.
-_MAX_BYTES = 2**28
+_MAX_ITEMS = 100_000
+_MAX_BYTES = 2**27  # of an array that is written; `Budget` limits those that are read
 # Which classes of torch a parameter may name: nothing of them runs before the next `fit`.
 _OF_TORCH: Mapping[str, tuple[Any, tuple[type, ...]]] = {
     "optim": (torch.optim, (torch.optim.Optimizer,)),
     "optim.lr_scheduler": (torch.optim.lr_scheduler, (LRScheduler, ReduceLROnPlateau)),
     "nn": (torch.nn, (_Loss,)),
 }
+
+
+def as_python(value: Any) -> Any:
+    """A value with Python's numbers and strings for numpy's, which searches hand over."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) in (tuple, list):
+        return type(value)(map(as_python, value))
+    return value
 
 
 class NotPlainError(ValueError):
@@ -84,7 +93,11 @@ def plain(value: Any, other: Callable[[Any], Any] | None = None, depth: int = 0)
 
 
 def from_plain(
-    given: Any, place: str, other: Callable[[Fields, str], Any] | None = None, depth: int = 0
+    given: Any,
+    place: str,
+    other: Callable[[Fields, str], Any] | None = None,
+    depth: int = 0,
+    budget: Budget | None = None,
 ) -> Any:
     """The value that `plain` wrote.
 
@@ -96,14 +109,17 @@ def from_plain(
         For messages.
     other : callable, optional
         Makes a value of a record of a kind that `plain` does not know.
+    budget : Budget, optional
+        That of the file.
 
     Raises
     ------
     ModelFileError
     """
+    budget = Budget() if budget is None else budget
 
     def inner(each: Any) -> Any:
-        return from_plain(each, place, other, depth + 1)
+        return from_plain(each, place, other, depth + 1, budget)
 
     if depth > _MAX_DEPTH:
         raise ModelFileError(f"{place} holds values within values, too deep.")
@@ -111,7 +127,7 @@ def from_plain(
         return given
     if type(given) is list:
         return [inner(each) for each in given]
-    fields = Fields(given, place)
+    fields = Fields(given, place, budget)
     kind = fields.text("kind")
     if kind in _READERS:
         value = _READERS[kind](fields, inner)
@@ -155,8 +171,8 @@ def array_of(fields: Fields) -> np.ndarray:
         )
     try:
         dtype = np.dtype(name)
-        is_small = len(values) * dtype.itemsize <= _MAX_BYTES
-        if dtype.kind not in _KINDS or dtype.str != name or not is_small:
+        fields.budget.spend(len(values) * dtype.itemsize)
+        if dtype.kind not in _KINDS or dtype.str != name:
             raise ValueError(f"not a dtype of labels: {name!r:.80}")
         array = np.empty(len(values), dtype)
         array[:] = values
@@ -186,13 +202,19 @@ def _dict(fields: Fields, inner: Callable[[Any], Any]) -> dict[Any, Any]:
     items = fields.take("items", list)
     if not all(type(pair) is list and len(pair) == 2 for pair in items):
         raise ModelFileError(f"{fields.place} holds no pairs.")
-    try:
-        pairs = {inner(key): inner(value) for key, value in items}
-    except TypeError as error:  # a list as a key
-        raise ModelFileError(f"{fields.place} has a key that can't be one.") from error
+    keys = [inner(key) for key, _ in items]
+    if len(items) > _MAX_ITEMS or not all(map(_is_key, keys)):
+        raise ModelFileError(f"{fields.place} has too many keys, or one that can't be one.")
+    pairs = {key: inner(value) for key, (_, value) in zip(keys, items, strict=True)}
     if len(pairs) < len(items):
         raise ModelFileError(f"{fields.place} has a key twice.")
     return pairs
+
+
+def _is_key(key: Any) -> bool:
+    # Numbers beyond 64 bits, and tuples, can be chosen so that a dict takes hours.
+    is_small = not isinstance(key, int) or abs(key) < 2**63
+    return isinstance(key, str | int | float | np.generic | None) and is_small
 
 
 def _tuple(fields: Fields, inner: Callable[[Any], Any]) -> tuple[Any, ...]:

@@ -1,6 +1,8 @@
 """Backbones of all sources: left out and found again, or in the file."""
 
+import json
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -114,8 +116,15 @@ def test_weights_of_the_users_own_are_put_in(own_weights, tmp_path):
     np.testing.assert_array_equal(load(tmp_path / "whole.skt").predict_proba(X), expected)
     # A fit goes on without the weights too.
     load(tmp_path / "whole.skt").partial_fit(X, y)
-    with pytest.raises((WeightsError, ModelFileError), match=r"own\.safetensors"):
+    with pytest.raises(WeightsUnavailableError, match=r"head\.skt.*weights=PATH.*own\.safetensors"):
         load(tmp_path / "head.skt")
+    with zipfile.ZipFile(tmp_path / "whole.skt") as archive:
+        record = json.loads(archive.read("manifest.json"))["estimators"][0]["fitted"]["backbone"]
+    assert record["weights"] == {"kind": "path", "value": str(own_weights)}  # as it was given
+    changed = load(tmp_path / "head.skt", weights=MOBILENET_WEIGHTS).set_params(backbone="resnet18")
+    save(changed, tmp_path / "changed.skt", include_backbone=False)
+    found = load(tmp_path / "changed.skt", weights={"mobilenet_v2": MOBILENET_WEIGHTS})
+    np.testing.assert_array_equal(found.predict_proba(X), expected)
     found = load(tmp_path / "head.skt", weights=MOBILENET_WEIGHTS)
     np.testing.assert_array_equal(found.predict_proba(X), expected)
     assert found.weights == MOBILENET_WEIGHTS
@@ -191,6 +200,7 @@ CHANGES = [
     ("seed", -1),
     ("image_size", 0),
     ("image_size", 10**9),
+    ("image_size", 2**14 + 1),
     ("in_channels", 4),
     ("image_shape", [0, 1]),
     ("engine", "other"),

@@ -133,6 +133,25 @@ def test_types_of_others_are_refused_by_name(step, named, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_folder_of_a_pipeline_is_not_stored(tmp_path):
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(), memory=str(tmp_path / "cache"))
+    opened = reopened(make_pipeline(extractor(), pipeline), tmp_path)
+    assert opened[-1].memory is None
+    assert pipeline.memory is not None
+    with pytest.raises(ModelFileError, match="with memory"):
+        object_of(hostile_object(pipeline), unused)
+
+
+def test_objects_that_are_no_estimators(tmp_path):
+    path = tmp_path / "model.skt"
+    save(make_pipeline(LogisticRegression()), path)
+    entries = entries_of(path)
+    entries["objects/0.skops"] = hostile_object([1, 2])
+    write_archive(path, entries)
+    with pytest.raises(ModelFileError, match="no estimator"):
+        load(path)
+
+
 def test_a_search_is_refused_with_a_way_out(tmp_path):
     search = GridSearchCV(LogisticRegression(), {"C": [1]}, scoring="accuracy", cv=2)
     with pytest.raises(ParameterError, match="save best_estimator_ instead"):

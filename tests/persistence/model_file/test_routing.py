@@ -1,6 +1,7 @@
 import pytest
 import sklearn
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
 
 from sktransfer.exceptions import ModelFileError
 from sktransfer.persistence.model_file.routing import requests_of, set_requests
@@ -22,12 +23,18 @@ def test_requests_come_back():
     assert requests_of(found._metadata_request) == requests
 
 
+def test_a_default_that_was_taken_back():
+    given = GroupKFold(2).set_split_request(groups=None)
+    found = GroupKFold(2)
+    set_requests(found, requests_of(given._metadata_request))
+    assert found.get_metadata_routing().split.requests == {"groups": None}
+
+
 @pytest.mark.parametrize(
     "requests",
     [
         {"fit": {"other": True}},
         {"fit": {"sample_weight": 3}},
-        {"fit": {"sample_weight": None}},
         {"fit": ["sample_weight"]},
         {"params": {"sample_weight": True}},
         {"split": {"groups": True}},

@@ -17,6 +17,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from sktransfer import PretrainedImageClassifier, adapt_batch_norm, load, save
 from sktransfer._common.process_memory import free_memory
+from sktransfer.exceptions import ModelFileError, ParameterError
 from tests.conftest import make_pictures
 from tests.small_estimators import LITE0, make_classifier, make_extractor
 
@@ -167,6 +168,39 @@ def test_parameters_that_are_no_numbers(name, tmp_path):
         assert repr(found) == repr(PARAMETERS[name])
     with pytest.raises(NotFittedError):
         opened.predict(X)
+
+
+NUMBERS = {
+    "dropout": (np.float64(0.2), {"max_epochs": 1}),
+    "unfreeze_depth": (np.int64(1), {"max_epochs": np.int64(1)}),
+    "image_size": (np.int64(32), {"batch_size": np.int64(8)}),
+    "in_channels": (np.int64(3), {"lr": np.float32(0.01)}),
+    "image_shape": ((np.int64(32), np.int64(32), 3), {}),
+    "pooling": (np.str_("max"), {"hidden_layer_sizes": (np.int64(4),), "max_epochs": 1}),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_of_numpy_as_searches_hand_them_over(name, tmp_path):
+    value, others = NUMBERS[name]
+    classifier = make_classifier(**{name: value}, **others).fit(X, y)
+    opened = load(saved(classifier, tmp_path))
+    np.testing.assert_array_equal(opened.predict_proba(X), classifier.predict_proba(X))
+    assert type(getattr(opened, name)) is type(value)
+    opened.set_params(warm_start=True).fit(X, y)
+
+
+def test_a_file_that_could_not_be_opened_is_not_written(tmp_path, monkeypatch):
+    path = saved(make_classifier(), tmp_path)
+    before = path.read_bytes()
+
+    def broken(*_):
+        raise ModelFileError("It is broken.")
+
+    monkeypatch.setattr("sktransfer.persistence.model_file.save.opened", broken)
+    with pytest.raises(ParameterError, match=r"none was written\. It is broken\. Use joblib"):
+        saved(make_classifier(lr=0.1), tmp_path)
+    assert path.read_bytes() == before
 
 
 def test_a_teacher_goes_along(tmp_path):

@@ -86,8 +86,14 @@ def test_what_is_no_file_of_tensors(content):
 
 @pytest.mark.parametrize(
     "fields",
-    [{"shape": [2**39, 2**39]}, {"shape": [-2, -3]}, {"shape": ["2"]}, {"dtype": "complex64"}],
-    ids=str,
+    [
+        {"shape": [2**39, 2**39]},
+        {"shape": [2**39] * 1000},
+        {"shape": [-2, -3]},
+        {"shape": ["2"]},
+        {"dtype": "complex64"},
+    ],
+    ids=lambda fields: f"{fields!s:.40}",
 )
 def test_sizes_are_compared_before_tensors_are_read(fields):
     written = of(x=torch.ones(2, 3))

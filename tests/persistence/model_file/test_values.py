@@ -93,6 +93,10 @@ def test_values_within_values():
         {"kind": "dict", "items": [[1]]},
         {"kind": "dict", "items": [[1, 2], [1, 3]]},
         {"kind": "dict", "items": [[[1], 2]]},
+        {"kind": "dict", "items": [[2**70, 2]]},
+        {"kind": "dict", "items": [[{"kind": "tuple", "values": [1]}, 2]]},
+        {"kind": "dict", "items": [[i, 0] for i in range(100_001)]},
+        [{"kind": "array", "array": {"dtype": "<U20000000", "shape": [1], "values": [""]}}] * 4,
         {"kind": "torch", "module": "os", "name": "system"},
         {"kind": "torch", "module": "nn", "name": "Module"},
         {"kind": "torch", "module": "optim", "name": "Optimizer.__init__"},
@@ -102,7 +106,7 @@ def test_values_within_values():
         {"kind": "random_state", "values": [[-1] * 624, 0, 0, 0.0]},
         {"kind": "number", "array": {"dtype": "<f8", "shape": [2], "values": [1.0, 2.0]}},
     ],
-    ids=str,
+    ids=lambda given: f"{given!s:.60}",
 )
 def test_records_that_nobody_writes(given):
     with pytest.raises(ModelFileError):
