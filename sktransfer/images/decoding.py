@@ -11,7 +11,6 @@ from PIL import (
     ExifTags,
     GifImagePlugin,
     Image,
-    ImageOps,
     JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
@@ -60,6 +59,18 @@ DAMAGE = (
 # The process or the system has no file handles or memory left: the file may be sound, and must
 # not be skipped as damaged.
 _NO_FAULT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+# By the orientation in EXIF; 1 is upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def decode_file(path: str | os.PathLike[str]) -> Image.Image:
@@ -215,7 +226,7 @@ def _load(image: Image.Image) -> None:
 
 def _upright(image: Image.Image) -> Image.Image:
     """Apply the EXIF orientation, if there is one."""
-    # exif_transpose copies the image even if there is nothing to do, which is the usual case.
-    if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
-        return image
-    return ImageOps.exif_transpose(image)
+    # Not by exif_transpose, which copies an image that is upright, and writes all EXIF entries
+    # anew, where damaged ones fail.
+    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return image if turn is None else image.transpose(turn)

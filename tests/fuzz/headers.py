@@ -115,7 +115,7 @@ def _tiff(data: bytes) -> Size | None:
     for number in range(n_entries):
         at = place + number * struct.calcsize(order + entry)
         tag, kind, values, _ = struct.unpack_from(order + entry, data, at)
-        form = {1: "B", 3: "H", 4: "I", 16: "Q"}.get(kind)
+        form = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q"}.get(kind)
         if tag in (256, 257) and form and values == 1:
             value = at + struct.calcsize(order + entry) - width_of_value
             sides.setdefault(tag, *struct.unpack_from(order + form, data, value))
