@@ -32,7 +32,9 @@ def application(model):
     options = onnxruntime.SessionOptions()
     options.enable_cpu_mem_arena = False  # else it keeps the memory of the largest picture
     session = onnxruntime.InferenceSession(str(model), options, ["CPUExecutionProvider"])
-    told = session.get_modelmeta().custom_metadata_map
+    told, (given,) = session.get_modelmeta().custom_metadata_map, session.get_inputs()
+    if "classes" not in told or given.name != "pictures" or given.shape[-1] != 3:
+        raise ValueError(f"{model} is not the graph of a classifier of colour pictures")
     classes, several = json.loads(told["classes"]), json.loads(told["task"]) == "several labels"
     one_at_a_time = threading.Lock()  # the graph computes on all cores, and takes much memory
     app = FastAPI(title="Classify a picture")
@@ -92,4 +94,8 @@ if __name__ == "__main__":
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     given = parser.parse_args()
-    uvicorn.run(application(given.model), host=given.host, port=given.port, limit_concurrency=64)
+    try:
+        app = application(given.model)
+    except Exception as error:  # onnxruntime has types of its own
+        parser.error(f"{given.model} can't be served: {error}")
+    uvicorn.run(app, host=given.host, port=given.port, limit_concurrency=64)

@@ -136,6 +136,12 @@ def test_what_is_no_picture_is_told(client, name):
     assert "detail" in answer.json()
 
 
+def test_other_graphs_are_not_served(serve):
+    graph = Path(__file__).parent / "backbones" / "onnx_files" / "features.onnx"
+    with pytest.raises(ValueError, match="not the graph of a classifier of colour pictures"):
+        serve.application(graph)
+
+
 def test_limits(client, serve):
     many_pixels = content(Image.new("1", (serve.MAX_PIXELS // 4000 + 1, 4000)))
     assert len(many_pixels) < 100_000

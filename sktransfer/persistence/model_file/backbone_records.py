@@ -196,6 +196,7 @@ def backbone_of(
         record.end()
     if name in here.weights:  # the caller's weights count, and are compared with those of the fit
         whole = None
+        find_weights(name, weights)  # raises if there are none
     if digest in here.known:
         whole = None
     reference = BackboneReference.of_file(

@@ -64,6 +64,8 @@ def load(
         If the weights that are found are not those of the fit.
     WeightsUnavailableError
         If they are not in the file, and can't be had.
+    BackboneError
+        If `weights` is neither a file nor a published name.
     DeviceUnavailableError
         If this machine does not have `device`.
     OSError
@@ -88,6 +90,11 @@ def load(
     ...     load(path, device="cpu")
     PretrainedFeatureExtractor(backbone='efficientnet_lite0', device='cpu')
     """
+    if not isinstance(path, str | os.PathLike) or not isinstance(device, str):
+        raise ParameterError(
+            f"load takes the name of a file, and of a device; got path={path!r:.60}, "
+            f"device={device!r:.60}."
+        )
     if device != "auto":
         resolve_device(device)  # before anything is read
     target = Path(path)

@@ -14,7 +14,12 @@ import numpy as np
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from sktransfer.estimators.base import BackboneEstimator
-from sktransfer.exceptions import ModelFileError
+from sktransfer.exceptions import (
+    BackboneError,
+    ModelFileError,
+    WeightsError,
+    WeightsUnavailableError,
+)
 from sktransfer.persistence.model_file.object_archive import check_object_archive
 from sktransfer.persistence.model_file.routing import requests_of, set_requests
 from sktransfer.persistence.model_file.trees import check_trees
@@ -50,7 +55,6 @@ _TRUSTED = (
     ),
 )
 _HINTS = {
-    "sklearn.metrics._scorer._Scorer": "save best_estimator_ instead of a search",
     "sklearn.neighbors._kd_tree.KDTree": "use algorithm='brute'",
     "sklearn.neighbors._ball_tree.BallTree": "use algorithm='brute'",
 }
@@ -126,7 +130,7 @@ def object_of(content: bytes, estimator: Callable[[int], Any]) -> Any:
         for each in parts:
             _refuse_folders(each)
             _restore_requests(each)
-    except ModelFileError:
+    except (ModelFileError, BackboneError, WeightsError, WeightsUnavailableError):
         raise
     # Of any type: the state of an object may have any form.
     except Exception as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sktransfer._common.files import check_writable, replaced_when_complete
+from sktransfer._common.sklearn_private import BaseSearchCV
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.estimators.base import BackboneEstimator
 from sktransfer.exceptions import ModelFileError, ParameterError
@@ -19,6 +20,8 @@ from sktransfer.persistence.model_file.load import opened
 from sktransfer.persistence.model_file.objects import NotTrustedError, object_bytes
 from sktransfer.persistence.model_file.values import NotPlainError
 
+# Endings of the files of `export`.
+_GRAPHS = (".onnx", ".xml", ".pt2")
 _LIBRARIES = ("torch", "torchvision", "timm", "scikit-learn", "numpy", "skops")
 
 
@@ -52,7 +55,7 @@ def save(
     ------
     ParameterError
         If the estimator holds what no model file can hold: code, types of other packages, values
-        that are not finite.
+        that are not finite. If `path` is no name of a file, or ends as that of a graph.
     OSError
         If the file can't be written.
 
@@ -78,7 +81,7 @@ def save(
         raise ParameterError(
             f"include_backbone must be 'auto', True or False; got {include_backbone!r}."
         )
-    target = Path(path)
+    target = _target(path)
     check_writable(target)
     writer = _Writer(include_backbone)
     entries = writer.entries(estimator)
@@ -92,6 +95,22 @@ def save(
                 f"{type(estimator).__name__} can't be kept in a model file, and none was written. "
                 f"{error} Use joblib.dump instead."
             ) from error
+
+
+def _target(path: Any) -> Path:
+    """The path of a file that is to be written."""
+    if not isinstance(path, str | os.PathLike):
+        raise ParameterError(
+            f"path must be the name of a file; got a {type(path).__name__}. "
+            "Use save(estimator, path)."
+        )
+    target = Path(path)
+    if target.suffix.lower() in _GRAPHS:
+        raise ParameterError(
+            f"path={str(path)!r} names a graph, and save writes model files. Use export(estimator, "
+            "path), or a name that ends in .skt."
+        )
+    return target
 
 
 class _Writer:
@@ -138,6 +157,8 @@ class _Writer:
 
     def _other(self, value: Any) -> dict[str, Any]:
         """The record of an estimator of ours, or of an object of scikit-learn."""
+        if isinstance(value, BaseSearchCV):
+            raise NotPlainError("is a search. Save its best_estimator_")
         if isinstance(value, BackboneEstimator):
             return {"kind": "estimator", "number": self._number(value)}
         module = type(value).__module__

@@ -9,9 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.pipeline import make_pipeline
 
 from sktransfer import load, save
-from sktransfer.exceptions import DeviceUnavailableError, ModelFileError, ParameterError
+from sktransfer.exceptions import (
+    BackboneError,
+    DeviceUnavailableError,
+    ModelFileError,
+    ParameterError,
+)
 from tests.conftest import make_pictures
 from tests.persistence.model_file.hostile import rewritten
 from tests.small_estimators import make_classifier, make_extractor
@@ -72,6 +78,29 @@ def test_a_newer_format_names_the_version_that_it_needs(tmp_path):
 def test_the_device_is_checked_before_the_file_is_read(tmp_path):
     with pytest.raises(DeviceUnavailableError):
         load(tmp_path / "missing.skt", device="cuda:77")
+
+
+def test_weights_that_are_not_there(tmp_path):
+    path = tmp_path / "model.skt"
+    for estimator in (make_extractor().fit(X), make_pipeline(make_extractor().fit(X))):
+        save(estimator, path)
+        with pytest.raises(BackboneError, match="neither a file nor a published name"):
+            load(path, weights="nope.pth")
+
+
+@pytest.mark.parametrize("arguments", [(3,), (None,), ("model.skt", None)])
+def test_arguments_of_other_types(arguments):
+    path, *device = arguments
+    with pytest.raises(ParameterError, match="load takes the name of a file"):
+        load(path, **({"device": device[0]} if device else {}))
+
+
+def test_paths_of_other_types_and_of_graphs(tmp_path):
+    with pytest.raises(ParameterError, match=r"path must be .* Use save\(estimator, path\)"):
+        save("model.skt", make_extractor())
+    for name in ("model.onnx", "model.XML", "model.pt2"):
+        with pytest.raises(ParameterError, match="Use export"):
+            save(make_extractor(), tmp_path / name)
 
 
 def test_weights_of_several_backbones(tmp_path):

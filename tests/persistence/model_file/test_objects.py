@@ -154,7 +154,7 @@ def test_objects_that_are_no_estimators(tmp_path):
 
 def test_a_search_is_refused_with_a_way_out(tmp_path):
     search = GridSearchCV(LogisticRegression(), {"C": [1]}, scoring="accuracy", cv=2)
-    with pytest.raises(ParameterError, match="save best_estimator_ instead"):
+    with pytest.raises(ParameterError, match="Save its best_estimator_"):
         save(search.fit(X[:, 0, 0], y), tmp_path / "model.skt")
 
 
