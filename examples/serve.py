@@ -22,7 +22,8 @@ from fastapi import FastAPI, HTTPException, Request, UploadFile
 from fastapi.responses import HTMLResponse, JSONResponse
 from PIL import Image, ImageOps
 
-MAX_BYTES, MAX_PIXELS = 10_000_000, 16_000_000
+# The memory of the graph grows with the longer side; each scan of a JPEG takes as long as one.
+MAX_BYTES, MAX_PIXELS, MAX_SIDE, MAX_SCANS = 10_000_000, 16_000_000, 20_000, 100
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 PAGE = Path(__file__).with_name("serve.html")
 
@@ -41,7 +42,8 @@ def application(model):
 
     @app.middleware("http")
     async def limit_size(request: Request, call_next):
-        length = request.headers.get("content-length", "0" if request.method == "GET" else "")
+        has_body = request.method not in ("GET", "HEAD", "OPTIONS")
+        length = request.headers.get("content-length", "" if has_body else "0")
         if not length.isdigit():
             return JSONResponse({"detail": "say the Content-Length"}, 411)
         if int(length) > MAX_BYTES:
@@ -58,9 +60,8 @@ def application(model):
 
     @app.post("/predict")
     def predict(picture: UploadFile):
-        content = picture.file.read()
+        pixels = decoded(picture.file.read())
         with one_at_a_time:
-            pixels = decoded(content)
             probabilities, label = session.run(["probabilities", "label"], {"pictures": pixels})
         chosen = [classes[i] for i in np.flatnonzero(label[0])] if several else classes[label[0]]
         by_class = {str(name): float(p) for name, p in zip(classes, probabilities[0], strict=True)}
@@ -73,10 +74,15 @@ def decoded(content):
     """Pixels (1, h, w, 3) of a picture: upright, and on white where it is transparent."""
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:  # known before anything is decoded
-                raise HTTPException(413, f"more than {MAX_PIXELS:,} pixels")
-            if image.mode[0] in "IF":
+            # All of this is known before anything is decoded.
+            if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
+                raise HTTPException(
+                    413, f"more than {MAX_PIXELS:,} pixels, or a side of {MAX_SIDE:,}"
+                )
+            if image.mode[0] in "IF" or any(";16" in str(tile.args) for tile in image.tile):
                 raise HTTPException(422, "more than 8 bits per colour")
+            if image.format == "JPEG" and content.count(b"\xff\xda") > MAX_SCANS:
+                raise HTTPException(422, "a JPEG of very many scans")
             image = ImageOps.exif_transpose(image)
             if image.has_transparency_data:
                 image = image.convert("RGBA")

@@ -6,9 +6,11 @@ import io
 import json
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import threading
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -142,11 +144,30 @@ def test_other_graphs_are_not_served(serve):
         serve.application(graph)
 
 
+def of_16_bits():
+    """A PNG of 16 bits per colour, which Pillow can't write."""
+    rows = b"".join(b"\0" + bytes(range(6)) * 2 for _ in range(2))
+    parts = [(b"IHDR", struct.pack(">2I5B", 2, 2, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows))]
+    chunks = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in [*parts, (b"IEND", b"")]
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
 def test_limits(client, serve):
     many_pixels = content(Image.new("1", (serve.MAX_PIXELS // 4000 + 1, 4000)))
     assert len(many_pixels) < 100_000
     assert sent(client, many_pixels).status_code == 413
     assert sent(client, bytes(serve.MAX_BYTES)).status_code == 413
+    wide = content(Image.new("1", (serve.MAX_SIDE + 1, 1)))
+    assert sent(client, wide).status_code == 413
+    scans = content(Image.new("L", (8, 8)), "JPEG")
+    scans = scans[:-2] + b"\xff\xda\0\x08\x01\x01\0\0\x3f\0" * 200 + scans[-2:]
+    assert sent(client, scans).status_code == 422
+    deep = io.BytesIO(of_16_bits())
+    assert sent(client, deep.getvalue()).status_code == 422
+    assert client.head("/").status_code == 405
     endless = client.post("/predict", content=iter([b"a", b"b"]))  # in chunks of unknown length
     assert endless.status_code == 411
     assert client.post("/predict", data={"picture": "text"}).status_code == 422

@@ -99,7 +99,7 @@ def net_options(
 def records(net: TransferNet, phase: Phase) -> History:
     """The history of a phase in plain numbers, without skorch's entries for each batch."""
     keys = ["train_loss", "lr", "valid_loss", "valid_score", *_names_of_scores(net.callbacks_)]
-    return [
+    found = [
         {
             "phase": phase.value,
             "epoch": epoch["epoch"],
@@ -108,6 +108,9 @@ def records(net: TransferNet, phase: Phase) -> History:
         for epoch in net.history
         if "train_loss" in epoch  # an interrupted epoch has none
     ]
+    # Ctrl-C may also come while an epoch is recorded; the rate is among the last things.
+    is_whole = not found or {"lr", *found[0]} <= found[-1].keys()
+    return found if is_whole else found[:-1]
 
 
 def _names_of_scores(callbacks: Sequence[tuple[str, Callback]]) -> list[str]:

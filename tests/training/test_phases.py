@@ -60,3 +60,14 @@ def test_records_hold_plain_numbers_of_whole_epochs():
     net = SimpleNamespace(history=history, callbacks_=[("scoring", scoring), ("x", Callback())])
     expected = {"phase": "head", "epoch": 1, "train_loss": 2.0, "lr": 0.5, "mine": 1.0}
     assert records(net, Phase.HEAD) == [expected]
+
+
+@pytest.mark.parametrize("cut", ["lr", "mine"])
+def test_an_epoch_that_was_cut_while_it_was_recorded_is_none(cut):
+    scoring = EpochScoring("accuracy", name="mine").initialize()
+    epoch = {"epoch": 1, "train_loss": 2, "lr": 0.5, "mine": 1}
+    last = {"epoch": 2, **{key: epoch[key] for key in ("train_loss", "lr", "mine") if key != cut}}
+    net = SimpleNamespace(history=[epoch, last], callbacks_=[("scoring", scoring)])
+    assert [record["epoch"] for record in records(net, Phase.HEAD)] == [1]
+    net.history = [{"epoch": 1, "train_loss": 2}]
+    assert records(net, Phase.HEAD) == []

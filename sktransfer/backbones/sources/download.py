@@ -99,8 +99,9 @@ def _is_whole(path: Path, digest_start: str) -> bool:
         return False
     if not digest_start:  # a page that asks to log in, or an archive without its end, is no file
         with path.open("rb") as file:
-            is_pickle = file.read(1) == _START_OF_A_PICKLE
-            return is_pickle or zipfile.is_zipfile(file)
+            start = file.read(9)
+            is_pickle, is_safetensors = start[:1] == _START_OF_A_PICKLE, start[8:] == b"{"
+            return is_pickle or is_safetensors or zipfile.is_zipfile(file)
     return _digest(path).startswith(digest_start)
 
 

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from sktransfer.backbones.weights import find_weights
@@ -46,14 +47,18 @@ def metadata_of(fitted: FittedFeatures | FittedModel, network: Network) -> dict[
     if isinstance(fitted, FittedModel):
         told |= {
             "task": "several labels" if fitted.task.multilabel else "one label",
-            "classes": fitted.classes.tolist(),
+            "classes": _names(fitted.classes),
             "classes_dtype": str(fitted.classes.dtype),
             "temperature": float(fitted.temperature),
         }
     else:
         told |= {"task": "features", "n_features": fitted.n_features()}
-    # Labels of other types, such as dates, become their text.
     return {name: json.dumps(value, default=str) for name, value in told.items()}
+
+
+def _names(classes: np.ndarray) -> list[Any]:
+    """Labels as JSON has them; those of other types, such as dates, as their text."""
+    return (classes.astype(str) if classes.dtype.kind in "Mm" else classes).tolist()
 
 
 def _license(name: str, weights: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ class OpenVINOGraph(GraphFormat):
     @contextlib.contextmanager
     def replaced(self, path: Path) -> Iterator[Path]:
         """As in the base, for both files."""
+        path = Path(os.path.realpath(path))  # what a link leads to is replaced, and not the link
         weights = path.with_suffix(".bin")
         check_writable(weights)
         with TemporaryDirectory() as folder:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import safetensors.torch
 import torch
 
 from sktransfer.backbones.sources.base import Weights
@@ -121,6 +122,11 @@ def test_a_damaged_file_in_the_cache_is_downloaded_again(server, cache, found):
 def test_a_name_without_a_hash_is_taken_as_it_is(server):
     server.content = saved(lambda state, file: torch.save(dict(state), file))
     assert same_values(read_weights("resnet18", server.weights("tiny.pth")), TINY_STATE)
+
+
+def test_safetensors_without_a_hash_are_taken_as_they_are(server):
+    server.content = safetensors.torch.save({"x": torch.ones(2)})
+    assert download("tiny", server.weights("tiny.safetensors")).read_bytes() == server.content
 
 
 def test_another_file_than_the_published_one_is_not_kept(server, cache):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,3 +41,9 @@ def test_labels_of_any_type(labels, classes):
     X, y = make_pictures(8)
     fitted = fitted_classifier().fit(X, np.array(labels)[y])._model
     assert told_of(fitted)["classes"] == classes
+
+
+def test_labels_that_are_dates(classifier):
+    dates = np.array(["2020-01-01", "2020-01-02"], dtype="M8[ns]")
+    told = told_of(replace(classifier._model, classes=dates))
+    assert [date[:10] for date in told["classes"]] == ["2020-01-01", "2020-01-02"]

@@ -34,6 +34,20 @@ def test_old_files_stay_where_writing_fails(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_what_a_link_leads_to_is_replaced(tmp_path):
+    real = tmp_path / "real"
+    real.mkdir()
+    (real / "v1.xml").write_text("old")
+    link = tmp_path / "model.xml"
+    link.symlink_to(real / "v1.xml")
+    with OpenVINOGraph().replaced(link) as new:
+        new.write_text("new")
+        new.with_suffix(".bin").write_text("weights")
+    assert link.is_symlink()
+    assert link.read_text() == "new"
+    assert (real / "v1.bin").read_text() == "weights"
+
+
 def test_weights_that_can_not_be_written(tmp_path):
     (tmp_path / "tiny.bin").mkdir()
     with (
