@@ -73,7 +73,7 @@ def backbone_record(
     ParameterError
         If the backbone can't be included.
     """
-    reference = backbone.reference
+    reference, shape = backbone.reference, backbone.image_shape
     statistics = {
         f"{layer}/{part}": tensor
         for layer, values in reference.statistics.items()
@@ -102,9 +102,7 @@ def backbone_record(
         "is_adapted": reference.is_adapted,
         "statistics": list(reference.statistics),
         "preprocessing": _preprocessing_record(backbone.preprocessing),
-        "image_shape": None
-        if backbone.image_shape is None
-        else as_python(list(backbone.image_shape)),
+        "image_shape": as_python(shape if shape is None else list(shape)),
         **{key: as_python(getattr(backbone.choice, key)) for key in _CHOICE},
         "whole": None,
     }
@@ -170,43 +168,7 @@ def backbone_of(
         If the weights that are found are others than those of the fit.
     WeightsUnavailableError
     """
-    name, in_file = fields.text("name"), _weights_of(fields)
-    weights = here.weights.get(name, in_file)
-    of_weights = {each: fields.text(each) for each in ("label", "license", "origin")}
-    seed = fields.whole("seed", high=2**32)
-    image_size = fields.optional("image_size", lambda each: fields.whole(each, 1, _MAX_SIDE))
-    in_channels, digest = fields.whole("in_channels", 1, 512), fields.text("digest")
-    is_adapted = fields.take("is_adapted", bool)
-    statistics = {
-        layer: Statistics(
-            *(_vector(tensors.take(f"{place}/statistics/{layer}/{p}")) for p in Statistics._fields)
-        )
-        for layer in fields.texts("statistics")
-    }
-    whole = None
-    record = fields.optional("whole", fields.record)
-    if record is not None:
-        whole = WholeBackbone(
-            **of_weights,
-            preprocessing=_preprocessing_of(record.record("preprocessing")),
-            is_random=record.take("is_random", bool),
-            digest=record.text("digest"),
-            tensors=tensors.take_all(f"{place}/backbone", record.texts("tensors")),
-        )
-        record.end()
-    if name in here.weights:  # the caller's weights count, and are compared with those of the fit
-        whole = None
-        find_weights(name, weights)  # raises if there are none
-    if digest in here.known:
-        whole = None
-    reference = BackboneReference.of_file(
-        *(name, weights, seed, image_size, in_channels),
-        digest=digest,
-        statistics=statistics,
-        is_adapted=is_adapted,
-        whole=whole,
-        loaded=here.known.get(digest),
-    )
+    reference = _reference_of(fields, tensors, place, here)
     preprocessing = _preprocessing_of(fields.record("preprocessing"))
     image_shape = fields.optional("image_shape", lambda each: fields.wholes(each, _MAX_SIDE**2))
     choice = EngineChoice(
@@ -218,6 +180,51 @@ def backbone_of(
     backbone = FittedBackbone(reference, preprocessing, image_shape, choice)
     _check(backbone)
     return backbone
+
+
+def _reference_of(fields: Fields, tensors: Tensors, place: str, here: Here) -> BackboneReference:
+    """The reference to a backbone, by the caller's weights, those of the file, or those found."""
+    name, in_file = fields.text("name"), _weights_of(fields)
+    weights, digest = here.weights.get(name, in_file), fields.text("digest")
+    names = fields.texts("statistics")
+    whole = _whole_of(fields, tensors, place)
+    if name in here.weights:  # they count more, and are compared with those of the fit
+        find_weights(name, weights)  # raises if there are none
+    return BackboneReference.of_file(
+        name,
+        weights,
+        fields.whole("seed", high=2**32),
+        fields.optional("image_size", lambda each: fields.whole(each, 1, _MAX_SIDE)),
+        fields.whole("in_channels", 1, 512),
+        digest=digest,
+        statistics={
+            layer: _statistics_of(tensors, f"{place}/statistics/{layer}") for layer in names
+        },
+        is_adapted=fields.take("is_adapted", bool),
+        whole=None if name in here.weights or digest in here.known else whole,
+        loaded=here.known.get(digest),
+    )
+
+
+def _whole_of(fields: Fields, tensors: Tensors, place: str) -> WholeBackbone | None:
+    """What the backbone is made of, if the file holds it."""
+    of_weights = {each: fields.text(each) for each in ("label", "license", "origin")}
+    record = fields.optional("whole", fields.record)
+    if record is None:
+        return None
+    whole = WholeBackbone(
+        **of_weights,
+        preprocessing=_preprocessing_of(record.record("preprocessing")),
+        is_random=record.take("is_random", bool),
+        digest=record.text("digest"),
+        tensors=tensors.take_all(f"{place}/backbone", record.texts("tensors")),
+    )
+    record.end()
+    return whole
+
+
+def _statistics_of(tensors: Tensors, place: str) -> Statistics:
+    return Statistics(*(_vector(tensors.take(f"{place}/{part}")) for part in Statistics._fields))
 
 
 def _weights_of(fields: Fields) -> str | Path | None:

@@ -78,15 +78,6 @@ def model_record(
 ) -> dict[str, Any]:
     """The record of a fitted classifier."""
     module, task, scores = model.net.module_, model.task, (model.resize_scores, model.depth_scores)
-
-    def tensor(value: Any) -> Any:
-        if not isinstance(value, Tensor):
-            raise NotPlainError(f"has a state that is a {type(value).__name__}")
-        names.append(f"{place}/optimizer/{len(names)}")
-        return {"kind": "tensor", "name": tensors.put(names[-1], value)}
-
-    names: list[str] = []
-    state = model.optimizer_state
     return {
         "backbone": backbone_record(model.backbone, tensors, place, include),
         "architecture": {
@@ -104,11 +95,28 @@ def model_record(
         **dict(zip(("resize_scores", "depth_scores"), map(_scores_record, scores), strict=True)),
         "seeds": list(model.seeds),
         "history": plain(model.history),
-        "optimizer_state": {
-            "optimizer": plain(state.optimizer),
-            "unfreeze_depth": plain(as_python(state.unfreeze_depth)),
-            "state": plain(None if state.state is None else dict(state.state), tensor),
-        },
+        "optimizer_state": _state_record(model.optimizer_state, tensors, place),
+    }
+
+
+def _state_record(state: OptimizerState, tensors: Tensors, place: str) -> dict[str, Any]:
+    """The record of an optimizer's state; without it, if the optimizer is code."""
+    names: list[str] = []
+
+    def tensor(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            raise NotPlainError(f"has a state that is a {type(value).__name__}")
+        names.append(f"{place}/optimizer/{len(names)}")
+        return {"kind": "tensor", "name": tensors.put(names[-1], value)}
+
+    try:
+        optimizer, values = plain(state.optimizer), state.state
+    except NotPlainError:  # the parameter has another one by now, to which the state means nothing
+        optimizer, values = "", None
+    return {
+        "optimizer": optimizer,
+        "unfreeze_depth": plain(as_python(state.unfreeze_depth)),
+        "state": plain(None if values is None else dict(values), tensor),
     }
 
 

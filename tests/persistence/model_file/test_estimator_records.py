@@ -42,6 +42,18 @@ def test_a_fit_with_code_can_be_saved_without_it(tmp_path):
     assert opened.predict_proba(X).tolist() == classifier.predict_proba(X).tolist()
 
 
+def test_a_fit_by_code_goes_on_by_another_optimizer(tmp_path):
+    own = functools.partial(torch.optim.SGD, momentum=0.9)
+    classifier = make_classifier(optimizer=own, loss=own_loss, lr=0.01).partial_fit(X, y)
+    classifier.set_params(optimizer="adamw", loss="cross_entropy")
+    save(classifier, tmp_path / "model.skt")
+    opened = load(tmp_path / "model.skt")
+    assert opened.predict_proba(X).tolist() == classifier.predict_proba(X).tolist()
+    for each in (opened, classifier):
+        each.partial_fit(X, y)
+    assert opened.predict_proba(X).tolist() == classifier.predict_proba(X).tolist()
+
+
 class Derived(PretrainedImageClassifier):
     pass
 
