@@ -292,7 +292,8 @@ def test_networks_of_one_stage_have_two_candidates(pictures):
         ({"callbacks": [LRScheduler(StepLR, step_size=1)], "schedule": None}, ["LRScheduler"]),
         ({"unfreeze_depth": "deep"}, ["unfreeze_depth", "deep"]),
     ],
-    ids=str,
+    # Not the values, some of which show an address in memory.
+    ids=lambda given: " ".join(given),
 )
 def test_what_can_not_be_used_with_it(pictures, parameters, words):
     with pytest.raises(ValueError, match=".*".join(map(re.escape, words))):

@@ -41,7 +41,7 @@ def test_a_linear_head_on_frozen_stages_is_a_convex_problem(settings):
         {"loss": "focal"},
         {"loss": nn.CrossEntropyLoss},
     ],
-    ids=str,
+    ids=lambda settings: " ".join(settings),
 )
 def test_nothing_else_is(settings):
     assert not asked(**settings)

@@ -175,7 +175,11 @@ def unused(number):
     raise AssertionError(number)
 
 
-@pytest.mark.parametrize("thing", [FunctionTransformer(print), OfTheUser(), [np.load]], ids=repr)
+@pytest.mark.parametrize(
+    "thing",
+    [FunctionTransformer(print), OfTheUser(), [np.load]],
+    ids=["builtin", "class", "function of numpy"],
+)
 def test_types_of_others_are_not_opened(thing):
     with pytest.raises(ModelFileError):
         object_of(hostile_object(thing), unused)

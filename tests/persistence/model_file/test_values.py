@@ -64,7 +64,7 @@ def test_arrays_come_back(array):
         *(dict, torch.nn.Linear, torch.optim, np.array(["2020"], dtype="M8[D]"), range(3)),
         np.random.default_rng(0),
     ],
-    ids=lambda value: f"{value!r:.30}",
+    ids=lambda value: type(value).__name__,
 )
 def test_code_and_other_types_are_refused(value):
     with pytest.raises(NotPlainError):
