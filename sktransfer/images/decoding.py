@@ -54,7 +54,7 @@ _FIRST_BYTES_OF_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # warnings about damage are exceptions as well, where the user has made warnings errors.
 DAMAGE = (
     *(OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error),
-    *(AssertionError, Warning),
+    *(AssertionError, OverflowError, Warning),
 )
 # The process or the system has no file handles or memory left: the file may be sound, and must
 # not be skipped as damaged.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -177,13 +178,19 @@ def _architecture_of(fields: Fields, here: Here, backbone: FittedBackbone) -> Ar
         raise ModelFileError(f"{fields.place} has other fields than an architecture.")
     sizes, depth = values["hidden_layer_sizes"], values["unfreeze_depth"]
     reference = backbone.reference
+    # Types first: an array would not even compare.
     is_right = (
-        values["backbone"] == reference.name
+        all(type(values[key]) is str for key in ("backbone", "pooling", "batch_norm"))
+        and all(type(values[key]) in (int, type(None)) for key in ("in_channels", "image_size"))
+        and isinstance(values["weights"], str | Path | None)
+        and type(depth) in (int, str)
+        and values["backbone"] == reference.name
         and values["in_channels"] == reference.in_channels
         and values["pooling"] in POOLINGS
         and values["batch_norm"] in ("auto", "fixed", "train")
         and type(values["dropout"]) in (int, float)
         and isinstance(sizes, tuple)
+        and all(type(size) is int for size in sizes)
         and (depth == "all" or (type(depth) is int and 0 <= depth < 10_000))
     )
     if not is_right:

@@ -27,6 +27,14 @@ CHANGES = [
     (("architecture", "batch_norm"), "other"),
     (("architecture", "dropout"), "0"),
     (("architecture", "more"), 1),
+    *(
+        (
+            ("architecture", name),
+            {"kind": "array", "array": {"dtype": "<i8", "shape": [2], "values": [1, 2]}},
+        )
+        for name in ("backbone", "unfreeze_depth", "batch_norm", "image_size", "weights", "dropout")
+    ),
+    (("architecture", "hidden_layer_sizes"), {"kind": "tuple", "values": ["4"]}),
     *((("batch_size",), value) for value in (0, -1, 1.5, 2**40)),
     (("precision",), "float64"),
     (("several_labels",), True),
