@@ -6,9 +6,9 @@ whatever way. One that is not locked any more was left behind.
 
 import contextlib
 import os
+import platform
 import re
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
@@ -21,7 +21,7 @@ except ImportError:  # Windows, where nothing is removed that a kill has left
     fcntl = None  # type: ignore[assignment]
 
 # Not all network disks tell the locks of one machine to another, so each removes its own only.
-_MACHINE = blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
+_MACHINE = blake2b(platform.node().encode(), digest_size=4).hexdigest()
 _OWN = f"{_MACHINE}-[0-9a-f]{{32}}"
 
 
