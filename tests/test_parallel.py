@@ -542,7 +542,9 @@ def held():
     which vary with the load of the machine.
     """
     gc.collect()
-    tensors = [o for o in gc.get_objects() if issubclass(type(o), torch.Tensor)]
+    objects = [o for o in gc.get_objects() if issubclass(type(o), torch.Tensor)]
+    # Other tests in the process may have left tensors without a storage, such as sparse ones.
+    tensors = [o for o in objects if torch._C._has_storage(o)]
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
     return sum(storages.values()) + tracemalloc.get_traced_memory()[0]
 
