@@ -1,5 +1,8 @@
 """Fixtures for all tests: generated pictures, and the shared data where it is available."""
 
+import contextlib
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,11 @@ from sktransfer.images import sources
 # because a busy machine can be slow.
 HANGS = 600
 
+# Pages are looked at where it is installed.
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 MOBILENET_WEIGHTS = SHARED / "weights" / "mobilenet_v2_imagenet1k_features.safetensors"
 
@@ -20,6 +28,23 @@ MOBILENET_WEIGHTS = SHARED / "weights" / "mobilenet_v2_imagenet1k_features.safet
 def needs(path: Path) -> pytest.MarkDecorator:
     """Return a mark that skips a test if a part of the shared data is missing."""
     return pytest.mark.skipif(not path.exists(), reason=f"{path.name} is not on this machine")
+
+
+@contextlib.contextmanager
+def small_disk(place: Path, megabytes: int):
+    """Mount a disk on a new folder; skip the test where that is not allowed."""
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)]
+    try:
+        mounted = subprocess.run(command, capture_output=True).returncode == 0
+    except OSError:
+        mounted = False
+    if not mounted:
+        pytest.skip("no disk can be mounted here")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
 
 
 def make_pictures(n: int, size: int = 32, n_classes: int = 2, seed: int = 0):
@@ -39,6 +64,17 @@ def save_pictures(X: np.ndarray, folder: Path) -> list[str]:
     for pixels, path in zip(X, paths, strict=True):
         Image.fromarray(pixels).save(path)
     return paths
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A running Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as running:
+        # Within a container, Chromium has no sandbox of its own.
+        chromium = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(autouse=True, scope="session")

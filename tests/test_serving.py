@@ -20,13 +20,10 @@ import pytest
 from PIL import Image
 
 from sktransfer import export
-from tests.conftest import HANGS, make_pictures
+from tests.conftest import CHROMIUM, HANGS, make_pictures
 from tests.small_estimators import make_classifier
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
 NAMES = np.array(["a bee", "<b>ant</b>", "cat & 'dog'"])
 X, y = make_pictures(24, size=48, n_classes=3)
 
@@ -230,16 +227,6 @@ def test_memory_does_not_grow_over_thousands_of_requests(model, classifier):
             service.terminate()
     print("MB more after each thousand:", *(f"{each:.1f}" for each in grown))
     assert sum(grown[1:]) < 5  # it fills its buffers at first
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as running:
-        # Within a container, Chromium has no sandbox of its own.
-        chromium = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from sktransfer._common.libraries import is_library_file
+from sktransfer._common.tensors import bytes_of
 
 # A new version of any of these may compute slightly different results.
 _LIBRARIES = (
@@ -161,8 +162,8 @@ def _state(value: object) -> Iterable[object]:
 
 
 def _digest(array: Any) -> str:
-    if isinstance(array, torch.Tensor):  # viewed as bytes, because NumPy has no bfloat16
-        values = array.detach().cpu().to_dense().contiguous().flatten().view(torch.uint8).numpy()
+    if isinstance(array, torch.Tensor):
+        values = bytes_of(array.to_dense())
     else:
         values = np.ascontiguousarray(array)
         if values.dtype.hasobject:

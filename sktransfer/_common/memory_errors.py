@@ -1,6 +1,11 @@
 """Recognise that memory has run out, which each library tells in its own way."""
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
+
+from sktransfer.exceptions import DeviceMemoryError
 
 # torch's allocator for CPUs raises no class of its own.
 _OF_THE_CPU = ("can't allocate memory", "not enough memory")
@@ -11,3 +16,24 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return type(error) is RuntimeError and any(text in str(error) for text in _OF_THE_CPU)
+
+
+@contextlib.contextmanager
+def telling_of_memory(remedy: str) -> Iterator[None]:
+    """Run a block, and tell what helps if memory runs out in it.
+
+    Parameters
+    ----------
+    remedy : str
+        The message. ``{error}`` in it becomes that of the error.
+
+    Raises
+    ------
+    DeviceMemoryError
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DeviceMemoryError(remedy.replace("{error}", str(error))) from error

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sktransfer._common.tensors import bytes_of
+
 
 @dataclass(frozen=True)
 class PlainTensor:
@@ -45,9 +47,9 @@ class PlainTensor:
     def of(cls, tensor: Tensor) -> PlainTensor:
         """The bytes of a tensor on any device."""
         in_memory = sorted(range(tensor.ndim), key=tensor.stride, reverse=True)
-        values = tensor.detach().cpu().permute(in_memory).contiguous()
+        values = tensor.permute(in_memory)
         return cls(
-            content=values.flatten().view(torch.uint8).numpy(),
+            content=bytes_of(values),
             dtype=str(tensor.dtype).removeprefix("torch."),
             shape=tuple(values.shape),
             axes=tuple(in_memory.index(axis) for axis in range(tensor.ndim)),

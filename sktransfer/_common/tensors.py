@@ -1,8 +1,10 @@
-"""Take torch tensors where arrays are meant."""
+"""Torch tensors as arrays of NumPy."""
 
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 
 def numpy_of(values: Any) -> Any:
@@ -16,3 +18,11 @@ def numpy_of(values: Any) -> Any:
     values = values.detach().cpu()
     # NumPy has no bfloat16.
     return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+
+
+def bytes_of(tensor: Tensor) -> np.ndarray:
+    """Return the values of a dense tensor as bytes, in the usual order of memory; ndarray, uint8.
+
+    NumPy has no array for some dtypes, such as bfloat16.
+    """
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()

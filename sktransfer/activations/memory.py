@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from sktransfer._common.environment import memory_size
-from sktransfer._common.memory_errors import is_out_of_memory
-from sktransfer.exceptions import DeviceMemoryError
+from sktransfer._common.memory_errors import telling_of_memory
 
 
 def allocate(shape: Sequence[int], dtype: torch.dtype, *, may_map: int = 0) -> Tensor:
@@ -34,16 +33,13 @@ def allocate(shape: Sequence[int], dtype: torch.dtype, *, may_map: int = 0) -> T
     """
     if may_map and may_map * _size(shape, dtype) > memory_size():
         return _mapped(shape, dtype)
-    try:
+    remedy = (
+        f"The memory has no room for {_size(shape, dtype):,} bytes of activations. Set the "
+        "environment variable SKTRANSFER_MEMORY to less than that, and a fit keeps them in a "
+        "temporary file; or use fewer pictures or a smaller image_size."
+    )
+    with telling_of_memory(remedy):
         return torch.empty(tuple(shape), dtype=dtype)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        raise DeviceMemoryError(
-            f"The memory has no room for {_size(shape, dtype):,} bytes of activations. Set the "
-            "environment variable SKTRANSFER_MEMORY to less than that, and a fit keeps them in a "
-            "temporary file; or use fewer pictures or a smaller image_size."
-        ) from error
 
 
 def _mapped(shape: Sequence[int], dtype: torch.dtype) -> Tensor:

@@ -4,14 +4,14 @@ import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from sktransfer._common.memory_errors import is_out_of_memory
+from sktransfer._common.memory_errors import telling_of_memory
 from sktransfer._common.threads import computing, reading_threads
 from sktransfer.activations.engines.choice import EngineChoice, engine_for
 from sktransfer.activations.engines.interface import Engine
@@ -21,7 +21,6 @@ from sktransfer.activations.results import Known, Results
 from sktransfer.activations.store.cache import Cache
 from sktransfer.activations.store.stored import StoredActivations
 from sktransfer.backbones.frozen import FrozenNetwork
-from sktransfer.exceptions import DeviceMemoryError
 from sktransfer.images.reading import Batch, ToPixels, read_batches
 from sktransfer.images.sources import ImageSource
 
@@ -107,7 +106,10 @@ class FrozenPass:
         """
         choice = self.choice.settled()
         with (
-            _within_memory(self.batch_size),
+            telling_of_memory(
+                f"There is too little memory for batches of batch_size={self.batch_size} pictures, "
+                "some of which are read ahead ({error}). Use a smaller batch_size or image_size."
+            ),
             reading_threads(self.n_jobs) as n_threads,
             Cache(self.cache) as cache,
             counting(self.progress, len(source)) as on_rows,
@@ -135,20 +137,6 @@ class FrozenPass:
                 stored.flush()
             results.repeat(repeated)
             return results.values, results.unreadable
-
-
-@contextmanager
-def _within_memory(batch_size: int) -> Iterator[None]:
-    """Tell what helps if batches are too large for the computer's memory."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise DeviceMemoryError(
-            f"There is too little memory for batches of batch_size={batch_size} pictures, some of "
-            f"which are read ahead ({error}). Use a smaller batch_size or image_size."
-        ) from error
 
 
 class _Step(NamedTuple):

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sktransfer._common.memory_errors import is_out_of_memory
+from sktransfer._common.memory_errors import telling_of_memory
 from sktransfer._common.threads import computing
 from sktransfer.backbones.statistics import Statistics, batch_norms
-from sktransfer.exceptions import DeviceMemoryError, WeightsError
+from sktransfer.exceptions import WeightsError
 
 OfLayers = Mapping[_BatchNorm, Statistics]
 
@@ -125,16 +125,12 @@ def _measured(
         # The layer itself runs in evaluation mode, so one that does more than normalise does it.
         copied.register_forward_pre_hook(before)
     for batch in batches:
-        try:
-            with computing(), torch.inference_mode():
-                twin(batch.to(device))
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise DeviceMemoryError(
-                f"{device} has too little free memory for a batch of {len(batch)} pictures. Use a "
-                "smaller batch_size."
-            ) from error
+        remedy = (
+            f"{device} has too little free memory for a batch of {len(batch)} pictures. Use a "
+            "smaller batch_size."
+        )
+        with telling_of_memory(remedy), computing(), torch.inference_mode():
+            twin(batch.to(device))
     found = {layer: moments.statistics() for layer, moments in pooled.items() if moments.count}
     if not all(values.isfinite().all() for each in found.values() for values in each):
         raise WeightsError(

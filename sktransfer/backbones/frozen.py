@@ -6,6 +6,7 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
+from sktransfer._common.tensors import bytes_of
 from sktransfer.backbones.freezing import freeze
 
 # Raised whenever a change in the code makes the same weights and settings give other values: a
@@ -79,7 +80,7 @@ def state_digest(module: nn.Module) -> bytes:
         for key, value in state.items():
             sha.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
             # Contiguous: channels-last weights are the same weights.
-            sha.update(value.detach().cpu().contiguous().flatten().numpy())
+            sha.update(bytes_of(value).data)
         digest = sha.digest()
         _STATE_DIGESTS[module] = versions, digest
     return digest

@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sktransfer._common.forks import after_fork_in_child
+from sktransfer._common.left_behind import temporary_folder
 from sktransfer.exceptions import BackboneError
 
 logger = logging.getLogger("sktransfer")
@@ -152,9 +152,9 @@ class OnnxModel:
         options.log_severity_level = 3  # errors, which are raised as well
         # An empty folder: weights outside of the file could change, or be those of another file
         # in the working directory.
-        with TemporaryDirectory() as nowhere:
+        with temporary_folder() as nowhere:
             options.add_session_config_entry(
-                "session.model_external_initializers_file_folder_path", nowhere
+                "session.model_external_initializers_file_folder_path", str(nowhere)
             )
             return onnxruntime.InferenceSession(
                 self.content, options, providers=["CPUExecutionProvider"]

@@ -16,7 +16,7 @@ from sklearn.utils.validation import validate_data
 from sktransfer._common.devices import resolve_device
 from sktransfer._common.sklearn_private import Interval, StrOptions
 from sktransfer._common.tensors import numpy_of
-from sktransfer.activations.engines.choice import ENGINES, EngineChoice
+from sktransfer.activations.engines.choice import ENGINES, PRECISIONS, EngineChoice
 from sktransfer.activations.store.folder import cache_folder
 from sktransfer.backbones.names import source_of
 from sktransfer.backbones.pooling import POOLINGS
@@ -46,7 +46,7 @@ class BackboneEstimator(BaseEstimator):  # type: ignore[misc]
         "in_channels": [Interval(Integral, 1, 512, closed="both")],
         "batch_size": [_POSITIVE],
         "device": [str],
-        "precision": [StrOptions({"float32", "bfloat16", "float16"})],
+        "precision": [StrOptions(set(PRECISIONS))],
         "engine": [StrOptions(set(ENGINES))],
         "n_jobs": [Integral, None],
         "cache": [str, Path, None],

@@ -19,7 +19,7 @@ from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.backbones.loading import WholeBackbone, load_backbone
 from sktransfer.backbones.names import source_of
 from sktransfer.backbones.statistics import Statistics, with_statistics
-from sktransfer.backbones.weights import weights_file
+from sktransfer.backbones.weights import find_weights, weights_file
 from sktransfer.exceptions import (
     BackboneError,
     DeviceWarning,
@@ -140,7 +140,7 @@ class BackboneReference:
             If the weights that are found now are not those of the fit.
         """
         if self._loaded is None:
-            found = self._found_again()
+            found = self.unadapted()
             if self._statistics:
                 found = found.adapted(self._statistics)
             found.check_same(self)
@@ -148,8 +148,24 @@ class BackboneReference:
         assert self._loaded is not None
         return self._loaded
 
-    def _found_again(self) -> BackboneReference:
-        """The same backbone, as its weights make it."""
+    @property
+    def license(self) -> str:
+        """The licence of the weights, "unknown" where nobody names one."""
+        if self._whole is not None:
+            return self._whole.license
+        try:
+            return find_weights(self.name, self.weights).license
+        except BackboneError:  # a file that is not here any more
+            return "unknown"
+
+    def unadapted(self) -> BackboneReference:
+        """The same backbone, as its weights make it, found or made again.
+
+        Raises
+        ------
+        WeightsUnavailableError
+            If they are not there.
+        """
         if self._whole is not None:
             made = copy.copy(self)
             made._loaded, made._statistics = self._whole.load(self.name), {}

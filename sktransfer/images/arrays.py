@@ -13,6 +13,9 @@ from sktransfer.exceptions import ImageError, ImageWarning
 _CHANNELS = (1, 3, 4)
 # Resampling in float32 may exceed 0..1 by this much. It is far less than one grey level, 1/255.
 _TOLERANCE = 1e-6
+# Left, top, right and bottom of a part of an image, as ``PIL.Image.Image.crop`` takes them.
+Box = tuple[int, int, int, int]
+
 # In pixels. The intermediate values of a box fit into a processor's cache.
 _SIDE_OF_A_BOX = 256
 
@@ -279,14 +282,8 @@ def on_white(image: Image.Image) -> Image.Image:
     return result
 
 
-def boxes(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
-    """Divide a picture into parts, so that intermediate values of a huge one need no memory.
-
-    Yields
-    ------
-    tuple of int
-        Left, top, right and bottom of a part, as ``PIL.Image.Image.crop`` takes them.
-    """
+def boxes(size: tuple[int, int]) -> Iterator[Box]:
+    """Divide a picture into parts, so that intermediate values of a huge one need no memory."""
     width, height = size
     for top in range(0, height, _SIDE_OF_A_BOX):
         for left in range(0, width, _SIDE_OF_A_BOX):

@@ -12,6 +12,7 @@ from PIL import ExifTags, Image
 
 from sktransfer.exceptions import ImageError
 from sktransfer.images.arrays import (
+    Box,
     boxes,
     refuse_8_bit_values,
     scale_16_bit,
@@ -19,9 +20,6 @@ from sktransfer.images.arrays import (
     warn_of_12_bit_values,
     without_alpha,
 )
-
-# Left, top, right and bottom of a part of an image.
-Box = tuple[int, int, int, int]
 
 # TIFF tags.
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION, _S_MAX_SAMPLE_VALUE = 258, 262, 284, 341

@@ -17,6 +17,8 @@ RESAMPLING = {
 
 # How a picture of any shape becomes a square; the words are those of fastai and timm.
 RESIZES = ("crop", "squash", "pad")
+# What "crop" may mean: see `Preprocessing`.
+CROP_MODES = ("center", "squash", "border")
 
 # A picture is not resized as a whole if it would have more pixels than this multiple of the crop.
 MAX_STRETCH = 16

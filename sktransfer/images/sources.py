@@ -202,7 +202,7 @@ def _read_pil(image: Image.Image) -> Image.Image:
     except (ImageError, ImageWarning):
         raise
     # Pillow raises AttributeError or AssertionError for an image whose file is closed.
-    except (*DAMAGE, AttributeError, AssertionError) as error:
+    except (*DAMAGE, AttributeError) as error:
         if isinstance(error, AttributeError | AssertionError) or "closed" in str(error):
             # No damage: on_error="nan" would hide that all images were closed by mistake.
             raise ImageError(

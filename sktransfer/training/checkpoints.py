@@ -8,13 +8,13 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import numpy as np
 import torch
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 
 from sktransfer._common.files import replaced_when_complete
 from sktransfer._common.identity import library_versions, stable_repr
 from sktransfer._common.left_behind import remove_unfinished
+from sktransfer._common.python_numbers import with_python_numbers
 from sktransfer._common.warning import warn
 from sktransfer.backbones.frozen import state_digest
 from sktransfer.exceptions import TrainingWarning
@@ -76,13 +76,16 @@ class Checkpoint(Callback):  # type: ignore[misc]
 
     def _write(self, net: TransferNet, *, finished: bool) -> None:
         average = net.weight_average_
+        # Numbers of NumPy are loaded only with weights_only=False, which lets a file run code.
         state = {
             "finished": finished,
             "module": net.module_.state_dict(),
-            "optimizer": _numbers(net.optimizer_.state_dict()),
+            "optimizer": with_python_numbers(net.optimizer_.state_dict()),
             "scaler": net.scaler_.state_dict(),
             "average": None if average is None else average.state_dict(),
-            "callbacks": {name: _numbers(_state_of(each)) for name, each in net.callbacks_},
+            "callbacks": {
+                name: with_python_numbers(_state_of(each)) for name, each in net.callbacks_
+            },
             "history": [_plain(row) for row in net.history],
         }
         try:
@@ -189,18 +192,5 @@ def _restore(callback: Callback, state: dict[str, Any]) -> None:
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
     """A row of the history in numbers of Python, without its batches."""
-    kept: dict[str, Any] = _numbers({key: row[key] for key in row if key != "batches"})
+    kept: dict[str, Any] = with_python_numbers({key: row[key] for key in row if key != "batches"})
     return kept | {"batches": []}
-
-
-def _numbers(value: Any) -> Any:
-    """The same value with Python's numbers in place of numpy's.
-
-    torch loads numpy's only with weights_only=False, which would let a file run code. They come
-    from a search over numpy's values of lr, for example, into optimizers and schedules.
-    """
-    if isinstance(value, dict):
-        return {key: _numbers(each) for key, each in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map(_numbers, value))
-    return value.item() if isinstance(value, np.generic) else value

@@ -3,9 +3,8 @@
 import contextlib
 from collections.abc import Iterator
 
-from sktransfer._common.memory_errors import is_out_of_memory
+from sktransfer._common.memory_errors import telling_of_memory
 from sktransfer._common.threads import computing
-from sktransfer.exceptions import DeviceMemoryError
 from sktransfer.training.settings import TrainingSettings
 
 
@@ -18,13 +17,9 @@ def computing_within_memory(settings: TrainingSettings) -> Iterator[None]:
     DeviceMemoryError
         If the device runs out of memory within the block.
     """
-    try:
-        with computing():
-            yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise DeviceMemoryError(
-            f"Training ran out of memory on {settings.device} at batch_size={settings.batch_size}. "
-            "Use a smaller batch_size or unfreeze_depth, or device='cpu'."
-        ) from error
+    remedy = (
+        f"Training ran out of memory on {settings.device} at batch_size={settings.batch_size}. "
+        "Use a smaller batch_size or unfreeze_depth, or device='cpu'."
+    )
+    with telling_of_memory(remedy), computing():
+        yield

@@ -5,7 +5,6 @@ import gc
 import io
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 import warnings
@@ -22,7 +21,7 @@ from sktransfer.exceptions import (
     WeightsError,
 )
 from sktransfer.shell.main import main
-from tests.conftest import make_pictures, save_pictures
+from tests.conftest import make_pictures, save_pictures, small_disk
 from tests.faults.children import in_child
 from tests.small_estimators import make_classifier, make_extractor
 
@@ -72,17 +71,8 @@ def full_disk(request, tmp_path):
     if request.param == "a limit":
         yield tmp_path, lambda: limited(resource.RLIMIT_FSIZE, 2_000)
         return
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    try:
-        mounted = subprocess.run(mount, capture_output=True).returncode == 0
-    except OSError:
-        mounted = False
-    if not mounted:
-        pytest.skip("no disk can be mounted here")
-    yield place, lambda: filled(place)
-    subprocess.run(["umount", str(place)], check=True)
+    with small_disk(tmp_path / "disk", megabytes=1) as place:
+        yield place, lambda: filled(place)
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ TORCH = TorchKind()
 # In the order in which "auto" asks them; torch always agrees, so it is the last.
 KINDS: tuple[EngineKind, ...] = (OpenVINOKind(), TORCH)
 ENGINES = ("auto", *(kind.name for kind in KINDS))
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)

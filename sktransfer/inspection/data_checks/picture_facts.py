@@ -145,7 +145,7 @@ def _camera(image: Any) -> str | None:
         # picture has that was read from it.
         exif = Image.Image.getexif(image)
         texts = [exif.get(tag) for tag in (ExifTags.Base.Make, ExifTags.Base.Model)]
-    except (*DAMAGE, AttributeError, AssertionError, KeyError):
+    except (*DAMAGE, AttributeError, KeyError):
         return None
     words = " ".join(str(text).replace("\0", " ").strip() for text in texts if text)
     return words or None

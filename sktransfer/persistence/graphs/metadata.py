@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sktransfer.backbones.weights import find_weights
 from sktransfer.estimators.fitted import FittedFeatures, FittedModel
-from sktransfer.exceptions import BackboneError
 from sktransfer.persistence.graphs.network import Network
 
 
@@ -42,7 +40,7 @@ def metadata_of(fitted: FittedFeatures | FittedModel, network: Network) -> dict[
         "backbone": reference.name,
         "weights": weights,
         "digest": reference.digest,
-        "license": _license(reference.name, reference.weights),
+        "license": reference.license,
     }
     if isinstance(fitted, FittedModel):
         told |= {
@@ -59,11 +57,3 @@ def metadata_of(fitted: FittedFeatures | FittedModel, network: Network) -> dict[
 def _names(classes: np.ndarray) -> list[Any]:
     """Labels as JSON has them; those of other types, such as dates, as their text."""
     return (classes.astype(str) if classes.dtype.kind in "Mm" else classes).tolist()
-
-
-def _license(name: str, weights: Any) -> str:
-    """The licence of published weights; "" where none is known."""
-    try:
-        return find_weights(name, weights).license
-    except BackboneError:  # a file that is not here any more
-        return ""

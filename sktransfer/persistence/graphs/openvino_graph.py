@@ -7,13 +7,13 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from torch.export import ExportedProgram
 
 from sktransfer._common.files import check_writable, replaced_when_complete
+from sktransfer._common.left_behind import temporary_folder
 from sktransfer.activations.engines.openvino_engine import loaded_openvino
 from sktransfer.exceptions import ExportError
 from sktransfer.persistence.graphs.interface import GraphFormat, Run
@@ -33,8 +33,8 @@ class OpenVINOGraph(GraphFormat):
         path = Path(os.path.realpath(path))  # what a link leads to is replaced, and not the link
         weights = path.with_suffix(".bin")
         check_writable(weights)
-        with TemporaryDirectory() as folder:
-            new = Path(folder) / "model.xml"
+        with temporary_folder() as folder:
+            new = folder / "model.xml"
             yield new
             with (
                 replaced_when_complete(path) as new_structure,

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from sktransfer._common.devices import available_or_cpu, resolve_device
+from sktransfer._common.python_numbers import with_python_numbers
 from sktransfer._common.warning import warn
-from sktransfer.activations.engines.choice import ENGINES, EngineChoice
+from sktransfer.activations.engines.choice import ENGINES, PRECISIONS, EngineChoice
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.backbones.loading import WholeBackbone
 from sktransfer.backbones.statistics import Statistics
@@ -24,14 +25,11 @@ from sktransfer.exceptions import (
     ParameterError,
     WeightsError,
 )
-from sktransfer.images.preprocessing import RESAMPLING, RESIZES, Preprocessing
+from sktransfer.images.preprocessing import CROP_MODES, RESAMPLING, RESIZES, Preprocessing
 from sktransfer.persistence.model_file.fields import Fields
 from sktransfer.persistence.model_file.tensors import Tensors
-from sktransfer.persistence.model_file.values import as_python, from_plain, plain
+from sktransfer.persistence.model_file.values import from_plain, plain
 
-PRECISIONS = ("float32", "bfloat16", "float16")
-_CHOICE = ("engine", "device", "precision")
-_CROP_MODES = ("center", "squash", "border")
 # Sides of pictures, in pixels: beyond it nothing could be computed.
 _MAX_SIDE = 2**14
 
@@ -88,37 +86,35 @@ def backbone_record(
             f"include_backbone=True can't be used: {reference.name} has no tensors, as a file of "
             "ONNX has none. Use include_backbone=False, and register it where the file is opened."
         )
+    # Not the place of a file that need not be found again.
+    weights = reference.given if is_included else reference.weights
     record = {
-        "name": as_python(reference.name),
-        # Not the place of a file that need not be found again.
-        "weights": plain(as_python(reference.given if is_included else reference.weights)),
+        "name": reference.name,
+        "weights": plain(with_python_numbers(weights)),
         "label": whole.label,
         "license": whole.license,
         "origin": whole.origin,
         "seed": reference.seed,
-        "image_size": as_python(reference.image_size),
-        "in_channels": as_python(reference.in_channels),
+        "image_size": reference.image_size,
+        "in_channels": reference.in_channels,
         "digest": reference.digest,
         "is_adapted": reference.is_adapted,
         "statistics": list(reference.statistics),
-        "preprocessing": _preprocessing_record(backbone.preprocessing),
-        "image_shape": as_python(shape if shape is None else list(shape)),
-        **{key: as_python(getattr(backbone.choice, key)) for key in _CHOICE},
+        "preprocessing": asdict(backbone.preprocessing),
+        "image_shape": shape,
+        **asdict(backbone.choice),
         "whole": None,
     }
     tensors.put_all(f"{place}/statistics", statistics)
     if is_included:
         record["whole"] = {
-            "preprocessing": _preprocessing_record(whole.preprocessing),
+            "preprocessing": asdict(whole.preprocessing),
             "is_random": whole.is_random,
             "digest": whole.digest,
             "tensors": tensors.put_all(f"{place}/backbone", whole.tensors),
         }
-    return record
-
-
-def _preprocessing_record(preprocessing: Preprocessing) -> dict[str, Any]:
-    return {key: as_python(value) for key, value in asdict(preprocessing).items()}
+    # Searches hand over numbers of NumPy.
+    return with_python_numbers(record)
 
 
 def _whole(reference: BackboneReference) -> WholeBackbone:
@@ -128,19 +124,13 @@ def _whole(reference: BackboneReference) -> WholeBackbone:
         return reference.whole
     weights = find_weights(reference.name, reference.weights)
     is_file = isinstance(reference.weights, Path)
-    digest = backbone.digest
-    if reference.statistics:  # the digest of the weights alone
-        plain_one = BackboneReference(
-            *(reference.name, reference.weights, reference.seed),
-            *(reference.image_size, reference.in_channels),
-        )
-        digest = plain_one.digest
     return WholeBackbone(
         label=Path(weights.label).name if is_file else weights.label,
         preprocessing=backbone.preprocessing,
         is_random=weights.is_random,
         tensors=backbone.tensors,
-        digest=digest,
+        # That of the weights alone, without an adaptation.
+        digest=reference.unadapted().digest if reference.statistics else backbone.digest,
         license=weights.license,
         origin=weights.origin or (Path(weights.path).name if weights.path else ""),
     )
@@ -246,7 +236,7 @@ def _preprocessing_of(fields: Fields) -> Preprocessing:
         mean=fields.numbers("mean"),
         std=fields.numbers("std"),
         resize=fields.one_of("resize", RESIZES),
-        crop_mode=fields.one_of("crop_mode", _CROP_MODES),
+        crop_mode=fields.one_of("crop_mode", CROP_MODES),
     )
     if len(made.mean) != len(made.std) or not made.mean or min(made.std) <= 0:
         raise ModelFileError(f"{fields.place} has no mean and deviation for each channel.")

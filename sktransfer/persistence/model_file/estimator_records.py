@@ -27,7 +27,6 @@ from sktransfer.persistence.model_file.values import (
     NotPlainError,
     array_of,
     array_record,
-    as_python,
     from_plain,
     plain,
 )
@@ -85,7 +84,7 @@ def estimator_record(
         fitted = model_record(state["_model"], tensors, place, include)
     if "_fitted" in state:
         fitted = features_record(state["_fitted"], tensors, place, include)
-        fitted["n_features_out"] = as_python(state["_n_features_out"])
+        fitted["n_features_out"] = state["_n_features_out"]
     names = state.get("feature_names_in_")
     return {
         "class": name,

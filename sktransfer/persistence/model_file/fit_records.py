@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sktransfer._common.python_numbers import with_python_numbers
+from sktransfer.activations.engines.choice import PRECISIONS
 from sktransfer.backbones.freezing import TrainableStages
 from sktransfer.backbones.pooling import POOLINGS
 from sktransfer.estimators.fitted import Architecture, FittedFeatures, FittedModel, OptimizerState
@@ -18,12 +20,7 @@ from sktransfer.estimators.fitted_backbone import FittedBackbone
 from sktransfer.estimators.seeds import Seeds
 from sktransfer.estimators.training_data import split_network
 from sktransfer.exceptions import BackboneError, ModelFileError
-from sktransfer.persistence.model_file.backbone_records import (
-    PRECISIONS,
-    Here,
-    backbone_of,
-    backbone_record,
-)
+from sktransfer.persistence.model_file.backbone_records import Here, backbone_of, backbone_record
 from sktransfer.persistence.model_file.fields import Fields
 from sktransfer.persistence.model_file.head_records import head_of, head_records, n_scores, width_of
 from sktransfer.persistence.model_file.tensors import Tensors
@@ -31,7 +28,6 @@ from sktransfer.persistence.model_file.values import (
     NotPlainError,
     array_of,
     array_record,
-    as_python,
     from_plain,
     plain,
 )
@@ -48,8 +44,8 @@ def features_record(
     """The record of a fitted extractor."""
     return {
         "backbone": backbone_record(fitted.backbone, tensors, place, include),
-        "stage": plain(as_python(fitted.stage)),
-        "pooling": as_python(fitted.pooling),
+        "stage": plain(with_python_numbers(fitted.stage)),
+        "pooling": with_python_numbers(fitted.pooling),
     }
 
 
@@ -79,25 +75,25 @@ def model_record(
 ) -> dict[str, Any]:
     """The record of a fitted classifier."""
     module, task, scores = model.net.module_, model.task, (model.resize_scores, model.depth_scores)
-    return {
+    architecture = with_python_numbers(asdict(model.architecture))
+    record = {
         "backbone": backbone_record(model.backbone, tensors, place, include),
-        "architecture": {
-            key: plain(as_python(value)) for key, value in asdict(model.architecture).items()
-        },
+        "architecture": {key: plain(value) for key, value in architecture.items()},
         "stages": tensors.put_all(f"{place}/stages", module.stages.state_dict()),
         "head": head_records(module.head, tensors, f"{place}/head"),
         "several_labels": task.multilabel,
         "one_vs_rest": task.one_vs_rest,
-        "batch_size": as_python(model.net.batch_size),
-        "precision": as_python(model.net.precision),
+        "batch_size": model.net.batch_size,
+        "precision": model.net.precision,
         "classes": array_record(model.classes),
-        "rows_of_classes": None if model.rows_of_classes is None else list(model.rows_of_classes),
+        "rows_of_classes": model.rows_of_classes,
         "temperature": float(model.temperature),
         **dict(zip(("resize_scores", "depth_scores"), map(_scores_record, scores), strict=True)),
         "seeds": list(model.seeds),
         "history": plain(model.history),
         "optimizer_state": _state_record(model.optimizer_state, tensors, place),
     }
+    return with_python_numbers(record)
 
 
 def _state_record(state: OptimizerState, tensors: Tensors, place: str) -> dict[str, Any]:
@@ -116,7 +112,7 @@ def _state_record(state: OptimizerState, tensors: Tensors, place: str) -> dict[s
         optimizer, values = "", None
     return {
         "optimizer": optimizer,
-        "unfreeze_depth": plain(as_python(state.unfreeze_depth)),
+        "unfreeze_depth": plain(with_python_numbers(state.unfreeze_depth)),
         "state": plain(None if values is None else dict(values), tensor),
     }
 

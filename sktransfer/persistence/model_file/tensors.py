@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from sktransfer._common.tensors import bytes_of
 from sktransfer.exceptions import ModelFileError, ParameterError
 from sktransfer.persistence.model_file.fields import Fields
 
@@ -145,5 +146,4 @@ def read_tensors(content: bytes, table: Mapping[str, Any]) -> Tensors:
 
 def digest(tensor: Tensor) -> str:
     """SHA-256 of a tensor's values, in hexadecimal."""
-    values = tensor.contiguous().flatten().view(torch.uint8)
-    return sha256(values.numpy().data if values.numel() else b"").hexdigest()
+    return sha256(bytes_of(tensor).data).hexdigest()

@@ -33,15 +33,6 @@ _OF_TORCH: Mapping[str, tuple[Any, tuple[type, ...]]] = {
 }
 
 
-def as_python(value: Any) -> Any:
-    """A value with Python's numbers and strings for numpy's, which searches hand over."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if type(value) in (tuple, list):
-        return type(value)(map(as_python, value))
-    return value
-
-
 class NotPlainError(ValueError):
     """A value can't be in a model file."""
 

@@ -3,7 +3,6 @@ import os
 import random
 import shutil
 import sqlite3
-import subprocess
 import threading
 import warnings
 from contextlib import closing
@@ -30,6 +29,7 @@ from sktransfer.backbones.frozen import FrozenNetwork
 from sktransfer.exceptions import CacheWarning, ParameterError
 from sktransfer.images.preprocessing import Preprocessing
 from sktransfer.images.sources import as_images
+from tests.conftest import small_disk
 
 PRESET = Preprocessing(32, 32, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -493,41 +493,31 @@ def test_a_full_disk(tmp_path, pictures, expected, monkeypatch):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A disk of two megabytes."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
-    try:
-        mounted = subprocess.run(command, capture_output=True).returncode == 0
-    except OSError:
-        mounted = False
-    if not mounted:
-        pytest.skip("no disk can be mounted here")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+def disk_of_two_megabytes(tmp_path):
+    with small_disk(tmp_path / "disk", megabytes=2) as place:
+        yield place
 
 
 @pytest.mark.parametrize("mode", ["TRUNCATE", "WAL"])
-def test_a_disk_that_fills_up(small_disk, monkeypatch, mode):
+def test_a_disk_that_fills_up(disk_of_two_megabytes, monkeypatch, mode):
     monkeypatch.setattr(connection_module, "journal_mode", lambda _version: mode)
     monkeypatch.setattr(stored, "_ROWS", 5)
     X = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
     pixels = FrozenNetwork()
     expected = run(None, X, pixels)
     with told() as found:
-        assert torch.equal(run(small_disk, X, pixels), expected)
+        assert torch.equal(run(disk_of_two_megabytes, X, pixels), expected)
     assert not found
-    free = shutil.disk_usage(small_disk).free
-    (small_disk / "other").write_bytes(bytes(free - 100_000))  # of another program
+    free = shutil.disk_usage(disk_of_two_megabytes).free
+    (disk_of_two_megabytes / "other").write_bytes(bytes(free - 100_000))  # of another program
     larger = np.concatenate([X, X[:, ::-1], X[:, :, ::-1]])
     for _ in range(2):
         with told() as found:
-            assert torch.equal(run(small_disk, larger, pixels)[:40], expected)
+            assert torch.equal(run(disk_of_two_megabytes, larger, pixels)[:40], expected)
         assert "is full" in only(found)
-    (small_disk / "other").unlink()
+    (disk_of_two_megabytes / "other").unlink()
     with told() as found:
-        assert torch.equal(run(small_disk, X, pixels), expected)
+        assert torch.equal(run(disk_of_two_megabytes, X, pixels), expected)
     assert not found
 
 

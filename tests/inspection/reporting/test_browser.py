@@ -1,17 +1,12 @@
 """The page of a report in a browser: Chromium, where it is installed."""
 
-import shutil
-
 import numpy as np
 import pytest
 
 from sktransfer import report
-from tests.conftest import make_pictures
+from tests.conftest import CHROMIUM, make_pictures
 from tests.small_estimators import make_classifier
 
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 WIDTHS = (375, 1440)
 X, y = make_pictures(60, n_classes=3)
@@ -32,16 +27,6 @@ def page_file(tmp_path_factory):
         path=path,
     )
     return path
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as running:
-        # Within a container, Chromium has no sandbox of its own.
-        chromium = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

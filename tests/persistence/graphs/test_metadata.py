@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sktransfer import load, save
 from sktransfer.persistence.graphs.metadata import metadata_of
 from sktransfer.persistence.graphs.network import network_of
 from tests.conftest import make_pictures
@@ -30,7 +31,14 @@ def test_an_extractor_with_published_weights():
     extractor = make_extractor(backbone=LITE0).fit(make_pictures(2)[0])
     told = told_of(extractor._fitted)
     assert (told["task"], told["n_features"]) == ("features", 1280)
-    assert told["license"] not in ("", "unknown")
+    assert told["license"] == "Apache-2.0"
+
+
+def test_weights_that_came_in_a_model_file_keep_their_licence(tmp_path):
+    extractor = make_extractor(backbone=LITE0).fit(make_pictures(2)[0])
+    save(extractor, tmp_path / "model.skt", include_backbone=True)
+    loaded = load(tmp_path / "model.skt")
+    assert told_of(loaded._fitted)["license"] == "Apache-2.0"
 
 
 @pytest.mark.parametrize(
