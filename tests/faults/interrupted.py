@@ -53,7 +53,7 @@ PHASES = {
     "training the head": Phase(TransferNet, "train_step_single", HIDDEN, call=3, trained=True),
     "training stages": Phase(TransferNet, "train_step_single", STAGES, call=6, trained=True),
     "recording an epoch": Phase(RecordRate, "on_epoch_end", HIDDEN, call=2, trained=True),
-    "writing a checkpoint": Phase(checkpoints, "_numbers", HIDDEN, call=30, trained=True),
+    "writing a checkpoint": Phase(checkpoints, "_plain", HIDDEN, call=3, trained=True),
     "replacing a checkpoint": Phase(os, "replace", HIDDEN, call=2, trained=True),
     "calibrating": Phase(fit_model, "fitted_temperature", CALIBRATED),
 }
@@ -118,6 +118,9 @@ def _clean(phase):
 def _interrupted_fit(folder, phase, number, before):
     """Fit again, with a signal on the way: outcome, warnings, and what the classifier then is."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A process under nohup ignores SIGHUP, and all that it starts do so, too.
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.SIG_DFL)
     model = classifier(phase, folder)
     model.__dict__.update({k: v for k, v in vars(before).items() if k not in model.get_params()})
     earlier = before.predict_proba(X)  # without the cache, which is to be empty
