@@ -1,5 +1,6 @@
 """Several threads and processes at once, and processes that are killed."""
 
+import contextlib
 import gc
 import json
 import os
@@ -542,10 +543,12 @@ def held():
     which vary with the load of the machine.
     """
     gc.collect()
-    objects = [o for o in gc.get_objects() if issubclass(type(o), torch.Tensor)]
-    # Other tests in the process may have left tensors without a storage, such as sparse ones.
-    tensors = [o for o in objects if torch._C._has_storage(o)]
-    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+    storages = {}
+    for tensor in (o for o in gc.get_objects() if issubclass(type(o), torch.Tensor)):
+        # Other tests may have left tensors without memory: sparse ones, and those of torch.export.
+        with contextlib.suppress(RuntimeError):
+            storage = tensor.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
     return sum(storages.values()) + tracemalloc.get_traced_memory()[0]
 
 

@@ -8,6 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
@@ -124,7 +125,7 @@ def is_installed() -> bool:
 @cache
 def computes_bfloat16() -> bool:
     """Return whether the processor has instructions for bfloat16; loads the package."""
-    return "BF16" in loaded_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in new_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _prepared(
@@ -218,7 +219,7 @@ class OpenVINOEngine:
         openvino = loaded_openvino()
         size = int.from_bytes(model[:8], "little")
         weights = openvino.Tensor(np.frombuffer(model[8 + size :], dtype=np.uint8))
-        core = openvino.Core()
+        core = new_core()
         options = {
             # Named also for float32: some CPUs would compute in bfloat16 without it.
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
@@ -308,3 +309,23 @@ def loaded_openvino() -> Any:
         openvino = importlib.import_module("openvino")
     _loaded_by = _loaded_by or os.getpid()
     return openvino
+
+
+def new_core() -> Any:
+    """A core of OpenVINO, for one model alone.
+
+    It is made in a thread of its own, which has ended since. OpenVINO gives the thread that loads
+    its part for CPUs a stack of its own for signals, and frees it with the core. Where a core
+    outlives a newer one, or another thread lets go of it, that stack is still in use afterwards,
+    and Ctrl-C crashes the process.
+
+    Models don't share a core, because it also shares weights between them, and crashed.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(_core_for_cpus).result()
+
+
+def _core_for_cpus() -> Any:
+    core = loaded_openvino().Core()
+    core.get_versions("CPU")  # loads its part for CPUs
+    return core

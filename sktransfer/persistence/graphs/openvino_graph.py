@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 
 from sktransfer._common.files import check_writable, replaced_when_complete
 from sktransfer._common.left_behind import temporary_folder
-from sktransfer.activations.engines.openvino_engine import loaded_openvino
+from sktransfer.activations.engines.openvino_engine import loaded_openvino, new_core
 from sktransfer.exceptions import ExportError
 from sktransfer.persistence.graphs.interface import GraphFormat, Run
 from sktransfer.persistence.graphs.network import Network
@@ -78,5 +78,5 @@ class OpenVINOGraph(GraphFormat):
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "ENABLE_CPU_PINNING": False,
         }
-        model = loaded_openvino().Core().compile_model(path, "CPU", options)
+        model = new_core().compile_model(path, "CPU", options)
         return lambda pictures: [np.array(each) for each in model([pictures]).values()]

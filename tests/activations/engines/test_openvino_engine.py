@@ -549,6 +549,32 @@ def process():
     return report
 
 
+CTRL_C = """
+import signal
+import threading
+
+import torch
+
+from sktransfer.activations.engines.openvino_engine import OpenVINOEngine, convert
+
+model = convert(torch.nn.Linear(3, 2), torch.ones(2, 3))
+older, newer, third = (OpenVINOEngine(model, n_threads=1) for _ in range(3))
+del older
+del newer
+thread = threading.Thread(target=globals().pop, args=["third"])
+thread.start()
+thread.join()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print(repr("interrupted"))
+"""
+
+
+def test_ctrl_c_after_engines_were_let_go_of_in_any_order_and_thread():
+    assert script(CTRL_C) == "interrupted"
+
+
 def test_telemetry_is_not_loaded(process):
     assert process["telemetry"] == []
 
