@@ -31,6 +31,9 @@ def resolve_device(device: str) -> str:
     DeviceUnavailableError
         If the device is unknown or absent.
     """
+    if device == "cpu":
+        # To ask for GPUs may start CUDA, and a process that is forked afterwards can't train.
+        return device
     present = available_devices()
     name = present[0] if device == "auto" else _canonical(device, present)
     if name not in present:

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 
 from sktransfer._common.libraries import is_library_file
 from sktransfer._common.tensors import bytes_of
+from sktransfer._common.versions import installed_version
 
 # A new version of any of these may compute slightly different results.
 _LIBRARIES = (
@@ -27,14 +27,7 @@ _VALUES = (*_PLAIN, list, tuple, dict, set, frozenset, torch.Tensor, np.ndarray,
 @cache
 def library_versions() -> str:
     """Return names and versions of the libraries that results depend on."""
-    return " ".join(f"{name} {_version(name)}" for name in _LIBRARIES)
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:  # run from a folder that is not installed
-        return ""
+    return " ".join(f"{name} {installed_version(name)}" for name in _LIBRARIES)
 
 
 def stable_repr(

@@ -119,7 +119,8 @@ def free_memory() -> None:
     """
     with _lock:
         _kept.clear()
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    # Not is_available(), which starts CUDA, and a process that is forked afterwards can't train.
+    if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():
         torch.mps.empty_cache()

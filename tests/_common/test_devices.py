@@ -1,8 +1,11 @@
 import pytest
 import torch
 
+from sktransfer import free_memory
 from sktransfer._common.devices import available_devices, available_or_cpu, resolve_device
 from sktransfer.exceptions import DeviceUnavailableError
+from tests.conftest import make_pictures
+from tests.small_estimators import make_classifier
 
 
 @pytest.fixture
@@ -59,3 +62,16 @@ def test_a_pickled_device_that_is_gone_becomes_the_cpu(machine):
     assert available_or_cpu("cuda:0") == "cuda:0"
     assert available_or_cpu("cuda:1") == "cpu"
     assert available_or_cpu("mps") == "cpu"
+
+
+def test_a_computation_on_the_cpu_does_not_ask_for_gpus(monkeypatch):
+    # To ask may start CUDA, and a process that is forked afterwards can't train.
+    def started():
+        raise AssertionError("CUDA was started")
+
+    X, y = make_pictures(8)
+    for name in ("device_count", "is_available"):
+        monkeypatch.setattr(torch.cuda, name, started)
+    assert resolve_device("cpu") == "cpu"
+    make_classifier().fit(X, y).predict(X)
+    free_memory()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from sktransfer._common.versions import installed_version
 from sktransfer.estimators.fitted import FittedFeatures, FittedModel
 from sktransfer.persistence.graphs.network import Network
 
@@ -26,7 +26,7 @@ def metadata_of(fitted: FittedFeatures | FittedModel, network: Network) -> dict[
     # Not the folder of a file, which is the user's own matter.
     weights = reference.weights.name if isinstance(reference.weights, Path) else reference.weights
     told: dict[str, Any] = {
-        "sktransfer": version("sktransfer"),
+        "sktransfer": installed_version("sktransfer"),
         "torch": torch.__version__,
         "input": network.given,
         "channels": len(preset.mean),

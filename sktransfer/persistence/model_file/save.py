@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from sktransfer._common.files import check_writable, replaced_when_complete
 from sktransfer._common.sklearn_private import BaseSearchCV
+from sktransfer._common.versions import installed_version
 from sktransfer.backbones.backbone import Backbone
 from sktransfer.estimators.base import BackboneEstimator
 from sktransfer.exceptions import ModelFileError, ParameterError
@@ -131,8 +131,8 @@ class _Writer:
         content = self._root(estimator)
         described = {
             "format": manifest.FORMAT,
-            "sktransfer": _version("sktransfer"),
-            "libraries": {name: _version(name) for name in _LIBRARIES},
+            "sktransfer": installed_version("sktransfer"),
+            "libraries": {name: installed_version(name) for name in _LIBRARIES},
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
             "content": content,
             "estimators": self._records,
@@ -186,10 +186,3 @@ class _Writer:
                     reference = vars(estimator)[fitted].backbone.reference
                     self.known[reference.digest] = reference.get()
         return self._numbers[id(estimator)][0]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

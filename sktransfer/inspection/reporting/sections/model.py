@@ -6,9 +6,9 @@ import inspect
 import platform
 from collections import Counter
 from collections.abc import Iterator
-from importlib.metadata import version
 from typing import Any
 
+from sktransfer._common.versions import installed_version
 from sktransfer.backbones.names import source_of
 from sktransfer.estimators.classifier import PretrainedImageClassifier
 from sktransfer.exceptions import SktransferError
@@ -100,7 +100,7 @@ def _n_trained(net: Any) -> int:
 
 
 def _versions() -> Iterator[list[str]]:
-    yield from ([name, version(name)] for name in _LIBRARIES)
+    yield from ([name, installed_version(name)] for name in _LIBRARIES)
     yield ["Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"]
 
 
