@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sktransfer._common.devices import available_devices
 from sktransfer.images import sources
 
 # Seconds after which a test assumes that something hangs. No test asserts a shorter duration,
@@ -64,6 +65,13 @@ def save_pictures(X: np.ndarray, folder: Path) -> list[str]:
     for pixels, path in zip(X, paths, strict=True):
         Image.fromarray(pixels).save(path)
     return paths
+
+
+@pytest.fixture
+def elsewhere():
+    """Skip a test, of what is opened where its device is not, on a machine with a device."""
+    if available_devices() != ["cpu"]:
+        pytest.skip("this machine has a device")
 
 
 @pytest.fixture(scope="module")

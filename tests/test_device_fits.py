@@ -273,13 +273,6 @@ def test_random_numbers_of_a_device_go_on_as_if_nothing_had_been(kind, monkeypat
 # Estimators that are loaded on a machine without their device.
 
 
-@pytest.fixture
-def elsewhere():
-    """Skip a test on a machine that has one of the devices."""
-    if is_real("cuda:0") or is_real("mps"):
-        pytest.skip("this machine has the device")
-
-
 def opened(pickled):
     """Unpickle an estimator, and return it with the warnings that this emits."""
     with warnings.catch_warnings(record=True) as caught:

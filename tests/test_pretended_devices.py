@@ -138,6 +138,7 @@ def test_a_module_that_stayed_behind_is_told(device):
         nn.Linear(4, 2)(torch.ones(1, 4, device=device))
 
 
+@pytest.mark.usefixtures("elsewhere")
 def test_files_know_the_device(monkeypatch):
     with pretending(monkeypatch, "cuda:0"):
         x = nn.Parameter(torch.ones(3, device="cuda:0"))

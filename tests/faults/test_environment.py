@@ -218,6 +218,7 @@ def test_fault_61_versions_of_SQLite(tmp_path, monkeypatch, version, mode):
         assert store._connection.execute("PRAGMA journal_mode").fetchone() == (mode,)
 
 
+@pytest.mark.usefixtures("elsewhere")
 def test_fault_62_a_pickle_of_a_GPU_on_a_machine_without_one(monkeypatch):
     with having(monkeypatch, "cuda:0"):
         models = [

@@ -160,6 +160,7 @@ def test_include_backbone_of_other_values(include, tmp_path):
 DEVICES = ["cuda:0", "mps"]
 
 
+@pytest.mark.usefixtures("elsewhere")
 @pytest.mark.parametrize("device", DEVICES)
 def test_models_move_between_devices(device, tmp_path, monkeypatch):
     classifier = make_classifier().fit(X, y)
