@@ -564,6 +564,7 @@ del newer
 thread = threading.Thread(target=globals().pop, args=["third"])
 thread.start()
 thread.join()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" has it ignored
 try:
     signal.raise_signal(signal.SIGINT)
 except KeyboardInterrupt:
