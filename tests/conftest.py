@@ -17,7 +17,7 @@ from sktransfer.images import sources
 # because a busy machine can be slow.
 HANGS = 600
 
-# Pages are looked at where it is installed.
+# Tests that look at pages run where there is a Chromium.
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
@@ -69,7 +69,7 @@ def save_pictures(X: np.ndarray, folder: Path) -> list[str]:
 
 @pytest.fixture
 def elsewhere():
-    """Skip a test, of what is opened where its device is not, on a machine with a device."""
+    """Skip a test that opens a file on a machine without its device, if this one has a device."""
     if available_devices() != ["cpu"]:
         pytest.skip("this machine has a device")
 

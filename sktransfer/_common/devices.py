@@ -32,8 +32,9 @@ def resolve_device(device: str) -> str:
         If the device is unknown or absent.
     """
     if device == "cpu":
-        # To ask for GPUs may start CUDA, and a process that is forked afterwards can't train.
-        return device
+        # To ask for GPUs may start CUDA, and then processes that are forked can't use torch's
+        # optimizers.
+        return "cpu"
     present = available_devices()
     name = present[0] if device == "auto" else _canonical(device, present)
     if name not in present:
@@ -64,7 +65,7 @@ def _canonical(device: str, present: list[str]) -> str:
 
 def available_or_cpu(device: str) -> str:
     """Return `device` if this machine has it, else "cpu" (for unpickling)."""
-    return device if device in available_devices() else "cpu"
+    return device if device != "cpu" and device in available_devices() else "cpu"
 
 
 def with_float64(device: str) -> str:

@@ -25,7 +25,8 @@ def telling_of_memory(remedy: str) -> Iterator[None]:
     Parameters
     ----------
     remedy : str
-        The message. ``{error}`` in it becomes that of the error.
+        The message of the error that is raised. ``{error}`` in it is replaced by the message of
+        the error that happened.
 
     Raises
     ------

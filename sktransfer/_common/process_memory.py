@@ -119,7 +119,7 @@ def free_memory() -> None:
     """
     with _lock:
         _kept.clear()
-    # Not is_available(), which starts CUDA, and a process that is forked afterwards can't train.
+    # Not is_available(): see `resolve_device`.
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():

@@ -8,8 +8,7 @@ import numpy as np
 def with_python_numbers(value: Any) -> Any:
     """Return nested dicts, lists and tuples with Python's numbers and strings for NumPy's.
 
-    Searches hand those over, for example as `lr`, from where they come into optimizers and
-    schedules.
+    A search over an array hands over NumPy's, for example as `lr`.
     """
     if isinstance(value, dict):
         return {key: with_python_numbers(each) for key, each in value.items()}

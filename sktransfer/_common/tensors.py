@@ -24,5 +24,14 @@ def bytes_of(tensor: Tensor) -> np.ndarray:
     """Return the values of a dense tensor as bytes, in the usual order of memory; ndarray, uint8.
 
     NumPy has no array for some dtypes, such as bfloat16.
+
+    Raises
+    ------
+    TypeError
+        If it is quantized: its bytes alone, without scale and zero point, are not its values.
     """
-    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+    if tensor.is_quantized:
+        raise TypeError(f"A quantized tensor ({tensor.dtype}) can't be taken as bytes.")
+    flat = tensor.detach().cpu().contiguous().flatten()
+    # Of a single value, torch keeps any stride, and refuses to view it as bytes.
+    return flat.as_strided(flat.shape, (1,)).view(torch.uint8).numpy()

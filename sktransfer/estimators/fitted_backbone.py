@@ -159,12 +159,12 @@ class BackboneReference:
             return "unknown"
 
     def unadapted(self) -> BackboneReference:
-        """The same backbone, as its weights make it, found or made again.
+        """The backbone without its adaptation, from weights that are found or made again.
 
         Raises
         ------
         WeightsUnavailableError
-            If they are not there.
+            If the weights are not there.
         """
         if self._whole is not None:
             made = copy.copy(self)

@@ -1,7 +1,10 @@
+import pickle
+
+import numpy as np
 import pytest
 import torch
 
-from sktransfer import free_memory
+from sktransfer import free_memory, load, save
 from sktransfer._common.devices import available_devices, available_or_cpu, resolve_device
 from sktransfer.exceptions import DeviceUnavailableError
 from tests.conftest import make_pictures
@@ -64,14 +67,17 @@ def test_a_pickled_device_that_is_gone_becomes_the_cpu(machine):
     assert available_or_cpu("mps") == "cpu"
 
 
-def test_a_computation_on_the_cpu_does_not_ask_for_gpus(monkeypatch):
-    # To ask may start CUDA, and a process that is forked afterwards can't train.
+def test_a_computation_on_the_cpu_does_not_ask_for_gpus(monkeypatch, tmp_path):
+    # To ask may start CUDA; see `resolve_device`. torch's own optimizers do so.
     def started():
         raise AssertionError("CUDA was started")
 
     X, y = make_pictures(8)
     for name in ("device_count", "is_available"):
         monkeypatch.setattr(torch.cuda, name, started)
-    assert resolve_device("cpu") == "cpu"
-    make_classifier().fit(X, y).predict(X)
+    assert type(resolve_device(np.str_("cpu"))) is str
+    classifier = make_classifier().fit(X, y)
+    save(classifier, tmp_path / "model.skt")
+    for each in (classifier, pickle.loads(pickle.dumps(classifier)), load(tmp_path / "model.skt")):
+        each.predict(X)
     free_memory()

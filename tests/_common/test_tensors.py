@@ -31,6 +31,7 @@ def test_anything_else_stays_as_it_is(values):
     [
         torch.arange(6.0).reshape(2, 3).t(),
         torch.rand(2, 3, 4, 4).to(memory_format=torch.channels_last),
+        torch.arange(12.0).reshape(3, 4)[1:2, 2],
         torch.tensor(True),
         torch.ones(2, dtype=torch.bfloat16),
         torch.nn.Parameter(torch.ones(2)),
@@ -42,6 +43,13 @@ def test_bytes_are_those_of_the_values_in_order(tensor):
     assert (found.dtype, found.size) == (np.uint8, tensor.numel() * tensor.element_size())
     again = torch.tensor(found).view(tensor.dtype).reshape(tensor.shape)
     assert torch.equal(again, tensor)
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+def test_quantized_values_are_more_than_their_bytes():
+    quantized = torch.quantize_per_tensor(torch.ones(3), 0.5, 0, torch.quint8)
+    with pytest.raises(TypeError, match="quantized"):
+        bytes_of(quantized)
 
 
 def test_no_values_have_no_bytes():

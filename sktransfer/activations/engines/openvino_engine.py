@@ -219,7 +219,6 @@ class OpenVINOEngine:
         openvino = loaded_openvino()
         size = int.from_bytes(model[:8], "little")
         weights = openvino.Tensor(np.frombuffer(model[8 + size :], dtype=np.uint8))
-        core = new_core()
         options = {
             # Named also for float32: some CPUs would compute in bfloat16 without it.
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
@@ -229,6 +228,7 @@ class OpenVINOEngine:
             "ENABLE_CPU_PINNING": False,
         }
         try:
+            core = new_core()
             self._compiled = core.compile_model(
                 core.read_model(model[8 : 8 + size], weights), "CPU", options
             )
@@ -314,12 +314,13 @@ def loaded_openvino() -> Any:
 def new_core() -> Any:
     """A core of OpenVINO, for one model alone.
 
-    It is made in a thread of its own, which has ended since. OpenVINO gives the thread that loads
-    its part for CPUs a stack of its own for signals, and frees it with the core. Where a core
-    outlives a newer one, or another thread lets go of it, that stack is still in use afterwards,
-    and Ctrl-C crashes the process.
+    OpenVINO gives the thread that makes a core another stack for signals, and frees this stack
+    with the core. In the main thread, signals could still use the freed stack: if an older core
+    goes before a newer one, or another thread lets go of a core, Ctrl-C crashed the process. So
+    each core is made in a thread that ends at once.
 
-    Models don't share a core, because it also shares weights between them, and crashed.
+    Each model has its own core, because a core shares weights between its models: with one core
+    for all of them, converting a second model crashed.
     """
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(_core_for_cpus).result()

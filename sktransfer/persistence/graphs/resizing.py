@@ -191,8 +191,9 @@ def _either(condition: Tensor, one: _Axis, other: _Axis) -> _Axis:
 def _rows_come_first(rows: _Axis, columns: _Axis) -> Tensor:
     """Whether Pillow resizes along columns of pixels first; it rounds between the passes.
 
-    Pillow 12 does so for narrow pictures alone. Observed: Pillow 13 decides by the sizes before and
-    after, of the whole picture.
+    Pillow 12 takes the columns first if a picture is more than 100 times as high as wide, and
+    becomes less high. Observed: Pillow 13 decides by the sizes of the whole picture before and
+    after.
     """
     if _PILLOW < 13:
         return (rows.n_in > 100 * columns.n_in) & (rows.n_out < rows.n_in)

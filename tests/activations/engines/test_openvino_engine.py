@@ -549,6 +549,16 @@ def process():
     return report
 
 
+def test_a_core_that_cannot_be_made_leaves_the_work_to_torch(monkeypatch):
+    def fails():
+        raise RuntimeError("Cannot load library")
+
+    model = convert(nn.Linear(3, 2), torch.ones(2, 3))
+    monkeypatch.setattr(openvino_engine, "new_core", fails)
+    with pytest.raises(ConversionError, match="Cannot load library"):
+        OpenVINOEngine(model, n_threads=1)
+
+
 CTRL_C = """
 import signal
 import threading
