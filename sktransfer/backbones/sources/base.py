@@ -1,7 +1,7 @@
 """The interface of a source of backbones, and the record that describes weights."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -36,7 +36,9 @@ class Weights:
 
     label: str
     preprocessing: Preprocessing
-    accuracy: float = float("nan")
+    # Not compared: from Python 3.13 on, a record with NaN would not even equal itself, and so the
+    # networks of such weights would not be found again.
+    accuracy: float = field(default=float("nan"), compare=False)
     origin: str | None = None
     path: str | None = None
     version: str | None = None
