@@ -31,7 +31,10 @@ def bytes_of(tensor: Tensor) -> np.ndarray:
         If it is quantized: its bytes alone, without scale and zero point, are not its values.
     """
     if tensor.is_quantized:
-        raise TypeError(f"A quantized tensor ({tensor.dtype}) can't be taken as bytes.")
+        raise TypeError(
+            f"A quantized tensor ({tensor.dtype}) can't be kept in a file or a cache. Use weights "
+            "that are not quantized, or cache=None."
+        )
     flat = tensor.detach().cpu().contiguous().flatten()
     # Of a single value, torch keeps any stride, and refuses to view it as bytes.
     return flat.as_strided(flat.shape, (1,)).view(torch.uint8).numpy()

@@ -113,8 +113,7 @@ def backbone_record(
             "digest": whole.digest,
             "tensors": tensors.put_all(f"{place}/backbone", whole.tensors),
         }
-    # Searches hand over numbers of NumPy.
-    return with_python_numbers(record)
+    return record
 
 
 def _whole(reference: BackboneReference) -> WholeBackbone:

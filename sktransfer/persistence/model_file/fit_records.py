@@ -45,7 +45,7 @@ def features_record(
     return {
         "backbone": backbone_record(fitted.backbone, tensors, place, include),
         "stage": plain(with_python_numbers(fitted.stage)),
-        "pooling": with_python_numbers(fitted.pooling),
+        "pooling": fitted.pooling,
     }
 
 
@@ -75,10 +75,12 @@ def model_record(
 ) -> dict[str, Any]:
     """The record of a fitted classifier."""
     module, task, scores = model.net.module_, model.task, (model.resize_scores, model.depth_scores)
-    architecture = with_python_numbers(asdict(model.architecture))
-    record = {
+    return {
         "backbone": backbone_record(model.backbone, tensors, place, include),
-        "architecture": {key: plain(value) for key, value in architecture.items()},
+        "architecture": {
+            key: plain(with_python_numbers(value))
+            for key, value in asdict(model.architecture).items()
+        },
         "stages": tensors.put_all(f"{place}/stages", module.stages.state_dict()),
         "head": head_records(module.head, tensors, f"{place}/head"),
         "several_labels": task.multilabel,
@@ -93,7 +95,6 @@ def model_record(
         "history": plain(model.history),
         "optimizer_state": _state_record(model.optimizer_state, tensors, place),
     }
-    return with_python_numbers(record)
 
 
 def _state_record(state: OptimizerState, tensors: Tensors, place: str) -> dict[str, Any]:

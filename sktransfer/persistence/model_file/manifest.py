@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from sktransfer._common.python_numbers import with_python_numbers
 from sktransfer.exceptions import ModelFileError
 
 FORMAT = 1
@@ -22,6 +23,8 @@ def as_json(manifest: dict[str, Any]) -> bytes:
     ValueError
         If it would be too large to be opened.
     """
+    # A search over an array hands over numbers of NumPy, which JSON does not know.
+    manifest = with_python_numbers(manifest)
     text = json.dumps(manifest, indent=1, allow_nan=False).encode("ascii")
     if len(text) > MAX_BYTES:
         raise ValueError(
